@@ -1,0 +1,362 @@
+//! Every number that a user may turn, with its source.
+
+use crate::schema::Schema;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// The configuration of a node. All durations are in milliseconds.
+///
+/// Defaults name their source: a paper's page, a measurement, or "a guess".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    // --- links
+    /// Links that a node holds at most. A guess: far above what the overlay needs.
+    pub links_max: usize,
+    /// Frames that wait for one link to come up at most. A guess.
+    pub link_queue_max: usize,
+    /// First delay after a failed dial; doubled each time. A guess.
+    pub dial_backoff_ms: u64,
+    /// Greatest delay after failed dials. A guess.
+    pub dial_backoff_ms_max: u64,
+    /// Silence after which a link that no machine holds is closed. A guess.
+    pub link_idle_ms: u64,
+    /// How long the redundant connection of a crossing dial lingers, so that frames under way still arrive. A guess.
+    pub crossing_linger_ms: u64,
+    /// Malformed frames from one peer before its link is closed. A guess.
+    pub malformed_max: u32,
+
+    // --- membership (HyParView)
+    /// Neighbours at most (HyParView, section 5.1: fan-out 4 plus one).
+    pub active_size: usize,
+    /// Passive contacts at most (HyParView, section 5.1).
+    pub passive_size: usize,
+    /// Active random walk length (HyParView, section 5.1).
+    pub arwl: u8,
+    /// Passive random walk length (HyParView, section 5.1).
+    pub prwl: u8,
+    /// Active entries in a shuffle, ka (HyParView, section 5.1).
+    pub shuffle_active: usize,
+    /// Passive entries in a shuffle, kp (HyParView, section 5.1).
+    pub shuffle_passive: usize,
+    /// Hops of a shuffle walk. The paper does not say; its authors' code uses ARWL.
+    pub shuffle_ttl: u8,
+    /// Time between shuffles; zero for none but by command (paper mode). A guess.
+    pub shuffle_interval_ms: u64,
+    /// Shuffle periods without a sign of life after which a passive entry is forgotten; zero for never. A guess.
+    pub passive_age_max: u8,
+    /// Whether free active slots are refilled at once and for as long as it takes; off in paper mode.
+    pub refill: bool,
+    /// Wait for the answer to a request to become neighbours. A guess.
+    pub neighbor_timeout_ms: u64,
+    /// First delay after all passive contacts were asked in vain; doubled each time. A guess.
+    pub refill_backoff_ms: u64,
+    /// Greatest delay between refill rounds. A guess.
+    pub refill_backoff_ms_max: u64,
+    /// Silence of a neighbour after which it is probed; zero for never (paper mode). A guess.
+    pub probe_after_ms: u64,
+    /// Silence of a neighbour after which it is given up. A guess; above the 2 s pauses that targets row 12 forgives.
+    pub silent_after_ms: u64,
+    /// How long a full view's unheard neighbours may take to answer before a requester gets a place. A guess.
+    pub probe_full_ms: u64,
+    /// Wait for a contact's answer to a join. A guess.
+    pub join_timeout_ms: u64,
+    /// Rounds over all contacts before a join reports failure (the node still keeps trying). A guess.
+    pub join_rounds_max: u32,
+    /// First delay before seeds are tried again; doubled each time. A guess.
+    pub seed_backoff_ms: u64,
+    /// Greatest delay before seeds are tried again. A guess.
+    pub seed_backoff_ms_max: u64,
+    /// Joins within a second beyond which a full node sends joiners elsewhere; zero for never (paper mode). A guess.
+    pub joins_per_s_max: u32,
+    /// Mean time between slow random promotions; zero for never (paper mode). A guess.
+    pub promotion_interval_ms: u64,
+    /// Lost neighbours remembered for a later reunion at most; zero for none (paper mode). A guess.
+    pub lost_max: usize,
+    /// First delay before a lost neighbour is tried again; doubled each time. A guess.
+    pub lost_retry_ms: u64,
+    /// Greatest delay before a lost neighbour is tried again. A guess.
+    pub lost_retry_ms_max: u64,
+    /// Departed nodes remembered at most. A guess.
+    pub departed_max: usize,
+
+    // --- broadcast (Plumtree)
+    /// Whether the broadcast machine runs.
+    pub broadcast: bool,
+    /// Whether payloads flood all links instead of a tree (calibrates the simulator).
+    pub flood: bool,
+    /// The longest message in bytes. A guess.
+    pub message_len_max: usize,
+    /// How long an announcement may wait for others (batching); zero sends each at once. A guess.
+    pub announce_delay_ms: u64,
+    /// Wait for the payload of an announced message before it is asked for. A guess, above one tree hop.
+    pub graft_delay_ms: u64,
+    /// Wait for the answer to a graft before the next announcer is asked. A guess, above one round trip.
+    pub graft_retry_ms: u64,
+    /// Grafts for one message at most, over all announcers. A guess.
+    pub grafts_max: u32,
+    /// Hops that an announcement must save to change the tree; zero never changes it (Plumtree, section 3.8: 3 for one
+    /// sender, 7 for many).
+    pub optimise_hops: u16,
+    /// Missing messages tracked at most. A guess.
+    pub missing_max: usize,
+    /// Names in each of the seen-table's two generations at most. A guess.
+    pub seen_max: usize,
+    /// Time for which a name is remembered at least. A guess: twice the cache's time.
+    pub seen_ms: u64,
+    /// Time for which payloads are kept for grafts. A guess.
+    pub cache_ms: u64,
+    /// Bytes of payloads kept for grafts at most. A guess.
+    pub cache_bytes_max: usize,
+    /// Announcements that wait for one neighbour at most. A guess.
+    pub announce_queue_max: usize,
+    /// Topics that a node hears at most. A guess.
+    pub topics_max: usize,
+
+    // --- clock
+    /// How far ahead of the wall clock a stamp may be (facts/state.md section 1.1).
+    pub clock_drift_ms_max: u64,
+    /// How far ahead the persisted clock mark is set (facts/state.md section 1.1).
+    pub clock_mark_ms: u64,
+
+    // --- replica
+    /// Whether the replica machine runs.
+    pub replica: bool,
+    /// Maps hosted from the start.
+    pub maps: Vec<MapConfig>,
+    /// Maps hosted at most. A guess.
+    pub maps_max: usize,
+    /// The longest key in bytes (facts/state.md section 1.3).
+    pub key_len_max: usize,
+    /// The longest value in bytes (facts/state.md section 1.3).
+    pub value_len_max: usize,
+    /// Entries of one map at most, for local writes (facts/state.md section 1.3).
+    pub entries_max: usize,
+    /// Writers in one map's version vector at most (facts/state.md section 1.7).
+    pub writers_max: usize,
+    /// Out-of-order operations remembered for each writer at most (facts/state.md section 1.7).
+    pub pending_max: usize,
+    /// Commands that wait for the store at most. A guess.
+    pub waiting_max: usize,
+    /// Mean time between anti-entropy sessions (facts/state.md section 0).
+    pub sync_interval_ms: u64,
+    /// Delay before the news of a session is offered to other neighbours. A guess.
+    pub sync_spread_ms: u64,
+    /// Sessions at once in each direction at most (facts/state.md section 1.5).
+    pub sync_sessions_max: usize,
+    /// Time after which a session that makes no progress ends. A guess.
+    pub sync_timeout_ms: u64,
+    /// Bytes of operations in one chunk (facts/state.md section 1.5).
+    pub sync_chunk_bytes: usize,
+
+    /// Users' value types.
+    #[serde(skip)]
+    pub schemas: Vec<Schema>,
+    /// The planted bug that is on: only builds with `--cfg rumormill_canary` look at it.
+    pub canary: Option<Canary>,
+}
+
+/// A replicated map that a node hosts from the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MapConfig {
+    /// Its name: the same on every node.
+    pub name: String,
+    /// The schema it uses, by id; zero for plain bytes.
+    #[serde(default)]
+    pub schema: u32,
+}
+
+/// A planted bug, to prove that the checks would find it. Without `--cfg rumormill_canary` none has an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Canary {
+    /// Duplicates are not answered with PRUNE.
+    NoPrune,
+    /// An accepted forward-join is not told to the joiner.
+    OneSidedNeighbor,
+    /// Of two versions the one that arrives later wins.
+    ArrivalOrder,
+    /// A missing message is asked for once only.
+    GraftOnce,
+    /// Stamps from any future are adopted.
+    UnboundedDrift,
+    /// A session raises the version vector before its operations arrive.
+    ContextBeforeData,
+    /// A free slot is refilled by one attempt only.
+    RefillOnce,
+    /// The seen-table forgets at once.
+    ForgetfulSeen,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            links_max: 1024,
+            link_queue_max: 16,
+            dial_backoff_ms: 250,
+            dial_backoff_ms_max: 30_000,
+            link_idle_ms: 15_000,
+            crossing_linger_ms: 5_000,
+            malformed_max: 8,
+
+            active_size: 5,
+            passive_size: 30,
+            arwl: 6,
+            prwl: 3,
+            shuffle_active: 3,
+            shuffle_passive: 4,
+            shuffle_ttl: 6,
+            shuffle_interval_ms: 5_000,
+            passive_age_max: 60,
+            refill: true,
+            neighbor_timeout_ms: 2_000,
+            refill_backoff_ms: 250,
+            refill_backoff_ms_max: 10_000,
+            probe_after_ms: 1_500,
+            silent_after_ms: 4_000,
+            probe_full_ms: 500,
+            join_timeout_ms: 2_000,
+            join_rounds_max: 3,
+            seed_backoff_ms: 1_000,
+            seed_backoff_ms_max: 30_000,
+            joins_per_s_max: 20,
+            promotion_interval_ms: 60_000,
+            lost_max: 8,
+            lost_retry_ms: 2_000,
+            lost_retry_ms_max: 30_000,
+            departed_max: 256,
+
+            broadcast: true,
+            flood: false,
+            message_len_max: 64 * 1024,
+            announce_delay_ms: 50,
+            graft_delay_ms: 250,
+            graft_retry_ms: 250,
+            grafts_max: 10,
+            optimise_hops: 7,
+            missing_max: 4_096,
+            seen_max: 65_536,
+            seen_ms: 60_000,
+            cache_ms: 30_000,
+            cache_bytes_max: 4 << 20,
+            announce_queue_max: 4_096,
+            topics_max: 1_024,
+
+            clock_drift_ms_max: 1_000,
+            clock_mark_ms: 10_000,
+
+            replica: true,
+            maps: Vec::new(),
+            maps_max: 256,
+            key_len_max: 1 << 10,
+            value_len_max: 48 << 10,
+            entries_max: 100_000,
+            writers_max: 65_536,
+            pending_max: 64,
+            waiting_max: 1_024,
+            sync_interval_ms: 10_000,
+            sync_spread_ms: 200,
+            sync_sessions_max: 2,
+            sync_timeout_ms: 10_000,
+            sync_chunk_bytes: 48 << 10,
+
+            schemas: Vec::new(),
+            canary: None,
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The key at fault.
+    pub key: &'static str,
+    /// What is wrong with it and what would be right.
+    pub what: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.what)
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl Config {
+    /// The protocol as the HyParView paper measures it: joins one after another, no repair but in cycles.
+    pub fn paper() -> Self {
+        Self {
+            shuffle_interval_ms: 0,
+            passive_age_max: 0,
+            refill: false,
+            probe_after_ms: 0,
+            joins_per_s_max: 0,
+            promotion_interval_ms: 0,
+            lost_max: 0,
+            ..Self::default()
+        }
+    }
+
+    /// Tells whether a planted bug is on. Always false in a build without canaries.
+    #[inline]
+    pub(crate) fn is_planted(&self, canary: Canary) -> bool {
+        cfg!(rumormill_canary) && self.canary == Some(canary)
+    }
+
+    /// Checks that the numbers can work together.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first key at fault.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let rules = [
+            (self.active_size >= 1 && self.active_size <= 30, "active_size", "must be from 1 to 30"),
+            (self.passive_size >= 1 && self.passive_size <= 1000, "passive_size", "must be from 1 to 1000"),
+            (self.prwl <= self.arwl, "prwl", "must not be longer than arwl"),
+            (
+                self.shuffle_active + self.shuffle_passive < crate::frame::CONTACTS_MAX,
+                "shuffle_passive",
+                "a shuffle holds at most 31 entries: lower shuffle_active or shuffle_passive",
+            ),
+            (self.links_max > 2 * self.active_size, "links_max", "must be more than twice active_size"),
+            (
+                self.probe_after_ms == 0 || self.silent_after_ms > self.probe_after_ms,
+                "silent_after_ms",
+                "must be longer than probe_after_ms",
+            ),
+            (
+                self.seen_ms >= self.cache_ms,
+                "seen_ms",
+                "must be at least cache_ms, or old messages are new again",
+            ),
+            (self.seen_max >= 1, "seen_max", "must be at least 1"),
+            (
+                self.message_len_max < crate::frame::BODY_LEN_MAX,
+                "message_len_max",
+                "must be below 1 MiB, the longest frame",
+            ),
+            (
+                self.key_len_max + self.value_len_max + 512 <= self.message_len_max,
+                "value_len_max",
+                "key and value with 512 bytes around them must fit message_len_max",
+            ),
+            (
+                self.sync_chunk_bytes < crate::frame::BODY_LEN_MAX / 2 && self.sync_chunk_bytes >= 1,
+                "sync_chunk_bytes",
+                "must be from 1 to 512 KiB",
+            ),
+            (self.sync_sessions_max >= 1, "sync_sessions_max", "must be at least 1"),
+            (self.sync_interval_ms >= 1, "sync_interval_ms", "must be at least 1"),
+            (self.maps.len() <= self.maps_max, "maps", "more maps than maps_max"),
+            (!self.replica || self.broadcast, "replica", "needs broadcast = true"),
+            (self.clock_mark_ms > 0, "clock_mark_ms", "must be at least 1"),
+        ];
+        match rules.iter().find(|(holds, ..)| !holds) {
+            Some((_, key, what)) => Err(ConfigError { key, what }),
+            None => Ok(()),
+        }
+    }
+}

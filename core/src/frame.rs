@@ -1,0 +1,289 @@
+//! Frames: everything one node says to another, and its one form on the wire.
+//!
+//! `len u32 LE | type u16 LE | body`, where the body is a postcard header and, for frames that carry a payload, the
+//! raw payload as its tail (sliced out of the input, never copied). `len` counts type and body. Types are append
+//! only and unknown ones are skipped; there is no `usize` and no float; counts are checked against a bound of their
+//! own before anything is allocated.
+
+use crate::hash::{Fold, Folded};
+use crate::hlc::Stamp;
+use crate::id::{Contact, MapId, MessageId, Topic, Writer, bounded};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use bytes::{Buf, Bytes};
+use core::fmt;
+use core::net::SocketAddr;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Bytes of `len` and `type` before a body.
+pub const HEADER_LEN: usize = 6;
+/// The longest body of a frame on the gossip and sync channels, in bytes.
+pub const BODY_LEN_MAX: usize = 1 << 20;
+/// Entries in a shuffle or a redirect at most.
+pub const CONTACTS_MAX: usize = 32;
+/// Announcements in one batch at most.
+pub const ANNOUNCEMENTS_MAX: usize = 256;
+/// Entries in one piece of a version vector at most.
+pub const VECTOR_ENTRIES_MAX: usize = 1024;
+/// Buckets of writers whose hashes a sync hello compares.
+pub const VECTOR_BUCKETS: usize = 16;
+
+/// The ordered, reliable streams of a link, and its datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Channel {
+    /// Membership and tree control: never dropped.
+    Control = 0,
+    /// Payloads of broadcasts.
+    Gossip = 1,
+    /// Batched announcements, at low priority.
+    Lazy = 2,
+    /// Anti-entropy.
+    Sync = 3,
+    /// Users' messages.
+    User = 4,
+    /// Unordered and unreliable.
+    Datagram = 5,
+}
+
+impl Channel {
+    /// How many channels there are.
+    pub const COUNT: usize = 6;
+    /// All channels, in the order of their numbers.
+    pub const ALL: [Channel; Self::COUNT] =
+        [Self::Control, Self::Gossip, Self::Lazy, Self::Sync, Self::User, Self::Datagram];
+}
+
+/// How urgent a request to become neighbours is (HyParView, section 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum NeighborPriority {
+    /// Accepted only into a free slot.
+    Low = 0,
+    /// The asker has no neighbour, or the paper asks for it: accepted always.
+    High = 1,
+}
+
+/// The answer to a request to become neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum NeighborAnswer {
+    /// The asker now stands in the active view.
+    Accepted = 0,
+    /// The active view is full of living neighbours.
+    Full = 1,
+    /// This node has left the cluster, or regards the asker as having left it.
+    Left = 2,
+}
+
+/// Why a neighbour takes another out of its active view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum DisconnectReason {
+    /// Its view was full and somebody else came in.
+    Evicted = 0,
+    /// It leaves the cluster.
+    Leaving = 1,
+    /// It never had the other in its view, or has no longer.
+    NotNeighbor = 2,
+}
+
+/// A contact with the number of shuffle periods since the node itself was last heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aged {
+    /// The node.
+    pub contact: Contact,
+    /// Shuffle periods since somebody heard it.
+    pub age: u8,
+}
+
+/// How a message is treated when a link is slow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Class {
+    /// Announced at once and refused last.
+    Urgent = 0,
+    /// The usual.
+    #[default]
+    Normal = 1,
+    /// Gives way first.
+    Bulk = 2,
+}
+
+/// A broadcast payload on its way down the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gossip {
+    /// The message's name.
+    pub id: MessageId,
+    /// What it is about.
+    pub topic: Topic,
+    /// How it is treated when links are slow.
+    pub class: Class,
+    /// Links crossed so far, this one included: one from the publisher to its neighbours.
+    pub hops: u16,
+    /// Milliseconds that the message rested in caches on its way.
+    pub age_ms: u32,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+/// One announced message: its name and the hops it has behind it at the announcer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// The message.
+    pub id: MessageId,
+    /// Hops from the publisher to the announcer.
+    pub hops: u16,
+}
+
+/// Opens an anti-entropy session: what the initiator holds of one map, in hashes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncHello {
+    /// The map.
+    pub map: MapId,
+    /// The generation of the map: a higher one voids all state of lower ones.
+    pub generation: u64,
+    /// The initiator's number for the session.
+    pub session: u32,
+    /// A hash of the version vector for each bucket of writers.
+    pub buckets: [u64; VECTOR_BUCKETS],
+    /// The hash of all live entries' keys and versions.
+    pub fingerprint: u64,
+    /// How many live entries there are.
+    pub count: u32,
+}
+
+/// A piece of a version vector, for the writers of differing buckets only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncVector {
+    /// The map.
+    pub map: MapId,
+    /// The generation of the map.
+    pub generation: u64,
+    /// The initiator's number for the session.
+    pub session: u32,
+    /// The buckets that differ: bit k for bucket k.
+    pub mask: u16,
+    /// Whether this is the last piece.
+    pub last: bool,
+    /// Every writer of those buckets with the stamp up to which all of its operations are held.
+    #[serde(deserialize_with = "vector_entries")]
+    pub entries: Vec<(Writer, Stamp)>,
+}
+
+/// Operations that the other side lacks, encoded one after another in the tail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncChunk {
+    /// The map.
+    pub map: MapId,
+    /// The generation of the map.
+    pub generation: u64,
+    /// The initiator's number for the session.
+    pub session: u32,
+    /// How many operations the tail holds.
+    pub count: u32,
+    /// Encoded operations.
+    pub ops: Bytes,
+}
+
+/// How an anti-entropy session ends, or why it does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum SyncOutcome {
+    /// Both replicas were equal, or are now.
+    Equal = 0,
+    /// Too many sessions at once: try again later.
+    Busy = 1,
+    /// The map is not hosted here.
+    NoSuchMap = 2,
+}
+
+/// Ends a session, or refuses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncEnd {
+    /// The map.
+    pub map: MapId,
+    /// The initiator's number for the session.
+    pub session: u32,
+    /// How it ended.
+    pub outcome: SyncOutcome,
+}
+
+/// Everything one node says to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A node asks to come in through this contact.
+    Join(Contact),
+    /// The contact has taken the joiner in, or names others to ask instead.
+    JoinReply {
+        /// Whether the joiner stands in the contact's active view.
+        accepted: bool,
+        /// Others to try or to keep in the passive view.
+        contacts: Vec<Contact>,
+    },
+    /// A joiner is carried through the overlay by a random walk.
+    ForwardJoin {
+        /// Who joins.
+        contact: Contact,
+        /// Hops left.
+        ttl: u8,
+    },
+    /// A request to become neighbours.
+    Neighbor {
+        /// Who asks.
+        contact: Contact,
+        /// How urgently.
+        priority: NeighborPriority,
+    },
+    /// The answer to [`Frame::Neighbor`].
+    NeighborReply(NeighborAnswer),
+    /// The sender has taken the receiver out of its active view.
+    Disconnect(DisconnectReason),
+    /// A sample of the origin's views on a random walk.
+    Shuffle {
+        /// Where the answer goes.
+        origin: Contact,
+        /// Hops left.
+        ttl: u8,
+        /// The sample.
+        entries: Vec<Aged>,
+    },
+    /// A sample in return.
+    ShuffleReply {
+        /// The sample.
+        entries: Vec<Aged>,
+    },
+    /// Asks a silent neighbour for a sign of life.
+    Probe {
+        /// The asker's count of probes on this link.
+        nonce: u32,
+    },
+    /// The sign of life.
+    ProbeAck {
+        /// The number that was asked with.
+        nonce: u32,
+    },
+    /// A broadcast payload, pushed eagerly or sent for a graft.
+    Gossip(Gossip),
+    /// A batch of announcements (IHAVE).
+    IHave(Vec<Announcement>),
+    /// Asks for a message and makes the link eager; without an id only the latter.
+    Graft {
+        /// The missing message.
+        id: Option<MessageId>,
+    },
+    /// Makes the link lazy.
+    Prune,
+    /// Opens an anti-entropy session.
+    SyncHello(Box<SyncHello>),
+    /// A piece of a version vector.
+    SyncVector(Box<SyncVector>),
+    /// Operations that the other side lacks.
+    SyncChunk(Box<SyncChunk>),
+    /// Ends a session.
+    SyncEnd(SyncEnd),
+}
+
+fn vector_entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Writer, Stamp)>, D::Error> {
+    bounded::<D, _, VECTOR_ENTRIES_MAX>(deserializer)
+}

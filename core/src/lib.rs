@@ -1,0 +1,31 @@
+//! The protocols of Rumormill as pure state machines: no clock, no socket, no thread, no OS randomness.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod config;
+pub mod frame;
+pub mod hash;
+pub mod hlc;
+mod id;
+mod machine;
+mod rng;
+mod schema;
+mod stats;
+mod time;
+
+pub use config::{Canary, Config, ConfigError, MapConfig};
+pub use frame::{Channel, Class, Frame};
+pub use hlc::{Ahead, Hlc, Stamp};
+pub use id::{ADDRS_MAX, Contact, Incarnation, MapId, MessageId, NodeId, Token, Topic, Version, Writer};
+pub use machine::{
+    CloseReason, Command, CommandError, Cx, Dialer, DownReason, Durability, Effect, Event, Input, Machine,
+    NeighborLoss, Origin, Reply, Row, Space,
+};
+pub use rng::{Draw, Purpose, Rng};
+pub use schema::Schema;
+pub use stats::Stats;
+pub use time::{Instant, NANOS_PER_MILLI, Nanos, Now, Wall};

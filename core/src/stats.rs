@@ -1,0 +1,113 @@
+//! Counters of one node. The core logs nothing: what is worth knowing is counted here.
+
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters of one node, from its start. They steer nothing and are no part of any digest.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        pub struct Stats { $($(#[$doc])* pub $name: u64,)* }
+        impl Stats {
+            /// Visits every counter with its name, in the order of declaration.
+            pub fn each(&self, mut visit: impl FnMut(&'static str, u64)) {
+                $(visit(stringify!($name), self.$name);)*
+            }
+            /// Adds another node's counters.
+            pub fn add(&mut self, other: &Stats) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+stats! {
+    /// Frames from peers that did not decode.
+    malformed,
+    /// Frames on a channel, or in a state, where they mean nothing.
+    misplaced,
+    /// Dials started.
+    dials,
+    /// Dials that failed.
+    dials_failed,
+    /// Connections closed because both ends had dialled.
+    links_crossed,
+    /// Links closed because they were idle.
+    links_idle,
+    /// Frames dropped because a link could not be made or its queue was full.
+    undeliverable,
+    /// Links closed because the bound was reached.
+    links_refused,
+    /// Join requests answered.
+    joins,
+    /// Join requests that were sent elsewhere because too many came at once.
+    joins_redirected,
+    /// Requests to become neighbours that were accepted.
+    neighbors_accepted,
+    /// Requests to become neighbours that were refused.
+    neighbors_refused,
+    /// Neighbours given up for others.
+    evictions,
+    /// Neighbours that did not answer probes.
+    silent,
+    /// Probes sent.
+    probes,
+    /// Shuffles started.
+    shuffles,
+    /// Slow random promotions.
+    promotions,
+    /// Passive entries that aged out.
+    aged_out,
+    /// Messages published here.
+    published,
+    /// Messages heard for the first time.
+    delivered,
+    /// Payloads received, first or not.
+    payloads_received,
+    /// Payloads received again.
+    duplicates,
+    /// Payloads sent.
+    payloads_sent,
+    /// Announcements sent.
+    announced,
+    /// Batches of announcements sent.
+    announce_batches,
+    /// Grafts sent.
+    grafts,
+    /// Prunes sent.
+    prunes,
+    /// Grafts for messages that are no longer in the cache.
+    grafts_missed,
+    /// Announced messages that never came from anybody.
+    lost,
+    /// Messages refused because they had rested in caches for too long.
+    expired,
+    /// Tree links exchanged for shorter ones.
+    optimised,
+    /// Publications refused for backpressure.
+    publish_refused,
+    /// Times that the seen-table forgot before its time because it was full.
+    seen_overflow,
+    /// Operations applied.
+    ops_applied,
+    /// Operations that were already covered.
+    ops_covered,
+    /// Operations whose predecessor was missing.
+    ops_gapped,
+    /// Operations refused: clock, size, schema.
+    ops_refused,
+    /// Anti-entropy sessions opened.
+    syncs,
+    /// Sessions that found both replicas equal.
+    syncs_equal,
+    /// Sessions that were refused for load.
+    syncs_busy,
+    /// Sessions that ran out of time.
+    syncs_expired,
+    /// Operations received by anti-entropy.
+    sync_ops,
+    /// Replicas with equal vectors and different contents, found and repaired.
+    divergence_repaired,
+    /// Stamps refused for being too far ahead.
+    stamps_refused,
+    /// Writes to the store that failed.
+    persist_failed,
+}
