@@ -7,7 +7,7 @@
 
 use crate::hash::{Fold, Folded};
 use crate::hlc::Stamp;
-use crate::id::{Contact, MapId, MessageId, Topic, Writer, bounded};
+use crate::id::{Contact, Incarnation, MapId, MessageId, Topic, Writer, bounded};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
@@ -72,8 +72,6 @@ pub enum NeighborAnswer {
     Accepted = 0,
     /// The active view is full of living neighbours.
     Full = 1,
-    /// This node has left the cluster, or regards the asker as having left it.
-    Left = 2,
 }
 
 /// Why a neighbour takes another out of its active view.
@@ -82,10 +80,8 @@ pub enum NeighborAnswer {
 pub enum DisconnectReason {
     /// Its view was full and somebody else came in.
     Evicted = 0,
-    /// It leaves the cluster.
-    Leaving = 1,
     /// It never had the other in its view, or has no longer.
-    NotNeighbor = 2,
+    NotNeighbor = 1,
 }
 
 /// A contact with the number of shuffle periods since the node itself was last heard.
@@ -239,6 +235,8 @@ pub enum Frame {
     NeighborReply(NeighborAnswer),
     /// The sender has taken the receiver out of its active view.
     Disconnect(DisconnectReason),
+    /// The sender has left the cluster in this life of it, and stays out until it joins again in a later one.
+    Leave(Incarnation),
     /// A sample of the origin's views on a random walk.
     Shuffle {
         /// Where the answer goes.

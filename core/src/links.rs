@@ -1,0 +1,461 @@
+//! Links: who is connected to whom, so that the machines above can say "reach this node" and no more.
+//!
+//! Dials, backs off, settles crossing dials, judges versions and incarnations, closes what nobody uses. A link is
+//! everything between two nodes: at most one connection from each end. When both ends dialled, frames travel on the
+//! connection that the smaller id dialled; the end that dialled the other one closes it after a linger, so that what
+//! was under way on it still arrives.
+
+use crate::config::Config;
+use crate::frame::{Channel, Frame};
+use crate::hash::{FixedState, Fold};
+use crate::id::{Contact, Incarnation, NodeId};
+use crate::machine::{CloseReason, Cx, Dialer, DownReason, Effect, Machine};
+use crate::rng::Purpose;
+use crate::time::Instant;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use indexmap::IndexMap;
+
+/// The oldest protocol version that this build speaks.
+pub const VERSION_MIN: u16 = 1;
+/// The newest protocol version that this build speaks.
+pub const VERSION: u16 = 1;
+
+/// What happens to links.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A frame must get to a node: over its link, or over one that is dialled first.
+    Reach {
+        /// The node.
+        contact: Contact,
+        /// On which channel.
+        channel: Channel,
+        /// The frame.
+        frame: Frame,
+    },
+    /// The link stays open until it is released.
+    Hold {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// The link may be closed once it is idle.
+    Release {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// The link, or a dial, ends now.
+    Close {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A connection is ready.
+    Up {
+        /// Who is at the other end.
+        peer: NodeId,
+        /// Which life of it.
+        incarnation: Incarnation,
+        /// The negotiated version.
+        version: u16,
+        /// Who dialled.
+        dialer: Dialer,
+    },
+    /// A connection ended, or a dial failed.
+    Down {
+        /// Who was at the other end.
+        peer: NodeId,
+        /// Who dialled.
+        dialer: Dialer,
+        /// Why.
+        reason: DownReason,
+    },
+    /// The peer sent bytes that do not decode.
+    Malformed {
+        /// The peer.
+        from: NodeId,
+    },
+}
+
+/// What links tell the machines above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The link to a peer is gone, with everything that was under way.
+    Down {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// A node could not be reached; the frames that waited for it are gone.
+    Unreached {
+        /// The node.
+        peer: NodeId,
+    },
+}
+
+/// What is known of one peer's link.
+#[derive(Clone, Debug)]
+struct Link {
+    incarnation: Incarnation,
+    /// Whether the connection that each end dialled is up, by [`Dialer`].
+    up: [bool; 2],
+    /// Whether a dial of ours is under way.
+    is_dialing: bool,
+    is_held: bool,
+    /// Failed dials in a row.
+    failures: u32,
+    malformed: u32,
+    last_use: Instant,
+    /// When something is due: the end of a back-off, of a linger, or of idleness.
+    deadline: Instant,
+    /// Frames that wait for the dial.
+    queue: Vec<(Channel, Frame)>,
+}
+
+impl Link {
+    fn is_up(&self) -> bool {
+        self.up[0] || self.up[1]
+    }
+
+    fn is_crossed(&self) -> bool {
+        self.up[0] && self.up[1]
+    }
+}
+
+/// The links of one node.
+#[derive(Clone, Debug)]
+pub struct Links {
+    config: Arc<Config>,
+    me: NodeId,
+    table: IndexMap<NodeId, Link, FixedState>,
+    /// No deadline of the table is earlier.
+    due: Instant,
+    events: VecDeque<Event>,
+}
+
+impl Links {
+    /// Starts without links.
+    pub fn new(config: Arc<Config>, me: NodeId) -> Self {
+        Self { config, me, table: IndexMap::default(), due: Instant::NEVER, events: VecDeque::new() }
+    }
+
+    /// Tells whether frames to a peer would be carried now.
+    pub fn is_up(&self, peer: &NodeId) -> bool {
+        self.table.get(peer).is_some_and(Link::is_up)
+    }
+
+    /// Lists the peers whose link is up.
+    pub fn connected(&self) -> impl Iterator<Item = NodeId> {
+        self.table.iter().filter(|(_, link)| link.is_up()).map(|(peer, _)| *peer)
+    }
+
+    /// Notes that a peer that is no neighbour was heard: its link is not idle.
+    pub fn heard(&mut self, peer: &NodeId, now: Instant) {
+        if let Some(link) = self.table.get_mut(peer) {
+            link.last_use = now;
+        }
+    }
+
+    /// Folds what matters of the state, with times relative to `now`.
+    pub fn digest(&self, now: Instant, into: &mut Fold) {
+        into.word(self.table.len() as u64);
+        for (peer, link) in &self.table {
+            into.word(peer.prefix());
+            let flags = u64::from(link.up[0])
+                | u64::from(link.up[1]) << 1
+                | u64::from(link.is_dialing) << 2
+                | u64::from(link.is_held) << 3;
+            into.word(flags | u64::from(link.failures) << 8 | (link.queue.len() as u64) << 40);
+            into.word(link.deadline.0.wrapping_sub(now.0));
+        }
+    }
+
+    fn entry(&mut self, peer: NodeId, now: Instant) -> &mut Link {
+        self.table.entry(peer).or_insert_with(|| Link {
+            incarnation: Incarnation(0),
+            up: [false; 2],
+            is_dialing: false,
+            is_held: false,
+            failures: 0,
+            malformed: 0,
+            last_use: now,
+            deadline: Instant::NEVER,
+            queue: Vec::new(),
+        })
+    }
+
+    fn set_deadline(&mut self, peer: &NodeId, deadline: Instant) {
+        if let Some(link) = self.table.get_mut(peer) {
+            link.deadline = deadline;
+            self.due = self.due.min(deadline);
+        }
+    }
+
+    fn on_reach(&mut self, contact: &Contact, channel: Channel, frame: Frame, cx: &mut Cx<'_>) {
+        let peer = contact.id();
+        if peer == self.me {
+            return;
+        }
+        if !self.table.contains_key(&peer) && !self.make_room(cx) {
+            cx.stats.undeliverable += 1;
+            self.events.push_back(Event::Unreached { peer });
+            return;
+        }
+        let (now, queue_max) = (cx.now.mono, self.config.link_queue_max);
+        let link = self.entry(peer, now);
+        if link.is_up() {
+            link.last_use = now;
+            cx.send(peer, channel, frame);
+        } else if link.is_dialing {
+            if link.queue.len() < queue_max {
+                link.queue.push((channel, frame));
+            } else {
+                cx.stats.undeliverable += 1;
+            }
+        } else if link.failures > 0 && now < link.deadline {
+            cx.stats.undeliverable += 1;
+            self.events.push_back(Event::Unreached { peer });
+        } else {
+            (link.is_dialing, link.last_use) = (true, now);
+            link.deadline = Instant::NEVER;
+            link.queue.push((channel, frame));
+            cx.stats.dials += 1;
+            cx.effects.push(Effect::Dial { contact: contact.clone() });
+        }
+    }
+
+    /// Makes room for one more link, if need be by closing the longest unused of those that nobody holds.
+    fn make_room(&mut self, cx: &mut Cx<'_>) -> bool {
+        if self.table.len() < self.config.links_max {
+            return true;
+        }
+        let free = |link: &&Link| !link.is_held && !link.is_dialing;
+        let oldest = self.table.iter().filter(|(_, link)| free(link)).min_by_key(|(_, link)| link.last_use);
+        let Some((&peer, link)) = oldest else { return false };
+        if link.is_up() {
+            cx.effects.push(Effect::Close { peer, dialer: None, reason: CloseReason::TooMany });
+            self.events.push_back(Event::Down { peer });
+        }
+        self.table.swap_remove(&peer);
+        true
+    }
+
+    fn on_up(
+        &mut self,
+        peer: NodeId,
+        incarnation: Incarnation,
+        version: u16,
+        dialer: Dialer,
+        cx: &mut Cx<'_>,
+    ) {
+        let close = |reason| Effect::Close { peer, dialer: Some(dialer), reason };
+        if !(VERSION_MIN..=VERSION).contains(&version) {
+            cx.effects.push(close(CloseReason::Version));
+            return self.on_down(peer, dialer, DownReason::Refused, cx);
+        }
+        let known = self.table.get(&peer);
+        if known.is_none() && !self.make_room(cx) {
+            cx.stats.links_refused += 1;
+            cx.effects.push(close(CloseReason::TooMany));
+            return;
+        }
+        let was_up = self.table.get(&peer).filter(|link| link.is_up()).map(|link| link.incarnation);
+        if was_up.is_some_and(|old| old > incarnation) {
+            cx.effects.push(close(CloseReason::Stale));
+            return;
+        }
+        if was_up.is_some_and(|old| old < incarnation) {
+            self.end_older_life(peer, dialer, cx);
+        }
+        self.bring_up(peer, incarnation, dialer, cx);
+    }
+
+    /// The peer has restarted: whatever is still open to its older life carries nothing any more.
+    fn end_older_life(&mut self, peer: NodeId, newer: Dialer, cx: &mut Cx<'_>) {
+        let other = if newer == Dialer::Local { Dialer::Remote } else { Dialer::Local };
+        if let Some(link) = self.table.get_mut(&peer) {
+            if link.up[other as usize] {
+                cx.effects.push(Effect::Close { peer, dialer: Some(other), reason: CloseReason::Stale });
+            }
+            link.up = [false; 2];
+            link.is_held = false;
+            link.malformed = 0;
+        }
+        self.events.push_back(Event::Down { peer });
+    }
+
+    fn bring_up(&mut self, peer: NodeId, incarnation: Incarnation, dialer: Dialer, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        let (linger_ms, idle_ms) = (self.config.crossing_linger_ms, self.config.link_idle_ms);
+        let link = self.entry(peer, now);
+        link.incarnation = incarnation;
+        link.up[dialer as usize] = true;
+        if dialer == Dialer::Local {
+            link.is_dialing = false;
+        }
+        (link.failures, link.last_use) = (0, now);
+        for (channel, frame) in link.queue.drain(..) {
+            cx.effects.push(Effect::Send { to: peer, channel, frame });
+        }
+        let delay_ms = if link.is_crossed() { linger_ms } else { idle_ms };
+        self.set_deadline(&peer, now.plus_millis(delay_ms));
+    }
+
+    fn on_down(&mut self, peer: NodeId, dialer: Dialer, reason: DownReason, cx: &mut Cx<'_>) {
+        let Some(link) = self.table.get_mut(&peer) else { return };
+        let was_up = link.up[dialer as usize];
+        link.up[dialer as usize] = false;
+        let dial_failed = !was_up && dialer == Dialer::Local && link.is_dialing;
+        if dial_failed {
+            link.is_dialing = false;
+            cx.stats.dials_failed += 1;
+        }
+        if link.is_up() || (link.is_dialing && !was_up) {
+            return;
+        }
+        if was_up {
+            self.events.push_back(Event::Down { peer });
+            if link.is_dialing {
+                link.is_held = false; // our own dial may still succeed; what it carries waits in the queue
+            } else {
+                self.table.swap_remove(&peer);
+            }
+        } else if dial_failed {
+            self.back_off(peer, reason, cx);
+        }
+    }
+
+    fn back_off(&mut self, peer: NodeId, _reason: DownReason, cx: &mut Cx<'_>) {
+        let (first, max) = (self.config.dial_backoff_ms, self.config.dial_backoff_ms_max);
+        let Some(link) = self.table.get_mut(&peer) else { return };
+        cx.stats.undeliverable += link.queue.len() as u64;
+        link.queue = Vec::new();
+        let delay_ms = first.saturating_mul(1 << link.failures.min(20)).min(max);
+        link.failures += 1;
+        let delay_ms = cx.rng.draw(Purpose::Backoff).jitter(delay_ms, 25);
+        self.set_deadline(&peer, cx.now.mono.plus_millis(delay_ms));
+        self.events.push_back(Event::Unreached { peer });
+    }
+
+    fn on_close(&mut self, peer: NodeId, reason: CloseReason, cx: &mut Cx<'_>) {
+        if let Some(link) = self.table.swap_remove(&peer)
+            && (link.is_up() || link.is_dialing)
+        {
+            cx.effects.push(Effect::Close { peer, dialer: None, reason });
+        }
+    }
+
+    fn on_malformed(&mut self, from: NodeId, cx: &mut Cx<'_>) {
+        cx.stats.malformed += 1;
+        let malformed_max = self.config.malformed_max;
+        let Some(link) = self.table.get_mut(&from) else { return };
+        link.malformed += 1;
+        if link.malformed > malformed_max && link.is_up() {
+            self.on_close(from, CloseReason::Malformed, cx);
+            self.events.push_back(Event::Down { peer: from });
+        }
+    }
+
+    /// Does what is due on one link and tells when something is due on it again; `None` forgets the link.
+    fn on_due(&self, peer: NodeId, link: &mut Link, cx: &mut Cx<'_>) -> Option<Instant> {
+        let now = cx.now.mono;
+        if link.is_crossed() {
+            return Some(self.on_crossed(peer, link, cx));
+        }
+        if link.is_dialing || link.is_held {
+            return Some(Instant::NEVER);
+        }
+        let idle_at = link.last_use.plus_millis(self.config.link_idle_ms);
+        if !link.is_up() {
+            // A back-off is over. The count of failures is kept for as long as the delay may grow.
+            let forget_at = link.last_use.plus_millis(self.config.dial_backoff_ms_max.saturating_mul(2));
+            return (now < forget_at).then_some(forget_at);
+        }
+        if now < idle_at {
+            return Some(idle_at);
+        }
+        cx.stats.links_idle += 1;
+        cx.effects.push(Effect::Close { peer, dialer: None, reason: CloseReason::Idle });
+        None
+    }
+
+    /// Both ends dialled, and the linger is over: the end with the larger id closes the one that it dialled.
+    fn on_crossed(&self, peer: NodeId, link: &mut Link, cx: &mut Cx<'_>) -> Instant {
+        if self.me > peer {
+            cx.stats.links_crossed += 1;
+            link.up[Dialer::Local as usize] = false;
+            let (dialer, reason) = (Some(Dialer::Local), CloseReason::Crossed);
+            cx.effects.push(Effect::Close { peer, dialer, reason });
+        }
+        cx.now.mono.plus_millis(self.config.link_idle_ms)
+    }
+}
+
+impl Machine for Links {
+    type Input = Input;
+    type Event = Event;
+
+    fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
+        match input {
+            Input::Reach { contact, channel, frame } => self.on_reach(&contact, channel, frame, cx),
+            Input::Hold { peer } => {
+                if let Some(link) = self.table.get_mut(&peer) {
+                    link.is_held = true;
+                }
+            }
+            Input::Release { peer } => {
+                let now = cx.now.mono;
+                if let Some(link) = self.table.get_mut(&peer) {
+                    (link.is_held, link.last_use) = (false, now);
+                    if !link.is_crossed() {
+                        self.set_deadline(&peer, now.plus_millis(self.config.link_idle_ms));
+                    }
+                }
+            }
+            Input::Close { peer, reason } => self.on_close(peer, reason, cx),
+            Input::Up { peer, incarnation, version, dialer } => {
+                self.on_up(peer, incarnation, version, dialer, cx)
+            }
+            Input::Down { peer, dialer, reason } => self.on_down(peer, dialer, reason, cx),
+            Input::Malformed { from } => self.on_malformed(from, cx),
+        }
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        if now < self.due {
+            return;
+        }
+        self.due = Instant::NEVER;
+        let mut table = core::mem::take(&mut self.table);
+        table.retain(|peer, link| {
+            if link.deadline <= now {
+                match self.on_due(*peer, link, cx) {
+                    Some(deadline) => link.deadline = deadline,
+                    None => return false,
+                }
+            }
+            self.due = self.due.min(link.deadline);
+            true
+        });
+        self.table = table;
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        (self.due != Instant::NEVER).then_some(self.due)
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn check(&self) {
+        assert!(self.table.len() <= self.config.links_max, "more links than links_max");
+        for (peer, link) in &self.table {
+            assert!(*peer != self.me, "a link to oneself");
+            assert!(link.queue.len() <= self.config.link_queue_max, "more frames wait than link_queue_max");
+            assert!(link.queue.is_empty() || link.is_dialing, "frames wait for nothing");
+            assert!(self.due <= link.deadline, "a deadline would be missed");
+        }
+    }
+}

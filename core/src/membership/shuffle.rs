@@ -1,0 +1,107 @@
+//! Shuffles: how passive views stay fresh (HyParView, section 4.5).
+
+use super::{Membership, Phase};
+use crate::frame::{Aged, Channel, Frame};
+use crate::id::{Contact, NodeId};
+use crate::machine::Cx;
+use crate::rng::Purpose;
+use crate::time::Instant;
+use alloc::vec::Vec;
+
+/// The periodic shuffle and what the last one told.
+#[derive(Clone, Debug)]
+pub(super) struct Shuffling {
+    pub(super) at: Instant,
+    /// The ids that the last shuffle told: the first to be forgotten for what comes back.
+    told: Vec<NodeId>,
+}
+
+impl Default for Shuffling {
+    fn default() -> Self {
+        Self { at: Instant::NEVER, told: Vec::new() }
+    }
+}
+
+impl Membership {
+    pub(super) fn schedule_shuffle(&mut self, cx: &mut Cx<'_>) {
+        let interval_ms = self.config.shuffle_interval_ms;
+        if interval_ms > 0 {
+            let delay_ms = cx.rng.draw(Purpose::ShuffleJitter).jitter(interval_ms, 20);
+            self.shuffle.at = cx.now.mono.plus_millis(delay_ms);
+            self.set_due(self.shuffle.at);
+        }
+    }
+
+    pub(super) fn on_shuffle_due(&mut self, cx: &mut Cx<'_>) {
+        if cx.now.mono < self.shuffle.at {
+            return;
+        }
+        self.shuffle.at = Instant::NEVER;
+        if self.phase == Phase::Member {
+            self.start_shuffle(cx);
+            self.schedule_shuffle(cx);
+        }
+    }
+
+    /// One membership step of the paper: a shuffle, and one attempt for each free slot.
+    pub(super) fn on_cycle(&mut self, cx: &mut Cx<'_>) {
+        if self.phase != Phase::Member {
+            return;
+        }
+        self.start_shuffle(cx);
+        self.refill.reset();
+        self.fill_once(cx);
+    }
+
+    fn start_shuffle(&mut self, cx: &mut Cx<'_>) {
+        cx.stats.aged_out += self.passive.age(self.config.passive_age_max);
+        let neighbors: Vec<NodeId> = self.active().collect();
+        let Some(&to) = cx.rng.draw(Purpose::ShuffleWalk).choose(&neighbors) else { return };
+        let mut entries = alloc::vec![Aged { contact: self.me.clone(), age: 0 }];
+        let others = self.active.iter().map(|n| &n.contact).filter(|contact| contact.id() != to);
+        let mut others: Vec<Aged> = others.map(|contact| Aged { contact: contact.clone(), age: 0 }).collect();
+        cx.rng.draw(Purpose::ShuffleSample).sample(&mut others, self.config.shuffle_active);
+        entries.append(&mut others);
+        entries.append(&mut self.passive.sample(self.config.shuffle_passive, cx.rng));
+        self.shuffle.told = entries.iter().skip(1).map(|entry| entry.contact.id()).collect();
+        cx.stats.shuffles += 1;
+        let (origin, ttl) = (self.me.clone(), self.config.shuffle_ttl);
+        cx.send(to, Channel::Control, Frame::Shuffle { origin, ttl, entries });
+    }
+
+    pub(super) fn on_shuffle(
+        &mut self,
+        from: NodeId,
+        origin: Contact,
+        ttl: u8,
+        entries: Vec<Aged>,
+        cx: &mut Cx<'_>,
+    ) {
+        if origin.id() == self.me.id() || self.phase != Phase::Member {
+            return;
+        }
+        let ttl = ttl.saturating_sub(1);
+        let next: Vec<NodeId> = self.active().filter(|id| *id != from && *id != origin.id()).collect();
+        if ttl > 0
+            && self.active.len() > 1
+            && let Some(&to) = cx.rng.draw(Purpose::ShuffleWalk).choose(&next)
+        {
+            return cx.send(to, Channel::Control, Frame::Shuffle { origin, ttl, entries });
+        }
+        let reply = self.passive.sample(entries.len(), cx.rng);
+        let told: Vec<NodeId> = reply.iter().map(|entry| entry.contact.id()).collect();
+        self.reach(&origin, Frame::ShuffleReply { entries: reply });
+        self.merge(entries, &told, cx);
+    }
+
+    pub(super) fn on_shuffle_reply(&mut self, entries: Vec<Aged>, cx: &mut Cx<'_>) {
+        if self.phase == Phase::Member {
+            let told = core::mem::take(&mut self.shuffle.told);
+            self.merge(entries, &told, cx);
+        }
+    }
+
+    fn merge(&mut self, entries: Vec<Aged>, told: &[NodeId], cx: &mut Cx<'_>) {
+        entries.into_iter().for_each(|Aged { contact, age }| self.learn(contact, age, told, cx));
+    }
+}
