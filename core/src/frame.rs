@@ -282,6 +282,30 @@ pub enum Frame {
     SyncEnd(SyncEnd),
 }
 
+impl Frame {
+    /// Tells the one channel that a frame of this kind travels on.
+    pub fn channel(&self) -> Channel {
+        match self {
+            Frame::Join(_)
+            | Frame::JoinReply { .. }
+            | Frame::ForwardJoin { .. }
+            | Frame::Neighbor { .. }
+            | Frame::NeighborReply(_)
+            | Frame::Disconnect(_)
+            | Frame::Leave(_)
+            | Frame::Shuffle { .. }
+            | Frame::ShuffleReply { .. }
+            | Frame::Probe { .. }
+            | Frame::ProbeAck { .. }
+            | Frame::Graft { .. }
+            | Frame::Prune => Channel::Control,
+            Frame::Gossip(_) => Channel::Gossip,
+            Frame::IHave(_) => Channel::Lazy,
+            Frame::SyncHello(_) | Frame::SyncVector(_) | Frame::SyncChunk(_) | Frame::SyncEnd(_) => Channel::Sync,
+        }
+    }
+}
+
 fn vector_entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Writer, Stamp)>, D::Error> {
     bounded::<D, _, VECTOR_ENTRIES_MAX>(deserializer)
 }

@@ -236,6 +236,11 @@ impl Topic {
     /// Operations on replicated maps.
     pub const REPLICA: Topic = Topic(Self::RESERVED_MIN);
 
+    /// Tells whether the topic belongs to this crate's own machines.
+    pub const fn is_reserved(self) -> bool {
+        self.0 >= Self::RESERVED_MIN
+    }
+
     /// Derives a topic from a name; never a reserved one.
     pub fn named(name: &str) -> Self {
         Self((hash_bytes(name.as_bytes()) >> 32) as u32 % Self::RESERVED_MIN)

@@ -51,6 +51,8 @@ pub enum Input {
         /// Why.
         reason: CloseReason,
     },
+    /// Every link and every dial ends now.
+    CloseAll(CloseReason),
     /// A connection is ready.
     Up {
         /// Who is at the other end.
@@ -413,6 +415,11 @@ impl Machine for Links {
                 }
             }
             Input::Close { peer, reason } => self.on_close(peer, reason, cx),
+            Input::CloseAll(reason) => {
+                while let Some((&peer, _)) = self.table.first() {
+                    self.on_close(peer, reason, cx);
+                }
+            }
             Input::Up { peer, incarnation, version, dialer } => {
                 self.on_up(peer, incarnation, version, dialer, cx)
             }

@@ -359,6 +359,8 @@ pub enum Event {
     },
     /// A write to the store failed: what needs the store is refused from now on.
     StoreFailed,
+    /// The store held rows that cannot be read: the node starts as if it had held none.
+    StoreDamaged,
 }
 
 /// How a change came to a replica.

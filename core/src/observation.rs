@@ -1,0 +1,81 @@
+//! What a driver shows to those who judge a run: events and states of nodes, and nothing of the driver itself.
+//!
+//! Properties consume observations only, so they judge every driver.
+
+use crate::hlc::Stamp;
+use crate::id::{Contact, Incarnation, MapId, NodeId, Token};
+use crate::machine::{Command, Event};
+use crate::stats::Stats;
+use alloc::vec::Vec;
+
+/// One thing that was seen of one node.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// When, in nanoseconds of the run's own time.
+    pub at_ns: u64,
+    /// Which node, by its number in the run.
+    pub node: u32,
+    /// What.
+    pub what: Observed<'a>,
+}
+
+/// What was seen.
+#[derive(Clone, Copy, Debug)]
+pub enum Observed<'a> {
+    /// The node began a life.
+    Started {
+        /// How it introduces itself.
+        contact: &'a Contact,
+    },
+    /// The node's life ended without a word.
+    Stopped,
+    /// The node was given a command.
+    Command {
+        /// Its token.
+        token: Token,
+        /// The command.
+        command: &'a Command,
+    },
+    /// The node told its user something.
+    Event(&'a Event),
+}
+
+/// What a node shows of itself on request.
+#[derive(Clone, Debug)]
+pub struct Status<'a> {
+    /// The node.
+    pub id: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The greatest stamp it has issued or followed.
+    pub clock: Stamp,
+    /// The active view.
+    pub active: Vec<NodeId>,
+    /// The passive view.
+    pub passive: Vec<NodeId>,
+    /// Neighbours that get payloads at once.
+    pub eager: Vec<NodeId>,
+    /// Neighbours that get announcements.
+    pub lazy: Vec<NodeId>,
+    /// Whether it is in a cluster.
+    pub joined: bool,
+    /// Whether it has left.
+    pub left: bool,
+    /// The maps it hosts.
+    pub maps: Vec<MapStatus>,
+    /// Its counters.
+    pub stats: &'a Stats,
+}
+
+/// What a node shows of one replicated map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapStatus {
+    /// The map.
+    pub map: MapId,
+    /// The hash of its version vector: equal on two replicas that hold the same operations.
+    pub vector_hash: u64,
+    /// The hash of its live keys and their versions.
+    pub fingerprint: u64,
+    /// How many live keys there are.
+    pub count: u32,
+}
