@@ -13,7 +13,7 @@ main_scenario=scenarios/first/partition-heal.toml
 
 say() { printf '   %s\n' "$*"; }
 fail() {
-    printf '   %s\n' "$@"
+    printf '%s\n' "$@" | sed 's/^/   /'
     return 1
 }
 
