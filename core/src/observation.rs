@@ -7,6 +7,7 @@ use crate::id::{Contact, Incarnation, MapId, NodeId, Token};
 use crate::machine::{Command, Event};
 use crate::stats::Stats;
 use alloc::vec::Vec;
+use bytes::Bytes;
 
 /// One thing that was seen of one node.
 #[derive(Clone, Copy, Debug)]
@@ -78,4 +79,18 @@ pub struct MapStatus {
     pub fingerprint: u64,
     /// How many live keys there are.
     pub count: u32,
+}
+
+/// The nodes of a run as a driver lets them be looked at, by number.
+pub trait Nodes {
+    /// Counts the nodes, running or not.
+    fn count(&self) -> u32;
+    /// Shows a node's state; none when it does not run.
+    fn status(&self, node: u32) -> Option<Status<'_>>;
+    /// Shows one of a node's maps; none when it does not run or does not host it.
+    fn map_status(&self, node: u32, map: MapId) -> Option<MapStatus>;
+    /// Visits the live entries of one of a node's maps, in the order of their keys.
+    fn each_entry(&self, node: u32, map: MapId, visit: &mut dyn FnMut(&Bytes, &Bytes));
+    /// Sums the counters of all nodes over all their lives.
+    fn totals(&self) -> Stats;
 }
