@@ -1,4 +1,5 @@
 //! Strategies for everything that crosses a node's boundary.
+#![allow(dead_code)] // each test file uses its part
 
 use bytes::Bytes;
 use proptest::collection::vec;
