@@ -4,8 +4,8 @@
 //! in their order, wakes nodes at their deadlines, and hands events to the user. It decides nothing.
 
 use rumormill_core::{
-    Boot, Command, Config, Dialer, DownReason, Effect, Event, Input, Instant, MapConfig, MapId, Node, NodeId, Now,
-    Output, Row, Token, Wall,
+    Boot, Command, Config, Dialer, DownReason, Effect, Event, Input, Instant, MapConfig, MapId, Node, NodeId,
+    Now, Output, Row, Token, Wall,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -40,7 +40,10 @@ impl Driver {
         let now = Now { mono: Instant(0), wall: Wall(1_800_000_000_000) };
         let boot = |number: usize| {
             let (config, seed) = (config.clone(), [number as u8; 32]);
-            Node::new(Boot { id: id(number), addrs: vec![addr(number)], config, seed, recovered: vec![] }, now)
+            Node::new(
+                Boot { id: id(number), addrs: vec![addr(number)], config, seed, recovered: vec![] },
+                now,
+            )
         };
         Self {
             now_ms: 0,
@@ -54,7 +57,8 @@ impl Driver {
 
     /// Hands an input to a node now, and carries out what comes of it.
     fn handle(&mut self, number: usize, input: Input) {
-        let now = Now { mono: Instant::from_millis(self.now_ms), wall: Wall(1_800_000_000_000 + self.now_ms) };
+        let now =
+            Now { mono: Instant::from_millis(self.now_ms), wall: Wall(1_800_000_000_000 + self.now_ms) };
         let mut out = Output::default();
         self.nodes[number].handle(now, input, &mut out);
         self.events.extend(out.events.into_iter().map(|event| (number, event)));
@@ -89,7 +93,8 @@ impl Driver {
                 }
             }
             Effect::Persist { token, rows, .. } => {
-                let keeps = |old: &Row| !rows.iter().any(|new| (new.space, &new.key) == (old.space, &old.key));
+                let keeps =
+                    |old: &Row| !rows.iter().any(|new| (new.space, &new.key) == (old.space, &old.key));
                 self.stores[from].retain(keeps);
                 self.stores[from].extend(rows);
                 self.send(from, 1, Input::Persisted { token });
@@ -111,7 +116,8 @@ impl Driver {
     fn run_until(&mut self, end_ms: u64) {
         loop {
             let deadline = |node: &Node| node.poll_timeout().map(|at| at.0.div_ceil(1_000_000));
-            let timer = self.nodes.iter().map(deadline).enumerate().filter_map(|(n, at)| Some((at?, n))).min();
+            let timer =
+                self.nodes.iter().map(deadline).enumerate().filter_map(|(n, at)| Some((at?, n))).min();
             let arrival = self.queue.keys().next().copied();
             let at = timer.map(|(at, _)| at).into_iter().chain(arrival.map(|(at, _)| at)).min();
             let Some(at) = at.filter(|at| *at <= end_ms) else { break };
@@ -134,7 +140,10 @@ fn form_and_write() -> Driver {
     let first = driver.nodes[0].contact().clone();
     for number in 0..3 {
         let contacts = if number == 0 { vec![] } else { vec![first.clone()] };
-        driver.handle(number, Input::Command { token: Token(number as u64), command: Command::Join { contacts } });
+        driver.handle(
+            number,
+            Input::Command { token: Token(number as u64), command: Command::Join { contacts } },
+        );
     }
     driver.run_until(1_000);
     let (map, key, value) = (MapId::named("flags"), "dark_mode".into(), "true".into());

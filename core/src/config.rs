@@ -1,5 +1,6 @@
 //! Every number that a user may turn, with its source.
 
+use crate::frame::{BODY_LEN_MAX, CONTACTS_MAX, GOSSIP_HEADER_LEN_MAX};
 use crate::schema::Schema;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -317,7 +318,7 @@ impl Config {
             (self.passive_size >= 1 && self.passive_size <= 1000, "passive_size", "must be from 1 to 1000"),
             (self.prwl <= self.arwl, "prwl", "must not be longer than arwl"),
             (
-                self.shuffle_active + self.shuffle_passive < crate::frame::CONTACTS_MAX,
+                self.shuffle_active + self.shuffle_passive < CONTACTS_MAX,
                 "shuffle_passive",
                 "a shuffle holds at most 31 entries: lower shuffle_active or shuffle_passive",
             ),
@@ -334,9 +335,9 @@ impl Config {
             ),
             (self.seen_max >= 1, "seen_max", "must be at least 1"),
             (
-                self.message_len_max < crate::frame::BODY_LEN_MAX,
+                self.message_len_max <= BODY_LEN_MAX - GOSSIP_HEADER_LEN_MAX,
                 "message_len_max",
-                "must be below 1 MiB, the longest frame",
+                "must leave 34 bytes for the header in 1 MiB, the longest body of a frame",
             ),
             (
                 self.key_len_max + self.value_len_max + 512 <= self.message_len_max,
@@ -344,7 +345,7 @@ impl Config {
                 "key and value with 512 bytes around them must fit message_len_max",
             ),
             (
-                self.sync_chunk_bytes < crate::frame::BODY_LEN_MAX / 2 && self.sync_chunk_bytes >= 1,
+                self.sync_chunk_bytes < BODY_LEN_MAX / 2 && self.sync_chunk_bytes >= 1,
                 "sync_chunk_bytes",
                 "must be from 1 to 512 KiB",
             ),

@@ -3,22 +3,26 @@
 //! `len u32 LE | type u16 LE | body`, where the body is a postcard header and, for frames that carry a payload, the
 //! raw payload as its tail (sliced out of the input, never copied). `len` counts type and body. Types are append
 //! only and unknown ones are skipped; there is no `usize` and no float; counts are checked against a bound of their
-//! own before anything is allocated.
+//! own before anything is allocated. This file has the types; `frame/codec.rs` alone knows their bytes.
 
-use crate::hash::{Fold, Folded};
+mod codec;
+
 use crate::hlc::Stamp;
-use crate::id::{Contact, Incarnation, MapId, MessageId, Topic, Writer, bounded};
+use crate::id::{Contact, Incarnation, MapId, MessageId, Topic, Writer};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use bytes::{Buf, Bytes};
-use core::fmt;
-use core::net::SocketAddr;
-use serde::{Deserialize, Deserializer, Serialize};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use codec::{DecodeError, decode, decode_within};
+pub(crate) use codec::{as_wire, put};
 
 /// Bytes of `len` and `type` before a body.
 pub const HEADER_LEN: usize = 6;
 /// The longest body of a frame on the gossip and sync channels, in bytes.
 pub const BODY_LEN_MAX: usize = 1 << 20;
+/// Bytes of a body before the payload of a broadcast at most: what a message's length must leave free.
+pub const GOSSIP_HEADER_LEN_MAX: usize = 34;
 /// Entries in a shuffle or a redirect at most.
 pub const CONTACTS_MAX: usize = 32;
 /// Announcements in one batch at most.
@@ -150,7 +154,7 @@ pub struct SyncHello {
 }
 
 /// A piece of a version vector, for the writers of differing buckets only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncVector {
     /// The map.
     pub map: MapId,
@@ -163,7 +167,6 @@ pub struct SyncVector {
     /// Whether this is the last piece.
     pub last: bool,
     /// Every writer of those buckets with the stamp up to which all of its operations are held.
-    #[serde(deserialize_with = "vector_entries")]
     pub entries: Vec<(Writer, Stamp)>,
 }
 
@@ -301,11 +304,9 @@ impl Frame {
             | Frame::Prune => Channel::Control,
             Frame::Gossip(_) => Channel::Gossip,
             Frame::IHave(_) => Channel::Lazy,
-            Frame::SyncHello(_) | Frame::SyncVector(_) | Frame::SyncChunk(_) | Frame::SyncEnd(_) => Channel::Sync,
+            Frame::SyncHello(_) | Frame::SyncVector(_) | Frame::SyncChunk(_) | Frame::SyncEnd(_) => {
+                Channel::Sync
+            }
         }
     }
-}
-
-fn vector_entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Writer, Stamp)>, D::Error> {
-    bounded::<D, _, VECTOR_ENTRIES_MAX>(deserializer)
 }

@@ -1,7 +1,6 @@
 //! The one shape of every protocol: inputs in, effects down, events up, one next deadline.
 
 use crate::frame::{Channel, Class, Frame};
-use crate::hash::{Fold, Folded};
 use crate::hlc::{Hlc, Stamp};
 use crate::id::{Contact, Incarnation, MapId, MessageId, NodeId, Token, Topic, Version};
 use crate::rng::Rng;
@@ -102,7 +101,9 @@ pub enum CloseReason {
 }
 
 /// Everything that can happen to a node.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Its serde form is the one of the input log: a frame inside stands in its wire form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Input {
     /// The user asks for something; answered by exactly one [`Event::Done`].
     Command {
@@ -118,6 +119,7 @@ pub enum Input {
         /// On which channel.
         channel: Channel,
         /// The frame.
+        #[serde(with = "crate::frame::as_wire")]
         frame: Frame,
     },
     /// A connection is ready to carry frames.

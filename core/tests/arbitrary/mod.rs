@@ -1,0 +1,195 @@
+//! Strategies for everything that crosses a node's boundary.
+#![allow(dead_code)] // each test file uses its part
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use rumormill_core::frame::{
+    Aged, Announcement, DisconnectReason, Gossip, NeighborAnswer, NeighborPriority, SyncChunk, SyncEnd, SyncHello,
+    SyncOutcome, SyncVector,
+};
+use rumormill_core::{
+    Channel, Class, Command, Contact, Dialer, DownReason, Frame, Incarnation, Input, Instant, MapId, MessageId, NodeId,
+    Now, Stamp, Token, Topic, Wall, Writer,
+};
+use std::net::{IpAddr, SocketAddr};
+
+/// Numbers of every length on the wire, not mostly of the longest.
+pub(crate) fn number() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 0..64_u32).prop_map(|(bits, shift)| bits >> shift)
+}
+
+fn number32() -> impl Strategy<Value = u32> {
+    (any::<u32>(), 0..32_u32).prop_map(|(bits, shift)| bits >> shift)
+}
+
+pub(crate) fn bytes() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+pub(crate) fn node_id() -> impl Strategy<Value = NodeId> {
+    any::<[u8; 32]>().prop_map(NodeId)
+}
+
+pub(crate) fn addr() -> impl Strategy<Value = SocketAddr> {
+    (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from)
+}
+
+pub(crate) fn contact() -> impl Strategy<Value = Contact> {
+    (node_id(), number(), vec(addr(), 0..=4))
+        .prop_map(|(id, incarnation, addrs)| Contact::new(id, Incarnation(incarnation), &addrs))
+}
+
+fn message_id() -> impl Strategy<Value = MessageId> {
+    (number(), number()).prop_map(|(origin, seq)| MessageId { origin, seq })
+}
+
+fn class() -> impl Strategy<Value = Class> {
+    prop_oneof![Just(Class::Urgent), Just(Class::Normal), Just(Class::Bulk)]
+}
+
+pub(crate) fn channel() -> impl Strategy<Value = Channel> {
+    (0..Channel::COUNT).prop_map(|i| Channel::ALL[i])
+}
+
+fn aged() -> impl Strategy<Value = Vec<Aged>> {
+    vec((contact(), any::<u8>()).prop_map(|(contact, age)| Aged { contact, age }), 0..5)
+}
+
+fn membership_frame() -> impl Strategy<Value = Frame> {
+    let priority = prop_oneof![Just(NeighborPriority::Low), Just(NeighborPriority::High)];
+    let answer =
+        prop_oneof![Just(NeighborAnswer::Accepted), Just(NeighborAnswer::Full)];
+    let reason = prop_oneof![
+        Just(DisconnectReason::Evicted),
+        Just(DisconnectReason::NotNeighbor)
+    ];
+    prop_oneof![
+        contact().prop_map(Frame::Join),
+        (any::<bool>(), vec(contact(), 0..5))
+            .prop_map(|(accepted, contacts)| Frame::JoinReply { accepted, contacts }),
+        (contact(), any::<u8>()).prop_map(|(contact, ttl)| Frame::ForwardJoin { contact, ttl }),
+        (contact(), priority).prop_map(|(contact, priority)| Frame::Neighbor { contact, priority }),
+        answer.prop_map(Frame::NeighborReply),
+        reason.prop_map(Frame::Disconnect),
+        number().prop_map(|incarnation| Frame::Leave(Incarnation(incarnation))),
+        (contact(), any::<u8>(), aged())
+            .prop_map(|(origin, ttl, entries)| Frame::Shuffle { origin, ttl, entries }),
+        aged().prop_map(|entries| Frame::ShuffleReply { entries }),
+        number32().prop_map(|nonce| Frame::Probe { nonce }),
+        number32().prop_map(|nonce| Frame::ProbeAck { nonce }),
+    ]
+}
+
+fn broadcast_frame() -> impl Strategy<Value = Frame> {
+    let announcement = (message_id(), any::<u16>()).prop_map(|(id, hops)| Announcement { id, hops });
+    prop_oneof![
+        (message_id(), number32(), class(), any::<u16>(), number32(), bytes()).prop_map(
+            |(id, topic, class, hops, age_ms, payload)| {
+                Frame::Gossip(Gossip { id, topic: Topic(topic), class, hops, age_ms, payload })
+            }
+        ),
+        vec(announcement, 0..9).prop_map(Frame::IHave),
+        option::of(message_id()).prop_map(|id| Frame::Graft { id }),
+        Just(Frame::Prune),
+    ]
+}
+
+fn sync_hello() -> impl Strategy<Value = Frame> {
+    let buckets = proptest::array::uniform16(number());
+    (number(), number(), number32(), buckets, number(), number32()).prop_map(
+        |(map, generation, session, buckets, fingerprint, count)| {
+            let map = MapId(map);
+            Frame::SyncHello(Box::new(SyncHello { map, generation, session, buckets, fingerprint, count }))
+        },
+    )
+}
+
+fn sync_vector() -> impl Strategy<Value = Frame> {
+    let entry = (node_id(), number(), number())
+        .prop_map(|(node, epoch, stamp)| (Writer { node, epoch }, Stamp(stamp)));
+    (number(), number(), number32(), any::<u16>(), any::<bool>(), vec(entry, 0..5)).prop_map(
+        |(map, generation, session, mask, last, entries)| {
+            let map = MapId(map);
+            Frame::SyncVector(Box::new(SyncVector { map, generation, session, mask, last, entries }))
+        },
+    )
+}
+
+fn sync_rest() -> impl Strategy<Value = Frame> {
+    let outcome = prop_oneof![Just(SyncOutcome::Equal), Just(SyncOutcome::Busy), Just(SyncOutcome::NoSuchMap)];
+    prop_oneof![
+        (number(), number(), number32(), number32(), bytes()).prop_map(
+            |(map, generation, session, count, ops)| {
+                Frame::SyncChunk(Box::new(SyncChunk { map: MapId(map), generation, session, count, ops }))
+            }
+        ),
+        (number(), number32(), outcome).prop_map(|(map, session, outcome)| Frame::SyncEnd(SyncEnd {
+            map: MapId(map),
+            session,
+            outcome
+        })),
+    ]
+}
+
+pub(crate) fn frame() -> impl Strategy<Value = Frame> {
+    prop_oneof![10 => membership_frame(), 4 => broadcast_frame(), 1 => sync_hello(), 1 => sync_vector(), 2 => sync_rest()]
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let topic = || number32().prop_map(Topic);
+    let map = || number().prop_map(MapId);
+    prop_oneof![
+        vec(contact(), 0..4).prop_map(|contacts| Command::Join { contacts }),
+        Just(Command::Leave),
+        topic().prop_map(|topic| Command::Subscribe { topic }),
+        topic().prop_map(|topic| Command::Unsubscribe { topic }),
+        (topic(), class(), bytes())
+            .prop_map(|(topic, class, payload)| Command::Publish { topic, class, payload }),
+        (".{0,9}", number32()).prop_map(|(name, schema)| Command::CreateMap { name, schema }),
+        (map(), bytes(), bytes(), option::of(number().prop_map(Stamp)))
+            .prop_map(|(map, key, value, expires)| Command::Put { map, key, value, expires }),
+        (map(), bytes()).prop_map(|(map, key)| Command::Remove { map, key }),
+        Just(Command::Cycle),
+    ]
+}
+
+fn link_input() -> impl Strategy<Value = Input> {
+    let dialer = || prop_oneof![Just(Dialer::Local), Just(Dialer::Remote)];
+    let reason = prop_oneof![
+        Just(DownReason::Unreachable),
+        Just(DownReason::Refused),
+        Just(DownReason::IdleTimeout),
+        Just(DownReason::Reset),
+        Just(DownReason::Closed)
+    ];
+    prop_oneof![
+        (node_id(), number().prop_map(Incarnation), any::<u16>(), addr(), dialer()).prop_map(
+            |(peer, incarnation, version, addr, dialer)| {
+                Input::LinkUp { peer, incarnation, version, addr, dialer }
+            }
+        ),
+        (node_id(), dialer(), reason)
+            .prop_map(|(peer, dialer, reason)| Input::LinkDown { peer, dialer, reason }),
+        (node_id(), channel()).prop_map(|(peer, channel)| Input::LinkFull { peer, channel }),
+        (node_id(), channel()).prop_map(|(peer, channel)| Input::LinkReady { peer, channel }),
+        node_id().prop_map(|from| Input::Malformed { from }),
+    ]
+}
+
+pub(crate) fn input() -> impl Strategy<Value = Input> {
+    let token = || number().prop_map(Token);
+    prop_oneof![
+        3 => (token(), command()).prop_map(|(token, command)| Input::Command { token, command }),
+        3 => (node_id(), channel(), frame()).prop_map(|(from, channel, frame)| Input::Frame { from, channel, frame }),
+        3 => link_input(),
+        1 => token().prop_map(|token| Input::Persisted { token }),
+        1 => token().prop_map(|token| Input::PersistFailed { token }),
+        1 => Just(Input::Timeout),
+    ]
+}
+
+pub(crate) fn now() -> impl Strategy<Value = Now> {
+    (number(), number()).prop_map(|(mono, wall)| Now { mono: Instant(mono), wall: Wall(wall) })
+}
