@@ -113,6 +113,9 @@ pub struct Config {
     pub cache_bytes_max: usize,
     /// Announcements that wait for one neighbour at most. A guess.
     pub announce_queue_max: usize,
+    /// Age up to which cached messages are announced to a new neighbour; zero for none (paper mode). A guess: longer
+    /// than it takes to give up a silent neighbour.
+    pub reannounce_ms: u64,
     /// Topics that a node hears at most. A guess.
     pub topics_max: usize,
 
@@ -244,6 +247,7 @@ impl Default for Config {
             cache_ms: 30_000,
             cache_bytes_max: 4 << 20,
             announce_queue_max: 4_096,
+            reannounce_ms: 10_000,
             topics_max: 1_024,
 
             clock_drift_ms_max: 1_000,
@@ -298,6 +302,7 @@ impl Config {
             joins_per_s_max: 0,
             promotion_interval_ms: 0,
             lost_max: 0,
+            reannounce_ms: 0,
             ..Self::default()
         }
     }
@@ -334,6 +339,8 @@ impl Config {
                 "must be at least cache_ms, or old messages are new again",
             ),
             (self.seen_max >= 1, "seen_max", "must be at least 1"),
+            (self.graft_retry_ms >= 1, "graft_retry_ms", "must be at least 1"),
+            (self.announce_queue_max >= 1, "announce_queue_max", "must be at least 1"),
             (
                 self.message_len_max <= BODY_LEN_MAX - GOSSIP_HEADER_LEN_MAX,
                 "message_len_max",

@@ -6,6 +6,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(test)]
+mod bench;
+pub mod broadcast;
 mod config;
 pub mod frame;
 pub mod hash;

@@ -70,6 +70,8 @@ stats! {
     announced,
     /// Batches of announcements sent.
     announce_batches,
+    /// Announcements dropped because too many waited for one neighbour.
+    announcements_dropped,
     /// Grafts sent.
     grafts,
     /// Prunes sent.
@@ -78,6 +80,8 @@ stats! {
     grafts_missed,
     /// Announced messages that never came from anybody.
     lost,
+    /// Announcements not followed because too many messages were missing already.
+    missing_overflow,
     /// Messages refused because they had rested in caches for too long.
     expired,
     /// Tree links exchanged for shorter ones.
