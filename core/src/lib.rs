@@ -6,6 +6,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod app;
 #[cfg(test)]
 mod bench;
 pub mod broadcast;
@@ -17,13 +18,18 @@ mod id;
 pub mod links;
 pub mod log;
 mod machine;
+mod marks;
 pub mod membership;
+mod node;
+mod observation;
+pub mod replica;
 mod rng;
 mod schema;
 mod stats;
 mod time;
 mod trace;
 
+pub use app::{App, AppCx};
 pub use config::{Canary, Config, ConfigError, MapConfig};
 pub use frame::{Channel, Class, Frame};
 pub use hlc::{Ahead, Hlc, Stamp};
@@ -32,6 +38,9 @@ pub use machine::{
     CloseReason, Command, CommandError, Cx, Dialer, DownReason, Durability, Effect, Event, Input, Machine,
     NeighborLoss, Origin, Reply, Row, Space,
 };
+pub use node::{Boot, Node, Output};
+pub use observation::{MapStatus, Nodes, Observation, Observed, Status};
+pub use replica::LwwMap;
 pub use rng::{Draw, Purpose, Rng};
 pub use schema::Schema;
 pub use stats::Stats;

@@ -25,7 +25,9 @@ struct Recovered {
 
 impl Recovered {
     fn from_rows(rows: &[Row]) -> Result<Option<Self>, ()> {
-        let Some(row) = rows.iter().find(|row| row.space == Space::Marks && row.key == KEY) else { return Ok(None) };
+        let Some(row) = rows.iter().find(|row| row.space == Space::Marks && row.key == KEY) else {
+            return Ok(None);
+        };
         let bytes: [u8; 16] = row.value.as_deref().and_then(|value| value.try_into().ok()).ok_or(())?;
         let word = |at: usize| bytes[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
         Ok(Some(Self { incarnation: word(0), clock: Stamp(word(8)) }))

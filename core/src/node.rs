@@ -2,7 +2,7 @@
 
 use crate::broadcast::{self, Broadcast};
 use crate::config::Config;
-use crate::frame::{Channel, Frame};
+use crate::frame::{Channel, Class, Frame};
 use crate::hash::Fold;
 use crate::hlc::Hlc;
 use crate::id::{Contact, Incarnation, MapId, NodeId, Token, Topic};
@@ -81,7 +81,7 @@ impl Node {
             id,
             links: Links::new(config.clone(), id),
             membership: Membership::new(config.clone(), contact),
-            broadcast: config.broadcast.then(|| Broadcast::new(config.clone(), origin)),
+            broadcast: config.broadcast.then(|| Broadcast::new(config.clone(), id, origin)),
             replica: config.replica.then(|| Replica::new(config.clone(), marks.writer(id))),
             marks,
         };
@@ -330,7 +330,9 @@ impl Machines {
     fn on_broadcast(&mut self, event: broadcast::Event, cx: &mut Cx<'_>, out: &mut Vec<Event>) {
         let broadcast::Event::Delivered { topic, id, hops, payload, from } = event;
         match &mut self.replica {
-            Some(replica) if topic == Topic::REPLICA => replica.handle(replica::Input::Op { from, payload }, cx),
+            Some(replica) if topic == Topic::REPLICA => {
+                replica.handle(replica::Input::Op { from, payload }, cx)
+            }
             Some(_) | None if topic.is_reserved() => {}
             Some(_) | None => out.push(Event::Message { topic, id, hops, payload }),
         }
@@ -344,10 +346,12 @@ impl Machines {
             replica::Event::Publish { payload } => {
                 // A refusal for load loses nothing: anti-entropy carries what the tree does not.
                 if let Some(broadcast) = &mut self.broadcast {
-                    let _ = broadcast.publish_reserved(Topic::REPLICA, payload, cx);
+                    let _ = broadcast.publish(Topic::REPLICA, Class::Normal, payload, cx);
                 }
             }
-            replica::Event::ClockRefused { from, ahead_ms } => out.push(Event::ClockRefused { from, ahead_ms }),
+            replica::Event::ClockRefused { from, ahead_ms } => {
+                out.push(Event::ClockRefused { from, ahead_ms })
+            }
             replica::Event::Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
         }
     }
@@ -369,8 +373,13 @@ impl Machines {
                 self.membership.handle(membership::Input::Cycle, cx);
                 Ok(Reply::Ok)
             }
-            Command::Subscribe { topic } => self.broadcast().and_then(|it| it.subscribe(topic)).map(|()| Reply::Ok),
-            Command::Unsubscribe { topic } => self.broadcast().map(|it| it.unsubscribe(topic)).map(|()| Reply::Ok),
+            Command::Subscribe { topic } => {
+                self.broadcast().and_then(|it| it.subscribe(topic)).map(|()| Reply::Ok)
+            }
+            Command::Unsubscribe { topic } => {
+                self.broadcast().and_then(|it| it.unsubscribe(topic)).map(|()| Reply::Ok)
+            }
+            Command::Publish { topic, .. } if topic.is_reserved() => Err(CommandError::ReservedTopic),
             Command::Publish { topic, class, payload } => {
                 let published = self.broadcast().and_then(|it| it.publish(topic, class, payload, cx));
                 published.map(|id| Reply::Published { id })
@@ -413,7 +422,7 @@ impl Machines {
         membership.check();
         broadcast.iter().for_each(Machine::check);
         replica.iter().for_each(Machine::check);
-        for broadcast in broadcast {
+        if let Some(broadcast) = broadcast {
             let neighbors = broadcast.eager().chain(broadcast.lazy());
             assert_eq!(neighbors.count(), membership.active().count(), "broadcast knows other neighbours");
         }

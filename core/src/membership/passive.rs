@@ -33,10 +33,6 @@ impl PassiveView {
         self.entries.iter()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     fn position(&self, id: &NodeId) -> Option<usize> {
         self.entries.iter().position(|entry| entry.contact.id() == *id)
     }

@@ -84,7 +84,9 @@ impl Membership {
     /// Asks one passive contact for each free slot, once (paper mode, in cycles).
     pub(super) fn fill_once(&mut self, cx: &mut Cx<'_>) {
         let free = self.config.active_size.saturating_sub(self.active.len() + self.asked.len());
-        (0..free).for_each(|_| drop(self.ask_one(Why::Refill, cx)));
+        for _ in 0..free {
+            self.ask_one(Why::Refill, cx);
+        }
         self.seek_entry(cx);
     }
 

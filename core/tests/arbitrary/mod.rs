@@ -6,12 +6,12 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use rumormill_core::frame::{
-    Aged, Announcement, DisconnectReason, Gossip, NeighborAnswer, NeighborPriority, SyncChunk, SyncEnd, SyncHello,
-    SyncOutcome, SyncVector,
+    Aged, Announcement, DisconnectReason, Gossip, NeighborAnswer, NeighborPriority, SyncChunk, SyncEnd,
+    SyncHello, SyncOutcome, SyncVector,
 };
 use rumormill_core::{
-    Channel, Class, Command, Contact, Dialer, DownReason, Frame, Incarnation, Input, Instant, MapId, MessageId, NodeId,
-    Now, Stamp, Token, Topic, Wall, Writer,
+    Channel, Class, Command, Contact, Dialer, DownReason, Frame, Incarnation, Input, Instant, MapId,
+    MessageId, NodeId, Now, Stamp, Token, Topic, Wall, Writer,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -59,12 +59,8 @@ fn aged() -> impl Strategy<Value = Vec<Aged>> {
 
 fn membership_frame() -> impl Strategy<Value = Frame> {
     let priority = prop_oneof![Just(NeighborPriority::Low), Just(NeighborPriority::High)];
-    let answer =
-        prop_oneof![Just(NeighborAnswer::Accepted), Just(NeighborAnswer::Full)];
-    let reason = prop_oneof![
-        Just(DisconnectReason::Evicted),
-        Just(DisconnectReason::NotNeighbor)
-    ];
+    let answer = prop_oneof![Just(NeighborAnswer::Accepted), Just(NeighborAnswer::Full)];
+    let reason = prop_oneof![Just(DisconnectReason::Evicted), Just(DisconnectReason::NotNeighbor)];
     prop_oneof![
         contact().prop_map(Frame::Join),
         (any::<bool>(), vec(contact(), 0..5))
@@ -74,8 +70,11 @@ fn membership_frame() -> impl Strategy<Value = Frame> {
         answer.prop_map(Frame::NeighborReply),
         reason.prop_map(Frame::Disconnect),
         number().prop_map(|incarnation| Frame::Leave(Incarnation(incarnation))),
-        (contact(), any::<u8>(), aged())
-            .prop_map(|(origin, ttl, entries)| Frame::Shuffle { origin, ttl, entries }),
+        (contact(), any::<u8>(), aged()).prop_map(|(origin, ttl, entries)| Frame::Shuffle {
+            origin,
+            ttl,
+            entries
+        }),
         aged().prop_map(|entries| Frame::ShuffleReply { entries }),
         number32().prop_map(|nonce| Frame::Probe { nonce }),
         number32().prop_map(|nonce| Frame::ProbeAck { nonce }),
@@ -118,7 +117,8 @@ fn sync_vector() -> impl Strategy<Value = Frame> {
 }
 
 fn sync_rest() -> impl Strategy<Value = Frame> {
-    let outcome = prop_oneof![Just(SyncOutcome::Equal), Just(SyncOutcome::Busy), Just(SyncOutcome::NoSuchMap)];
+    let outcome =
+        prop_oneof![Just(SyncOutcome::Equal), Just(SyncOutcome::Busy), Just(SyncOutcome::NoSuchMap)];
     prop_oneof![
         (number(), number(), number32(), number32(), bytes()).prop_map(
             |(map, generation, session, count, ops)| {
@@ -145,8 +145,11 @@ fn command() -> impl Strategy<Value = Command> {
         Just(Command::Leave),
         topic().prop_map(|topic| Command::Subscribe { topic }),
         topic().prop_map(|topic| Command::Unsubscribe { topic }),
-        (topic(), class(), bytes())
-            .prop_map(|(topic, class, payload)| Command::Publish { topic, class, payload }),
+        (topic(), class(), bytes()).prop_map(|(topic, class, payload)| Command::Publish {
+            topic,
+            class,
+            payload
+        }),
         (".{0,9}", number32()).prop_map(|(name, schema)| Command::CreateMap { name, schema }),
         (map(), bytes(), bytes(), option::of(number().prop_map(Stamp)))
             .prop_map(|(map, key, value, expires)| Command::Put { map, key, value, expires }),
@@ -170,8 +173,11 @@ fn link_input() -> impl Strategy<Value = Input> {
                 Input::LinkUp { peer, incarnation, version, addr, dialer }
             }
         ),
-        (node_id(), dialer(), reason)
-            .prop_map(|(peer, dialer, reason)| Input::LinkDown { peer, dialer, reason }),
+        (node_id(), dialer(), reason).prop_map(|(peer, dialer, reason)| Input::LinkDown {
+            peer,
+            dialer,
+            reason
+        }),
         (node_id(), channel()).prop_map(|(peer, channel)| Input::LinkFull { peer, channel }),
         (node_id(), channel()).prop_map(|(peer, channel)| Input::LinkReady { peer, channel }),
         node_id().prop_map(|from| Input::Malformed { from }),
