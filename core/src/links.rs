@@ -421,7 +421,7 @@ impl Machine for Links {
                 }
             }
             Input::Up { peer, incarnation, version, dialer } => {
-                self.on_up(peer, incarnation, version, dialer, cx)
+                self.on_up(peer, incarnation, version, dialer, cx);
             }
             Input::Down { peer, dialer, reason } => self.on_down(peer, dialer, reason, cx),
             Input::Malformed { from } => self.on_malformed(from, cx),

@@ -331,7 +331,7 @@ impl Machines {
         let broadcast::Event::Delivered { topic, id, hops, payload, from } = event;
         match &mut self.replica {
             Some(replica) if topic == Topic::REPLICA => {
-                replica.handle(replica::Input::Op { from, payload }, cx)
+                replica.handle(replica::Input::Op { from, payload }, cx);
             }
             Some(_) | None if topic.is_reserved() => {}
             Some(_) | None => out.push(Event::Message { topic, id, hops, payload }),
@@ -350,7 +350,7 @@ impl Machines {
                 }
             }
             replica::Event::ClockRefused { from, ahead_ms } => {
-                out.push(Event::ClockRefused { from, ahead_ms })
+                out.push(Event::ClockRefused { from, ahead_ms });
             }
             replica::Event::Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
         }
