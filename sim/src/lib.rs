@@ -1,7 +1,10 @@
 //! The protocols of Rumormill in a simulated world.
 
+pub mod scenario;
 mod schedule;
 
+pub use scenario::{Scenario, ScenarioError};
 pub use schedule::{
-    Action, ClockChange, DiskFate, FaultEffect, LatencyModel, NetworkModel, NodeSet, Profile, Schedule, Step,
+    Action, ClockChange, DiskFate, FaultEffect, LatencyModel, NetworkModel, NodeSet, Order, Profile,
+    Schedule, Step,
 };

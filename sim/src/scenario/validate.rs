@@ -1,0 +1,317 @@
+//! Rules that no single value can break: times against the end, faults against each other, names against names.
+
+use super::Scenario;
+use super::error::{Place, ScenarioError, nearest};
+use super::faults::{Fault, FaultKind, Nodes, Shape};
+use super::properties::{PropertySpec, When};
+use super::units::SECOND;
+use super::workloads::{Phase, Workload, WorkloadKind};
+use crate::schedule::Profile;
+
+/// Steps of one workload at most: a rate and a time that make more are a slip of the pen.
+const OPERATIONS_MAX: u64 = 10_000_000;
+
+type Rule = Result<(), ScenarioError>;
+
+/// Fails with a message unless something holds.
+fn ensure(holds: bool, path: impl Into<String>, what: impl FnOnce() -> String) -> Rule {
+    if holds { Ok(()) } else { Err(ScenarioError::new(Place::Nowhere, &path.into(), what())) }
+}
+
+/// Shows nanoseconds as seconds.
+pub(super) fn seconds(ns: u64) -> String {
+    format!("{} s", ns as f64 / SECOND as f64)
+}
+
+impl Scenario {
+    /// Checks the rules; errors carry a path, and no place yet.
+    pub(super) fn check_rules(&self) -> Rule {
+        self.check_world()?;
+        self.check_form()?;
+        for (i, workload) in self.workloads.iter().enumerate() {
+            self.check_workload(i, workload)?;
+        }
+        for (i, fault) in self.faults.iter().enumerate() {
+            self.check_fault(i, fault)?;
+            self.check_against_earlier(i, fault)?;
+        }
+        for (i, property) in self.properties.iter().enumerate() {
+            self.check_property(i, property)?;
+        }
+        Ok(())
+    }
+
+    fn check_world(&self) -> Rule {
+        let contacts = self.bootstrap.contacts;
+        ensure(contacts <= self.nodes, "bootstrap.contacts", || {
+            format!("{contacts} contacts among {} nodes; at most as many as nodes", self.nodes)
+        })?;
+        ensure(self.network.profile != Profile::Ideal || self.network.loss_ppm == 0, "network.loss", || {
+            "profile \"ideal\" loses nothing; write profile = \"quic\" or loss = 0".into()
+        })?;
+        self.config
+            .validate()
+            .or_else(|error| ensure(false, format!("config.{}", error.key), || error.what.into()))
+    }
+
+    /// A scenario is timed or phased.
+    fn check_form(&self) -> Rule {
+        let Some(first) = self.phases.first() else { return Ok(()) };
+        let timed = if self.faults.is_empty() { "workload" } else { "fault" };
+        ensure(self.workloads.is_empty() && self.faults.is_empty(), format!("{timed}[0]"), || {
+            format!("a scenario has phases or times, not both; drop every [[phase]] or this [[{timed}]]")
+        })?;
+        ensure(matches!(first, Phase::Join(_)), "phase[0]", || {
+            "nobody has joined yet; the first phase is join = \"one-by-one\" or join = \"at-once\"".into()
+        })?;
+        for (i, phase) in self.phases.iter().enumerate().skip(1) {
+            ensure(!matches!(phase, Phase::Join(_)), format!("phase[{i}].join"), || {
+                "all nodes have joined already; keep only the first join".into()
+            })?;
+        }
+        for (i, phase) in self.phases.iter().enumerate() {
+            if let Phase::Kill(nodes) = phase {
+                self.check_nodes(&format!("phase[{i}].kill"), nodes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_workload(&self, i: usize, workload: &Workload) -> Rule {
+        let path = format!("workload[{i}]");
+        let (from, to) = (workload.from_ns, workload.to_ns);
+        ensure(from < to, format!("{path}.to_s"), || {
+            format!("ends at {}, not after its start at {}", seconds(to), seconds(from))
+        })?;
+        self.check_in_time(&format!("{path}.to_s"), to.saturating_add(workload.tail_ns()), "ends")?;
+        let same = |other: &Workload| other.id == workload.id && other.kind.word() == workload.kind.word();
+        self.check_number(&path, self.workloads[..i].iter().any(same), workload.kind.word())?;
+        match &workload.kind {
+            WorkloadKind::Broadcast { rate_ppm, size, .. } => {
+                ensure(self.config.broadcast, format!("{path}.broadcast"), || {
+                    "config.broadcast is off".into()
+                })?;
+                let max = self.config.message_len_max;
+                ensure(*size as usize <= max, format!("{path}.broadcast.size"), || {
+                    format!("{size} bytes; at most config.message_len_max = {max}")
+                })?;
+                check_rate(&format!("{path}.broadcast.per_s"), *rate_ppm, to - from)
+            }
+            WorkloadKind::MapPut { rate_ppm, size, .. } => {
+                ensure(self.config.replica, format!("{path}.map_put"), || "config.replica is off".into())?;
+                let max = self.config.value_len_max;
+                ensure(*size as usize <= max, format!("{path}.map_put.size"), || {
+                    format!("{size} bytes; at most config.value_len_max = {max}")
+                })?;
+                check_rate(&format!("{path}.map_put.per_s"), *rate_ppm, to - from)
+            }
+            WorkloadKind::Leave { nodes, .. } => self.check_nodes(&format!("{path}.leave.nodes"), nodes),
+        }
+    }
+
+    fn check_fault(&self, i: usize, fault: &Fault) -> Rule {
+        let path = format!("fault[{i}]");
+        let word = fault.kind.word();
+        if fault.kind.lasts() {
+            ensure(fault.for_ns.is_some_and(|ns| ns > 0), format!("{path}.for_s"), || {
+                format!("{word} lasts for a time; write for_s = 10, above 0")
+            })?;
+        } else {
+            ensure(fault.for_ns.is_none(), format!("{path}.for_s"), || {
+                format!("{word} has no for_s: it happens in an instant or has times of its own; drop for_s")
+            })?;
+        }
+        self.check_in_time(&format!("{path}.at_s"), fault.at_ns, "begins")?;
+        self.check_in_time(&format!("{path}.at_s"), self.fault_end_ns(fault), "ends")?;
+        if let Some(nodes) = fault.kind.nodes() {
+            let part = match &fault.kind {
+                FaultKind::Partition { shape: Shape::Isolate(_), .. } => "isolate",
+                FaultKind::Partition { .. } => "one_way",
+                _ => "nodes",
+            };
+            self.check_nodes(&format!("{path}.{word}.{part}"), nodes)?;
+        }
+        self.check_kind(&format!("{path}.{word}"), fault)
+    }
+
+    fn check_kind(&self, path: &str, fault: &Fault) -> Rule {
+        match &fault.kind {
+            FaultKind::Partition { shape, flapping } => {
+                if let Some(flapping) = flapping {
+                    ensure(
+                        0 < flapping.down_ns && flapping.down_ns < flapping.every_ns,
+                        format!("{path}.down_s"),
+                        || "a flapping partition needs down_s above 0 and every_s above down_s".into(),
+                    )?;
+                }
+                self.check_shape(path, shape)
+            }
+            FaultKind::Loss { rate_ppm, .. }
+            | FaultKind::Duplicate { rate_ppm, .. }
+            | FaultKind::Reorder { rate_ppm, .. } => ensure(*rate_ppm > 0, format!("{path}.rate"), || {
+                "0 touches nothing; write more, or drop the fault".into()
+            })
+            .and_then(|()| self.check_packets(path)),
+            FaultKind::Latency { extra_ns, .. } => ensure(*extra_ns > 0, format!("{path}.extra_ms"), || {
+                "0 touches nothing; write more, or drop the fault".into()
+            }),
+            FaultKind::Churn { session_ns, down_ns, .. } => {
+                ensure(*session_ns >= SECOND / 10 && *down_ns > 0, format!("{path}.session_s"), || {
+                    "a mean session is at least 0.1 s, and down_s above 0".into()
+                })
+            }
+            FaultKind::JoinStorm { nodes } => {
+                let free = self.nodes.saturating_sub(self.bootstrap.contacts);
+                ensure(nodes.count(self.nodes) <= free, format!("{path}.nodes"), || {
+                    format!("more nodes than are no contacts ({free})")
+                })?;
+                let first = self.bootstrap.contacts;
+                let contact = |numbers: &[u32]| numbers.iter().any(|number| *number < first);
+                ensure(
+                    !matches!(nodes, Nodes::These(numbers) if contact(numbers)),
+                    format!("{path}.nodes"),
+                    || format!("the contacts are there from the start: name nodes from {first} up"),
+                )
+            }
+            FaultKind::Clock { offset_ms, step_ms, drift_ppm, freeze, .. } => {
+                let is_something = *offset_ms > 0 || *step_ms != 0 || *drift_ppm > 0 || *freeze;
+                ensure(is_something, path, || {
+                    "touches nothing; write offset_ms, step_ms, drift_ppm or freeze".into()
+                })
+            }
+            FaultKind::RollingRestart { .. }
+            | FaultKind::Crash { .. }
+            | FaultKind::MassFailure { .. }
+            | FaultKind::Pause { .. }
+            | FaultKind::Slow { .. } => Ok(()),
+        }
+    }
+
+    fn check_packets(&self, path: &str) -> Rule {
+        ensure(self.network.profile == Profile::Quic, path, || {
+            "profile \"ideal\" has no packets to lose, double or reorder; write profile = \"quic\"".into()
+        })
+    }
+
+    fn check_shape(&self, path: &str, shape: &Shape) -> Rule {
+        let nodes = self.nodes;
+        match shape {
+            Shape::Split(shares) => {
+                ensure(shares.len() as u64 <= u64::from(nodes), format!("{path}.split"), || {
+                    format!("{} groups of {nodes} nodes; at most as many groups as nodes", shares.len())
+                })
+            }
+            Shape::Isolate(_) => Ok(()),
+            Shape::OneWay(from) => ensure(from.count(nodes) < nodes, format!("{path}.one_way"), || {
+                "these are all nodes; leave some who do not hear them".into()
+            }),
+            Shape::Bridge(bridge) => {
+                ensure(bridge.saturating_add(2) <= nodes, format!("{path}.bridge"), || {
+                    format!("{bridge} of {nodes} nodes; leave at least one for each half")
+                })
+            }
+        }
+    }
+
+    /// Two partitions, or two faults of the same nodes' clocks, cannot last at once: each would blur what the other did.
+    fn check_against_earlier(&self, i: usize, fault: &Fault) -> Rule {
+        let word = fault.kind.word();
+        let path = format!("fault[{i}]");
+        for (j, earlier) in
+            self.faults[..i].iter().enumerate().filter(|(_, earlier)| earlier.kind.word() == word)
+        {
+            self.check_number(&path, earlier.id == fault.id, word)?;
+            let is_exclusive = matches!(fault.kind, FaultKind::Partition { .. } | FaultKind::Clock { .. });
+            let apart =
+                self.fault_end_ns(earlier) <= fault.at_ns || self.fault_end_ns(fault) <= earlier.at_ns;
+            ensure(!is_exclusive || apart, format!("{path}.at_s"), || {
+                let (from, to) = (seconds(earlier.at_ns), seconds(self.fault_end_ns(earlier)));
+                format!(
+                    "contradicts fault[{j}], a {word} from {from} to {to}; let one end before the other begins"
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_property(&self, i: usize, property: &PropertySpec) -> Rule {
+        let path = format!("property[{i}]");
+        let (word, when) = (property.word(), property.when.word());
+        let askable = property.check.askable();
+        ensure(askable.contains(&when), format!("{path}.{when}"), || {
+            format!("{word} cannot be asked {when}; write {} = \"{word}\"", askable[0])
+        })?;
+        if let When::Eventually { within_ns } = property.when {
+            let (calm, end) = (self.calm_ns(), self.end_or_default_ns());
+            ensure(calm.saturating_add(within_ns) <= end, format!("{path}.within_s"), || {
+                format!(
+                    "{} after the last fault and workload ({}) is after the end at {}; write less, or a later end_s",
+                    seconds(within_ns),
+                    seconds(calm),
+                    seconds(end)
+                )
+            })?;
+        }
+        if let Some(map) = property.check.map() {
+            let maps = self.maps();
+            ensure(maps.contains(&map), format!("{path}.map"), || match maps.len() {
+                0 => format!("no map {map:?}: there is none; add a map_put workload or config.maps"),
+                _ => format!("no map {map:?}; {}", nearest(map, &maps)),
+            })?;
+        }
+        let window = property.check.window().unwrap_or_default();
+        let is_open = |from: u64, to: u64| from < to;
+        let ordered = window.from_ns.zip(window.to_ns).is_none_or(|(from, to)| is_open(from, to));
+        ensure(ordered, format!("{path}.to_s"), || "not after from_s".into())?;
+        ensure(!property.check.is_about_messages() || self.broadcasts(), format!("{path}.{when}"), || {
+            format!(
+                "{word} is about broadcasts, and there is none; add a broadcast workload or a messages phase"
+            )
+        })
+    }
+
+    /// Tells whether anything is broadcast on a topic of users.
+    pub(super) fn broadcasts(&self) -> bool {
+        self.workloads.iter().any(|workload| matches!(workload.kind, WorkloadKind::Broadcast { .. }))
+            || self.phases.iter().any(|phase| matches!(phase, Phase::Messages { .. }))
+    }
+
+    fn check_in_time(&self, path: &str, at_ns: u64, verb: &str) -> Rule {
+        let end = self.end_or_default_ns();
+        ensure(at_ns <= end, path, || {
+            format!(
+                "{verb} at {}, after the end of the run at {}; move it, or end_s",
+                seconds(at_ns),
+                seconds(end)
+            )
+        })
+    }
+
+    fn check_number(&self, path: &str, is_taken: bool, word: &str) -> Rule {
+        ensure(!is_taken, format!("{path}.id"), || format!("another {word} has the same id; drop this one's"))
+    }
+
+    fn check_nodes(&self, path: &str, nodes: &Nodes) -> Rule {
+        let all = self.nodes;
+        match nodes {
+            Nodes::Count(count) => {
+                ensure(*count <= all, path, || format!("{count} nodes of {all}; write at most {all}"))
+            }
+            Nodes::These(numbers) => {
+                let last = numbers.last().copied().unwrap_or(0);
+                ensure(last < all, path, || {
+                    format!("there is no node {last}: they are numbered from 0 to {}", all - 1)
+                })
+            }
+            Nodes::All | Nodes::Share(_) => Ok(()),
+        }
+    }
+}
+
+fn check_rate(path: &str, rate_ppm: u64, span_ns: u64) -> Rule {
+    ensure(rate_ppm > 0, path, || "0 does nothing; write more, or drop the workload".into())?;
+    let count = u128::from(rate_ppm) * u128::from(span_ns) / 1_000_000_000_000_000;
+    ensure(count <= u128::from(OPERATIONS_MAX), path, || {
+        format!("makes {count} operations; at most {OPERATIONS_MAX}")
+    })
+}
