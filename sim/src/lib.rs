@@ -1,7 +1,19 @@
 //! The protocols of Rumormill in a simulated world.
 
+#![forbid(unsafe_code)]
+
+mod agenda;
+mod clock;
+mod draw;
+mod faults;
+mod network;
+mod queue;
 mod schedule;
 
+pub use clock::WALL_EPOCH_MS;
+pub use draw::{SEED_VERSION, Seed, SeedError};
+pub use faults::Receipt;
+
 pub use schedule::{
-    Action, ClockChange, DiskFate, FaultEffect, LatencyModel, NetworkModel, NodeSet, Profile, Schedule, Step,
+    Action, ClockChange, DiskFate, FaultEffect, LatencyModel, NetworkModel, NodeSet, Order, Profile, Schedule, Step,
 };
