@@ -1,10 +1,20 @@
 //! The protocols of Rumormill in a simulated world.
+#![forbid(unsafe_code)]
 
+mod agenda;
+mod clock;
+mod draw;
+mod faults;
+pub mod judge;
+mod network;
+mod queue;
 pub mod scenario;
 mod schedule;
 
+pub use clock::WALL_EPOCH_MS;
+pub use draw::{SEED_VERSION, Seed, SeedError};
+pub use faults::Receipt;
 pub use scenario::{Scenario, ScenarioError};
 pub use schedule::{
-    Action, ClockChange, DiskFate, FaultEffect, LatencyModel, NetworkModel, NodeSet, Order, Profile,
-    Schedule, Step,
+    Action, ClockChange, DiskFate, FaultEffect, LatencyModel, NetworkModel, NodeSet, Order, Profile, Schedule, Step,
 };
