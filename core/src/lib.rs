@@ -7,11 +7,15 @@ extern crate alloc;
 extern crate std;
 
 mod config;
+mod dots;
 pub mod frame;
 pub mod hash;
 pub mod hlc;
 mod id;
+pub mod lattice;
 mod machine;
+pub mod or_map;
+pub mod ring;
 mod rng;
 mod schema;
 mod stats;
@@ -21,10 +25,13 @@ pub use config::{Canary, Config, ConfigError, MapConfig};
 pub use frame::{Channel, Class, Frame};
 pub use hlc::{Ahead, Hlc, Stamp};
 pub use id::{ADDRS_MAX, Contact, Incarnation, MapId, MessageId, NodeId, Token, Topic, Version, Writer};
+pub use lattice::{GCounter, Lattice, LwwRegister, MaxRegister, PnCounter};
 pub use machine::{
     CloseReason, Command, CommandError, Cx, Dialer, DownReason, Durability, Effect, Event, Input, Machine,
     NeighborLoss, Origin, Reply, Row, Space,
 };
+pub use or_map::OrMap;
+pub use ring::{Ring, RingError};
 pub use rng::{Draw, Purpose, Rng};
 pub use schema::Schema;
 pub use stats::Stats;
