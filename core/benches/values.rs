@@ -1,13 +1,12 @@
 //! What the values cost: `cargo bench -p rumormill-core --bench values`.
 //!
 //! Prints the median time of an operation over several rounds. Times swing with the machine's other tenants;
-//! instructions do not. Given a name and a number of rounds, the binary does its work without a clock:
+//! instructions do not. Given a name and a number of rounds, the binary does as many and says how many operations
+//! they were; callgrind then counts the instructions of the operations alone, without what prepares them:
 //!
 //! ```text
-//! valgrind --tool=callgrind BINARY NAME 1      and      valgrind --tool=callgrind BINARY NAME 2
+//! valgrind --tool=callgrind --toggle-collect='values::measured*' BINARY NAME ROUNDS
 //! ```
-//!
-//! The difference of the two instruction counts is that of one round, whose operations `BINARY NAME` counts.
 #![allow(missing_docs, clippy::disallowed_types, clippy::disallowed_methods)] // a driver of its own: it has a clock
 
 use bytes::Bytes;
@@ -20,16 +19,27 @@ const ROUNDS: usize = 31;
 const ENTRIES: u64 = 10_000;
 const CHANGES: u64 = 10;
 const MEMBERS: u64 = 1_000;
+/// Few enough to stay in the nearest cache, as a key does that was just read from a request.
+const PLACED: u64 = 1_000;
 
-/// A benchmark: prepares its state once and then does a round of so many operations, again and again.
+/// A benchmark, with its state: rounds of so many operations, each round telling how many nanoseconds they took.
 struct Bench {
     name: &'static str,
     operations: usize,
-    round: Box<dyn FnMut()>,
+    round: Box<dyn FnMut() -> u128>,
 }
 
-fn bench(name: &'static str, operations: usize, round: impl FnMut() + 'static) -> Bench {
-    Bench { name, operations, round: Box::new(round) }
+/// A benchmark whose rounds need no preparation.
+fn bench(name: &'static str, operations: usize, mut round: impl FnMut() + 'static) -> Bench {
+    Bench { name, operations, round: Box::new(move || measured(&mut round)) }
+}
+
+/// Does what is measured: never inlined, so that callgrind finds it.
+#[inline(never)]
+fn measured(work: &mut dyn FnMut()) -> u128 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_nanos()
 }
 
 type Prepare = fn() -> Bench;
@@ -58,21 +68,15 @@ fn main() {
         let rounds = rest.first().and_then(|count| count.parse().ok()).unwrap_or(0);
         let Bench { operations, mut round, .. } = prepare();
         println!("{name}: {rounds} rounds of {operations} operations");
-        return (0..rounds).for_each(|_| round());
+        return (0..rounds).for_each(|_| drop(black_box(round())));
     }
     for (_, prepare) in BENCHES {
         let Bench { name, operations, mut round } = prepare();
-        let mut times: Vec<u128> = (0..ROUNDS).map(|_| timed(&mut round)).collect();
+        let mut times: Vec<u128> = (0..ROUNDS).map(|_| round()).collect();
         times.sort_unstable();
         let [least, median] = [times[0], times[ROUNDS / 2]].map(|nanos| nanos as f64 / operations as f64);
         println!("{name:22} {median:12.2} ns/op median {least:12.2} least");
     }
-}
-
-fn timed(round: &mut impl FnMut()) -> u128 {
-    let start = Instant::now();
-    round();
-    start.elapsed().as_nanos()
 }
 
 fn id(n: u64) -> NodeId {
@@ -120,42 +124,32 @@ where
     V: Ord + Clone + 'static,
     A: Ord + Copy + 'static,
 {
-    const DELTAS: usize = 100;
+    const DELTAS: usize = 20; // few enough to stay in a near cache, as a delta does that has just arrived
     let mut source = OrMap::new();
     (0..ENTRIES).for_each(|n| drop(source.insert(key(n), value(n), actor)));
     let mut target = source.clone();
     let mut n = 0;
-    let mut deltas = Vec::new();
-    let mut refill = move |deltas: &mut Vec<OrMap<K, V, A>>| {
-        deltas.resize_with(DELTAS, || {
-            let mut delta = OrMap::new();
-            for change in 0..CHANGES {
-                n += 1;
-                let picked = mix(n) % ENTRIES;
-                delta.merge(&match change {
-                    0 => source.insert(key(ENTRIES + n), value(n), actor),
-                    1 | 2 => source.remove(&key(picked)),
-                    _ => source.insert(key(picked), value(n), actor),
-                });
-            }
-            delta
-        });
-    };
-    // Deltas for every round are made beforehand, so that a round measures the merges alone.
-    let mut prepared: Vec<Vec<_>> = (0..ROUNDS)
-        .map(|_| {
-            refill(&mut deltas);
-            core::mem::take(&mut deltas)
-        })
-        .collect();
-    prepared.reverse();
-    bench(name, DELTAS, move || {
-        let deltas = prepared.pop().expect("more rounds than were prepared");
-        for delta in &deltas {
-            assert!(black_box(&mut target).merge(black_box(delta)));
+    let mut change = move || {
+        n += 1;
+        let picked = key(mix(n) % ENTRIES);
+        match n % CHANGES {
+            0 => source.insert(key(ENTRIES + n), value(n), actor),
+            1 | 2 => source.remove(&picked),
+            _ => source.insert(picked, value(n), actor),
         }
-        core::mem::forget(deltas);
-    })
+    };
+    let mut delta = move || {
+        let mut delta = OrMap::new();
+        (0..CHANGES).for_each(|_| drop(delta.merge(&change())));
+        delta
+    };
+    let round = move || {
+        let deltas: Vec<_> = (0..DELTAS).map(|_| delta()).collect();
+        measured(&mut || {
+            deltas.iter().for_each(|delta| assert!(black_box(&mut target).merge(black_box(delta))))
+        })
+    };
+    Bench { name, operations: DELTAS, round: Box::new(round) }
 }
 
 fn filled() -> (OrMap<Bytes, Bytes>, Vec<Bytes>) {
@@ -200,15 +194,15 @@ fn place(name: &'static str, keys: Vec<Bytes>) -> Bench {
 }
 
 fn ring_place() -> Bench {
-    place("ring_place", (0..ENTRIES).map(key).collect())
+    place("ring_place", (0..PLACED).map(key).collect())
 }
 
 fn ring_place_long_key() -> Bench {
-    place("ring_place_long_key", (0..ENTRIES).map(|n| Bytes::from(format!("{n:0200}"))).collect())
+    place("ring_place_long_key", (0..PLACED).map(|n| Bytes::from(format!("{n:0200}"))).collect())
 }
 
 fn ring_owners_3() -> Bench {
-    let (ring, keys) = (ring(16_384), (0..ENTRIES).map(key).collect::<Vec<_>>());
+    let (ring, keys) = (ring(16_384), (0..PLACED).map(key).collect::<Vec<_>>());
     bench("ring_owners_3", keys.len(), move || {
         keys.iter().for_each(|key| assert_eq!(black_box(ring.owners(black_box(key), 3)).len(), 3));
     })

@@ -15,6 +15,7 @@ use crate::hash::{Fold, Folded};
 use crate::id::{Writer, bounded};
 use crate::lattice::{Lattice, WRITERS_MAX};
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -87,8 +88,8 @@ impl<K: Ord + Clone, V: Ord + Clone, A: Ord + Copy> OrMap<K, V, A> {
         let mut delta = self.remove(&key);
         let counter = self.histories.get(&actor).map_or(0, |history| history.seen.last()) + 1;
         let dot = Dot { counter, actor };
-        delta.add(dot, key.clone(), value.clone());
-        self.add(dot, key, value);
+        delta.add(dot, key.clone(), value.clone(), |_| false);
+        self.add(dot, key, value, |_| false);
         delta
     }
 
@@ -124,7 +125,7 @@ impl<K: Ord + Clone, V: Ord + Clone, A: Ord + Copy> OrMap<K, V, A> {
         let mut changed = false;
         for (key, siblings) in &other.entries {
             for sibling in siblings {
-                changed |= self.adopt(key, sibling);
+                changed |= self.adopt(key, sibling, other);
             }
         }
         for (actor, theirs) in &other.histories {
@@ -198,18 +199,29 @@ impl<K: Ord + Clone, V: Ord + Clone, A: Ord + Copy> OrMap<K, V, A> {
         assert_eq!(live, 0, "a value without live dot");
     }
 
-    /// Makes an unseen dot live.
-    fn add(&mut self, dot: Dot<A>, key: K, value: V) {
-        let history = self.histories.entry(dot.actor).or_default();
+    /// Makes an unseen dot live, in place of those under its key that are `replaced`.
+    ///
+    /// What `replaced` says could wait for [`Self::forget`]; done here it spares a key that is overwritten, the
+    /// usual case, its way out of the map and in again.
+    fn add(&mut self, dot: Dot<A>, key: K, value: V, replaced: impl Fn(Dot<A>) -> bool) {
+        let Self { entries, histories } = self;
+        let history = histories.entry(dot.actor).or_default();
         history.seen.insert(dot.counter);
         history.live.insert(dot.counter, key.clone());
-        let siblings = self.entries.entry(key).or_default();
+        let siblings = entries.entry(key).or_default();
+        siblings.retain(|sibling| {
+            let stays = !replaced(sibling.dot);
+            if !stays && let Some(history) = histories.get_mut(&sibling.dot.actor) {
+                history.live.remove(&sibling.dot.counter);
+            }
+            stays
+        });
         let place = siblings.partition_point(|sibling| sibling.dot < dot);
         siblings.insert(place, Sibling { dot, value });
     }
 
     /// Takes over a live dot of another map, unless it is removed or live here already.
-    fn adopt(&mut self, key: &K, theirs: &Sibling<V, A>) -> bool {
+    fn adopt(&mut self, key: &K, theirs: &Sibling<V, A>, other: &Self) -> bool {
         let Sibling { dot, value } = theirs;
         let history = self.histories.get(&dot.actor);
         match history.and_then(|history| history.live.get(&dot.counter)) {
@@ -220,12 +232,12 @@ impl<K: Ord + Clone, V: Ord + Clone, A: Ord + Copy> OrMap<K, V, A> {
                     return false;
                 }
                 let held = held.clone();
-                self.drop_sibling(&held, *dot);
+                self.drop_sibling(held, *dot);
             }
             None if history.is_some_and(|history| history.seen.contains(dot.counter)) => return false,
             None => {}
         }
-        self.add(*dot, key.clone(), value.clone());
+        self.add(*dot, key.clone(), value.clone(), |dot| other.has_removed(dot));
         true
     }
 
@@ -241,19 +253,26 @@ impl<K: Ord + Clone, V: Ord + Clone, A: Ord + Copy> OrMap<K, V, A> {
         for counter in gone {
             let history = self.histories.get_mut(&actor);
             if let Some(key) = history.and_then(|history| history.live.remove(&counter)) {
-                self.drop_sibling(&key, Dot { counter, actor });
+                self.drop_sibling(key, Dot { counter, actor });
             }
         }
         changed
     }
 
     /// Drops the value of a dot, and the key with its last value.
-    fn drop_sibling(&mut self, key: &K, dot: Dot<A>) {
-        let Some(siblings) = self.entries.get_mut(key) else { return };
-        siblings.retain(|sibling| sibling.dot != dot);
-        if siblings.is_empty() {
-            self.entries.remove(key);
+    fn drop_sibling(&mut self, key: K, dot: Dot<A>) {
+        let Entry::Occupied(mut entry) = self.entries.entry(key) else { return };
+        entry.get_mut().retain(|sibling| sibling.dot != dot);
+        if entry.get().is_empty() {
+            entry.remove();
         }
+    }
+
+    /// Tells whether a dot was live once and is no longer.
+    fn has_removed(&self, dot: Dot<A>) -> bool {
+        let history = self.histories.get(&dot.actor);
+        history
+            .is_some_and(|known| known.seen.contains(dot.counter) && !known.live.contains_key(&dot.counter))
     }
 
     fn value_at(&self, key: &K, dot: Dot<A>) -> Option<&V> {
@@ -343,7 +362,7 @@ where
                 let Some(counter) = counter.filter(|counter| seen.contains(*counter)) else {
                     return Err(D::Error::custom("a live value is not among the known ones"));
                 };
-                map.add(Dot { counter, actor }, key, value);
+                map.add(Dot { counter, actor }, key, value, |_| false);
                 before = counter;
             }
         }
