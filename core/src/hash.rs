@@ -3,12 +3,26 @@
 //! Nothing here uses `core::hash` (its `derive` hashes `usize` prefixes) or a random state: the same values give
 //! the same numbers on every machine, in every process, in every version of the toolchain.
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A type whose value can be folded into a [`Fold`], field by field, in an order that we own.
 pub trait Folded {
     /// Folds every field of the value that carries meaning.
     fn fold(&self, into: &mut Fold);
+}
+
+impl Folded for u64 {
+    #[inline]
+    fn fold(&self, into: &mut Fold) {
+        into.word(*self);
+    }
+}
+
+impl Folded for Bytes {
+    fn fold(&self, into: &mut Fold) {
+        into.bytes(self);
+    }
 }
 
 /// A rolling 64-bit hash over words: the accumulator behind every trace hash and digest.

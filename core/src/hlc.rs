@@ -88,6 +88,9 @@ impl Hlc {
     }
 
     /// Issues a stamp: greater than every stamp issued or received before, and not behind the wall clock.
+    ///
+    /// Only at the very end of the range, in the year 10889, the clock stands still: it never wraps. A mark that
+    /// is too great is therefore checked by whoever restores it, with [`Hlc::allow`].
     #[inline]
     pub fn now(&mut self, wall: Wall) -> Stamp {
         let next = self.peek(wall);
@@ -102,6 +105,9 @@ impl Hlc {
     }
 
     /// Follows a stamp received from elsewhere, so that the next one issued is greater.
+    ///
+    /// So `last` is never further ahead than the drift of the greatest wall reading, unless it was started there
+    /// or more than 65,536 stamps are issued in each millisecond. A wall clock that goes back leaves it ahead.
     ///
     /// # Errors
     /// [`Ahead`] when the stamp is more than the allowed drift ahead of `wall`; the clock is then unchanged.

@@ -1,0 +1,227 @@
+//! What the values cost: `cargo bench -p rumormill-core --bench values`.
+//!
+//! Prints the median time of an operation over several rounds. Times swing with the machine's other tenants;
+//! instructions do not. Given a name and a number of rounds, the binary does as many and says how many operations
+//! they were; callgrind then counts the instructions of the operations alone, without what prepares them:
+//!
+//! ```text
+//! valgrind --tool=callgrind --toggle-collect='values::measured*' BINARY NAME ROUNDS
+//! ```
+#![allow(missing_docs, clippy::disallowed_types, clippy::disallowed_methods)] // a driver of its own: it has a clock
+
+use bytes::Bytes;
+use rumormill_core::hash::mix;
+use rumormill_core::{Hlc, NodeId, OrMap, Ring, Stamp, Wall, Writer};
+use std::hint::black_box;
+use std::time::Instant;
+
+const ROUNDS: usize = 31;
+const ENTRIES: u64 = 10_000;
+const CHANGES: u64 = 10;
+const MEMBERS: u64 = 1_000;
+/// Few enough to stay in the nearest cache, as a key does that was just read from a request.
+const PLACED: u64 = 1_000;
+
+/// A benchmark, with its state: rounds of so many operations, each round telling how many nanoseconds they took.
+struct Bench {
+    name: &'static str,
+    operations: usize,
+    round: Box<dyn FnMut() -> u128>,
+}
+
+/// A benchmark whose rounds need no preparation.
+fn bench(name: &'static str, operations: usize, mut round: impl FnMut() + 'static) -> Bench {
+    Bench { name, operations, round: Box::new(move || measured(&mut round)) }
+}
+
+/// Does what is measured: never inlined, so that callgrind finds it.
+#[inline(never)]
+fn measured(work: &mut dyn FnMut()) -> u128 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_nanos()
+}
+
+type Prepare = fn() -> Bench;
+
+const BENCHES: [(&str, Prepare); 12] = [
+    ("clock_now", clock_now),
+    ("clock_receive", clock_receive),
+    ("merge_10_numbers", || merge("merge_10_numbers", |n| n, |n| n, 1_u64)),
+    ("merge_10_bytes", || merge("merge_10_bytes", key, key, writer())),
+    ("insert", insert),
+    ("get", get),
+    ("merge_whole", merge_whole),
+    ("ring_place", ring_place),
+    ("ring_place_long_key", ring_place_long_key),
+    ("ring_owners_3", ring_owners_3),
+    ("ring_join_leave", ring_join_leave),
+    ("ring_build", ring_build),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [name, rest @ ..] = arguments.as_slice() {
+        let Some((_, prepare)) = BENCHES.iter().find(|(known, _)| known == name) else {
+            return BENCHES.iter().for_each(|(known, _)| println!("{known}"));
+        };
+        let rounds = rest.first().and_then(|count| count.parse().ok()).unwrap_or(0);
+        let Bench { operations, mut round, .. } = prepare();
+        println!("{name}: {rounds} rounds of {operations} operations");
+        return (0..rounds).for_each(|_| drop(black_box(round())));
+    }
+    for (_, prepare) in BENCHES {
+        let Bench { name, operations, mut round } = prepare();
+        let mut times: Vec<u128> = (0..ROUNDS).map(|_| round()).collect();
+        times.sort_unstable();
+        let [least, median] = [times[0], times[ROUNDS / 2]].map(|nanos| nanos as f64 / operations as f64);
+        println!("{name:22} {median:12.2} ns/op median {least:12.2} least");
+    }
+}
+
+fn id(n: u64) -> NodeId {
+    let mut bytes = [0; 32];
+    bytes.chunks_exact_mut(8).enumerate().for_each(|(lane, chunk)| {
+        chunk.copy_from_slice(&mix(n * 4 + lane as u64 + 1).to_le_bytes());
+    });
+    NodeId(bytes)
+}
+
+fn key(n: u64) -> Bytes {
+    Bytes::from(format!("key-{:016x}", mix(n + 1)))
+}
+
+fn writer() -> Writer {
+    Writer { node: id(0), epoch: 1 }
+}
+
+fn clock_now() -> Bench {
+    let mut clock = Hlc::new(Stamp::ZERO, 1_000);
+    let mut wall = 1_790_000_000_000;
+    bench("clock_now", 1 << 20, move || {
+        for n in 0..1_u64 << 20 {
+            wall += u64::from(n % 64 == 0);
+            black_box(clock.now(black_box(Wall(wall))));
+        }
+    })
+}
+
+fn clock_receive() -> Bench {
+    let mut clock = Hlc::new(Stamp::ZERO, 1_000);
+    let mut stamp = Stamp::new(1_790_000_000_000, 0);
+    bench("clock_receive", 1 << 20, move || {
+        for _ in 0..1 << 20 {
+            stamp = Stamp(stamp.0 + 1);
+            let _ = black_box(clock.receive(black_box(stamp), Wall(stamp.millis())));
+        }
+    })
+}
+
+/// One operation: merge a delta of ten changes (seven overwrites, two removes, one new key) into 10,000 entries.
+fn merge<K, V, A>(name: &'static str, key: fn(u64) -> K, value: fn(u64) -> V, actor: A) -> Bench
+where
+    K: Ord + Clone + 'static,
+    V: Ord + Clone + 'static,
+    A: Ord + Copy + 'static,
+{
+    const DELTAS: usize = 20; // few enough to stay in a near cache, as a delta does that has just arrived
+    let mut source = OrMap::new();
+    (0..ENTRIES).for_each(|n| drop(source.insert(key(n), value(n), actor)));
+    let mut target = source.clone();
+    let mut n = 0;
+    let mut change = move || {
+        n += 1;
+        let picked = key(mix(n) % ENTRIES);
+        match n % CHANGES {
+            0 => source.insert(key(ENTRIES + n), value(n), actor),
+            1 | 2 => source.remove(&picked),
+            _ => source.insert(picked, value(n), actor),
+        }
+    };
+    let mut delta = move || {
+        let mut delta = OrMap::new();
+        (0..CHANGES).for_each(|_| drop(delta.merge(&change())));
+        delta
+    };
+    let round = move || {
+        let deltas: Vec<_> = (0..DELTAS).map(|_| delta()).collect();
+        measured(&mut || {
+            deltas.iter().for_each(|delta| assert!(black_box(&mut target).merge(black_box(delta))))
+        })
+    };
+    Bench { name, operations: DELTAS, round: Box::new(round) }
+}
+
+fn filled() -> (OrMap<Bytes, Bytes>, Vec<Bytes>) {
+    let keys: Vec<Bytes> = (0..ENTRIES).map(key).collect();
+    let mut map = OrMap::new();
+    keys.iter().for_each(|key| drop(map.insert(key.clone(), key.clone(), writer())));
+    (map, keys)
+}
+
+fn insert() -> Bench {
+    let (mut map, keys) = filled();
+    bench("insert", keys.len(), move || {
+        keys.iter().for_each(|key| drop(black_box(map.insert(key.clone(), key.clone(), writer()))));
+    })
+}
+
+fn get() -> Bench {
+    let (map, keys) = filled();
+    bench("get", keys.len(), move || {
+        keys.iter().for_each(|key| assert!(black_box(map.get(black_box(key))).is_some()));
+    })
+}
+
+/// One operation: merge a whole map of 10,000 entries into an equal one.
+fn merge_whole() -> Bench {
+    let (mut map, _) = filled();
+    let other = map.clone();
+    bench("merge_whole", 1, move || assert!(!black_box(&mut map).merge(black_box(&other))))
+}
+
+fn ring(partitions: u32) -> Ring {
+    let mut ring = Ring::new(partitions).expect("in bounds");
+    (0..MEMBERS).for_each(|n| assert_eq!(ring.insert(id(n), 1), Ok(true)));
+    ring
+}
+
+fn place(name: &'static str, keys: Vec<Bytes>) -> Bench {
+    let ring = ring(16_384);
+    bench(name, keys.len(), move || {
+        keys.iter().for_each(|key| assert!(black_box(ring.place(black_box(key))).is_some()));
+    })
+}
+
+fn ring_place() -> Bench {
+    place("ring_place", (0..PLACED).map(key).collect())
+}
+
+fn ring_place_long_key() -> Bench {
+    place("ring_place_long_key", (0..PLACED).map(|n| Bytes::from(format!("{n:0200}"))).collect())
+}
+
+fn ring_owners_3() -> Bench {
+    let (ring, keys) = (ring(16_384), (0..PLACED).map(key).collect::<Vec<_>>());
+    bench("ring_owners_3", keys.len(), move || {
+        keys.iter().for_each(|key| assert_eq!(black_box(ring.owners(black_box(key), 3)).len(), 3));
+    })
+}
+
+/// One operation: a member joins a ring of 1,000 with 1,024 partitions, and leaves it.
+fn ring_join_leave() -> Bench {
+    let mut ring = ring(1_024);
+    let mut n = MEMBERS;
+    bench("ring_join_leave", 10, move || {
+        for _ in 0..10 {
+            n += 1;
+            assert_eq!(ring.insert(id(n), 1), Ok(true));
+            assert!(ring.remove(&id(n)));
+        }
+    })
+}
+
+/// One operation: a ring of 1,000 members and 1,024 partitions from nothing.
+fn ring_build() -> Bench {
+    bench("ring_build", 1, || drop(black_box(ring(1_024))))
+}
