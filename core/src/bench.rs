@@ -5,13 +5,12 @@
 
 use crate::frame::{Announcement, Frame, Gossip};
 use crate::hlc::{Hlc, Stamp};
-use crate::id::{Incarnation, MessageId, NodeId};
+use crate::id::{MessageId, NodeId};
 use crate::machine::{Cx, Effect, Machine};
 use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::time::{Instant, NANOS_PER_MILLI, Now, Wall};
 use core::fmt::Debug;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::format;
 use std::string::String;
 use std::vec::Vec;
@@ -103,12 +102,6 @@ pub(crate) fn node(number: u8) -> NodeId {
 /// Names the life of a publisher of the bench.
 pub(crate) fn origin(number: u8) -> u64 {
     u64::from(number) << 32 // what a debug print of a message's name shows
-}
-
-/// Builds the contact of a node of the bench.
-pub(crate) fn contact(number: u8) -> crate::Contact {
-    let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1_000 + u16::from(number));
-    crate::Contact::new(node(number), Incarnation(1), &[addr])
 }
 
 fn show_effect(effect: &Effect) -> String {

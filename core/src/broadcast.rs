@@ -139,6 +139,11 @@ impl Neighbor {
         self.pruned_at = None;
     }
 
+    /// Judges whether payloads may still cross a PRUNE: the wait for a graft's answer is above one round trip.
+    fn is_prune_under_way(&self, now: Instant, config: &Config) -> bool {
+        self.pruned_at.is_some_and(|at| now.millis_since(at) < config.graft_retry_ms)
+    }
+
     /// Makes the link eager on both sides, and asks for a message unless only the link is wanted.
     fn graft(&mut self, id: Option<MessageId>, cx: &mut Cx<'_>) {
         self.make_eager();
@@ -323,7 +328,8 @@ impl Broadcast {
             into.word(
                 flags | (neighbor.announcements.len() as u64) << 8 | (neighbor.owed.len() as u64) << 40,
             );
-            into.word(neighbor.pruned_at.map_or(0, |at| at.0.wrapping_sub(now.0)));
+            let pruned_at = neighbor.pruned_at.filter(|_| neighbor.is_prune_under_way(now, &self.config));
+            into.word(pruned_at.map_or(0, |at| at.0.wrapping_sub(now.0))); // one that has arrived matters no more
         }
         let (young, old) = self.seen.sizes();
         let (cached, bytes) = self.cache.sizes();
@@ -517,9 +523,7 @@ impl Broadcast {
         // A stranger holds us for a neighbour: membership settles that.
         let Some(i) = self.position(from) else { return };
         let neighbor = &mut self.neighbors[i];
-        let repeat_ms = self.config.graft_retry_ms;
-        let is_under_way = neighbor.pruned_at.is_some_and(|at| cx.now.mono.millis_since(at) < repeat_ms);
-        if neighbor.number != parent && !is_under_way {
+        if neighbor.number != parent && !neighbor.is_prune_under_way(cx.now.mono, &self.config) {
             neighbor.prune(cx);
         }
     }

@@ -178,6 +178,12 @@ mod tests {
         let large = cache.insert(cached(2, 1_000, 0), Instant::default(), &config);
         assert!(cache.get(small, &MessageId { origin: 1, seq: 1 }).is_some());
         assert!(cache.get(large, &MessageId { origin: 1, seq: 2 }).is_none());
+        assert_eq!(
+            cache.insert(cached(3, 1, 0), Instant::default(), &config),
+            large,
+            "the place is taken again"
+        );
+        assert!(cache.get(large, &MessageId { origin: 1, seq: 2 }).is_none(), "by another message");
     }
 
     #[test]
