@@ -53,6 +53,13 @@ impl Fold {
         self.0 = self.0.wrapping_add(0x2D35_8DCC_AA6C_78A5);
     }
 
+    /// Folds two words with one multiplication, for long fields of uniform words such as ids.
+    #[inline]
+    pub fn pair(&mut self, a: u64, b: u64) {
+        let product = u128::from(self.0 ^ a) * u128::from(b ^ 0xE703_7ED1_A0B4_28DB);
+        self.0 = ((product as u64) ^ (product >> 64) as u64).wrapping_add(a ^ b.rotate_left(32));
+    }
+
     /// Folds bytes with their length, so that two neighbouring byte strings never run into one another.
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {

@@ -42,11 +42,13 @@ impl fmt::Display for NodeId {
 impl Folded for NodeId {
     #[inline]
     fn fold(&self, into: &mut Fold) {
-        for chunk in self.0.chunks_exact(8) {
+        let word = |at: usize| {
             let mut word = [0; 8];
-            word.copy_from_slice(chunk);
-            into.word(u64::from_le_bytes(word));
-        }
+            word.copy_from_slice(&self.0[at..at + 8]);
+            u64::from_le_bytes(word)
+        };
+        into.pair(word(0), word(8));
+        into.pair(word(16), word(24));
     }
 }
 

@@ -465,7 +465,7 @@ impl Asked {
     }
 
     fn outcome(&self, calm_ns: Option<u64>) -> PropertyOutcome {
-        let (name, when) = (self.spec.check.word(), self.spec.when.word());
+        let (name, when) = (self.spec.word(), self.spec.when.word());
         let held = |at_ns| (PropertyStatus::Held, at_ns, None, None);
         let failed = |at_ns, fault: Option<&Fault>| {
             let (node, what) = fault.cloned().unwrap_or((None, "it was never looked at".into()));

@@ -1,0 +1,269 @@
+//! What both the terminal and the page say, in words and figures, before either decides how it looks.
+
+use crate::line::Role;
+use crate::units::{bytes, count, millis, number, percent, prefixed, receipt, seconds};
+use crate::{
+    Broadcast, Fault, Finite, Overlay, Property, Quantiles, Record, Series, Spread, State, Status, Traffic,
+    Verdict,
+};
+
+/// A group of facts under one title.
+pub(crate) struct Section {
+    pub(crate) title: &'static str,
+    pub(crate) facts: Vec<Fact>,
+}
+
+/// One fact: what it is, how much, and whether that is well.
+pub(crate) struct Fact {
+    pub(crate) label: &'static str,
+    pub(crate) value: String,
+    pub(crate) role: Role,
+}
+
+/// A row of the table of distributions, one cell for each of [`SPREAD_COLUMNS`].
+pub(crate) struct SpreadRow {
+    pub(crate) label: &'static str,
+    pub(crate) cells: [String; 5],
+}
+
+/// The columns of the table of distributions.
+pub(crate) const SPREAD_COLUMNS: [&str; 5] = ["min", "p50", "p90", "p99", "max"];
+
+/// Receipts that are named first, in this order; the others follow by name.
+const RECEIPTS_FIRST: [&str; 3] = ["messages", "bytes", "nodes"];
+
+/// The sign and the role of a verdict.
+pub(crate) fn verdict_mark(verdict: Verdict) -> (&'static str, Role) {
+    match verdict {
+        Verdict::Pass => ("✓", Role::Good),
+        Verdict::Vacuous => ("○", Role::Warn),
+        Verdict::Fail => ("✗", Role::Bad),
+        Verdict::Nondeterministic => ("≠", Role::Bad),
+    }
+}
+
+/// The sign and the role of a property's answer.
+pub(crate) fn status_mark(status: Status) -> (&'static str, Role) {
+    match status {
+        Status::Held => ("✓", Role::Good),
+        Status::Failed => ("✗", Role::Bad),
+        Status::Unreached => ("–", Role::Dim),
+    }
+}
+
+/// The sign and the role of a fault: whether it did anything.
+pub(crate) fn fault_mark(fault: &Fault) -> (&'static str, Role) {
+    if fault.touched_nothing() { ("○", Role::Warn) } else { ("●", Role::Plain) }
+}
+
+/// The sign and the role of a measure.
+pub(crate) fn measure_mark(held: bool) -> (&'static str, Role) {
+    if held { ("✓", Role::Good) } else { ("✗", Role::Bad) }
+}
+
+/// What the run was: seed, size, time.
+pub(crate) fn identity(record: &Record) -> Vec<String> {
+    let time = format!("{} virtual", seconds(record.virtual_s));
+    let time = match &record.cost {
+        Some(cost) => format!("{time} in {} s", number(cost.wall_s)),
+        None => time,
+    };
+    vec![format!("seed {}", record.seed), plural(u64::from(record.nodes), "node"), time]
+}
+
+/// How much work it was and how fast it went.
+pub(crate) fn effort(record: &Record) -> Vec<String> {
+    let mut parts = vec![plural(record.events, "event")];
+    if let Some(cost) = &record.cost {
+        parts.push(format!("{} events/CPU-s", prefixed(cost.events_per_cpu_s)));
+        parts.extend(cost.peak_rss_bytes.map(|peak| bytes(peak as f64)));
+    }
+    parts
+}
+
+/// The verdict's reason in one sentence.
+pub(crate) fn reason(record: &Record) -> String {
+    match record.verdict {
+        Verdict::Pass => reason_to_pass(record),
+        Verdict::Vacuous => reason_to_doubt(record),
+        Verdict::Fail => reason_to_fail(record),
+        Verdict::Nondeterministic => {
+            "The same seed did two different things: no result can be trusted.".into()
+        }
+    }
+}
+
+fn reason_to_pass(record: &Record) -> String {
+    let held = record.properties.iter().filter(|property| property.status == Status::Held).count();
+    let properties = match held {
+        0 => "Nothing was asked of this run".into(),
+        1 => "The one property held".into(),
+        _ => format!("{} held", plural(held as u64, "property")),
+    };
+    let unreached = record.properties.iter().filter(|property| property.status == Status::Unreached).count();
+    let unreached = if unreached > 0 { format!(", {unreached} was not reached") } else { String::new() };
+    match record.faults.len() {
+        0 => format!("{properties}{unreached}; there were no faults."),
+        faults => format!("{properties}{unreached}, under {}.", plural(faults as u64, "fault")),
+    }
+}
+
+fn reason_to_doubt(record: &Record) -> String {
+    let idle: Vec<&Fault> = record.faults.iter().filter(|fault| fault.touched_nothing()).collect();
+    match idle.as_slice() {
+        [] => "Nothing shows that the run tested anything.".into(),
+        [fault] => format!("The fault \"{}\" touched nothing: whatever held was not tested.", fault.kind),
+        _ => format!("{} touched nothing: whatever held was not tested.", plural(idle.len() as u64, "fault")),
+    }
+}
+
+fn reason_to_fail(record: &Record) -> String {
+    let failed = record.properties.iter().filter(|property| property.status == Status::Failed);
+    let failed = failed.map(|property| property.name.as_str());
+    let missed = record.measures.iter().filter(|measure| !measure.held).map(|measure| measure.name.as_str());
+    let names: Vec<&str> = failed.chain(missed).collect();
+    match names.as_slice() {
+        [] => "The run failed.".into(),
+        [name] => format!("\"{name}\" failed."),
+        [first, ..] => format!("{} failed, first \"{first}\".", plural(names.len() as u64, "property")),
+    }
+}
+
+/// Properties in the order of interest: failed, not reached, held.
+pub(crate) fn ranked(properties: &[Property]) -> Vec<&Property> {
+    let mut ranked: Vec<&Property> = properties.iter().collect();
+    ranked.sort_by_key(|property| match property.status {
+        Status::Failed => 0,
+        Status::Unreached => 1,
+        Status::Held => 2,
+    });
+    ranked
+}
+
+/// When a fault was there: "30 s → 60 s", or "at 30 s".
+pub(crate) fn period(fault: &Fault) -> String {
+    let begin = seconds(fault.at_s);
+    match fault.for_s.and_then(|length| Finite::new(fault.at_s.value() + length.value())) {
+        Some(end) => format!("{begin} → {}", seconds(end)),
+        None => begin,
+    }
+}
+
+/// What a fault did, without the receipts that are zero; empty if it touched nothing.
+pub(crate) fn receipts(fault: &Fault) -> Vec<String> {
+    let rank =
+        |name: &str| RECEIPTS_FIRST.iter().position(|first| *first == name).unwrap_or(RECEIPTS_FIRST.len());
+    let mut touched: Vec<(&String, u64)> =
+        fault.receipts.iter().map(|(name, amount)| (name, *amount)).collect();
+    touched.retain(|(_, amount)| *amount > 0);
+    touched.sort_by_key(|(name, _)| rank(name));
+    touched.into_iter().map(|(name, amount)| receipt(name, amount)).collect()
+}
+
+/// The sections that apply to a run.
+pub(crate) fn sections(record: &Record) -> Vec<Section> {
+    let sections = [
+        record.broadcast.as_ref().map(broadcast),
+        record.overlay.as_ref().map(overlay),
+        record.state.as_ref().map(state),
+        record.traffic.as_ref().map(traffic),
+    ];
+    sections.into_iter().flatten().collect()
+}
+
+/// The table of distributions, as far as a run has any.
+pub(crate) fn spreads(record: &Record) -> Vec<SpreadRow> {
+    let latency = record.broadcast.and_then(|broadcast| broadcast.latency_ms);
+    let converge = record.state.and_then(|state| state.converge_ms);
+    let rates = record.traffic.map(|traffic| traffic.per_node_bytes_per_s);
+    let rows = [
+        latency.map(|quantiles| of_quantiles("latency", quantiles)),
+        converge.map(|quantiles| of_quantiles("convergence", quantiles)),
+        record.overlay.map(|overlay| of_spread("active view", overlay.active)),
+        record.overlay.map(|overlay| of_spread("in-degree", overlay.in_degree)),
+        rates.map(|rates| {
+            let [p50, p99, max] =
+                [rates.p50, rates.p99, rates.max].map(|rate| format!("{}/s", bytes(rate.value())));
+            SpreadRow { label: "per node", cells: [String::new(), p50, String::new(), p99, max] }
+        }),
+    ];
+    rows.into_iter().flatten().collect()
+}
+
+/// A series' first and last point with its unit: "0 → 100 %".
+pub(crate) fn range(series: &Series) -> String {
+    let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else {
+        return "no points".into();
+    };
+    let text = format!("{} → {}", number(*first), number(*last));
+    if series.unit.is_empty() { text } else { format!("{text} {}", series.unit) }
+}
+
+fn broadcast(broadcast: &Broadcast) -> Section {
+    let share = Finite::new(broadcast.reliability.value() * 100.0).unwrap_or_default();
+    let hops = format!("{} max, {} mean", broadcast.ldh_max, number(broadcast.ldh_mean));
+    let reached_all = broadcast.reliability >= Finite::from(1);
+    let facts = vec![
+        fact("sent", count(broadcast.sent)),
+        Fact { label: "reliability", value: percent(share), role: good_or(Role::Warn, reached_all) },
+        fact("RMR", number(broadcast.rmr)),
+        fact("last hop", hops),
+    ];
+    Section { title: "broadcast", facts }
+}
+
+fn overlay(overlay: &Overlay) -> Section {
+    let value =
+        if overlay.connected { "whole".into() } else { plural(u64::from(overlay.components), "part") };
+    let mut facts = vec![
+        Fact { label: "", value, role: good_or(Role::Bad, overlay.connected) },
+        fact("symmetric", percent(overlay.symmetric_pct)),
+        fact("clustering", number(overlay.clustering)),
+    ];
+    let path = overlay.path_length_mean.map(|mean| fact("mean path", format!("{} hops", number(mean))));
+    facts.extend(path);
+    Section { title: "overlay", facts }
+}
+
+fn state(state: &State) -> Section {
+    let value = if state.converged { "converged" } else { "not converged" }.to_string();
+    let facts = vec![
+        Fact { label: "", value, role: good_or(Role::Bad, state.converged) },
+        fact("keys", count(state.keys)),
+        fact("deltas", bytes(state.delta_bytes as f64)),
+        fact("sync", bytes(state.sync_bytes as f64)),
+    ];
+    Section { title: "state", facts }
+}
+
+fn traffic(traffic: &Traffic) -> Section {
+    let facts = vec![fact("messages", count(traffic.messages)), fact("bytes", bytes(traffic.bytes as f64))];
+    Section { title: "traffic", facts }
+}
+
+fn of_quantiles(label: &'static str, quantiles: Quantiles) -> SpreadRow {
+    let Quantiles { p50, p90, p99, max } = quantiles;
+    let [p50, p90, p99, max] = [p50, p90, p99, max].map(|duration| millis(duration.value()));
+    SpreadRow { label, cells: [String::new(), p50, p90, p99, max] }
+}
+
+fn of_spread(label: &'static str, spread: Spread) -> SpreadRow {
+    let [min, p50, max] = [spread.min, spread.p50, spread.max].map(count);
+    SpreadRow { label, cells: [min, p50, String::new(), String::new(), max] }
+}
+
+fn fact(label: &'static str, value: String) -> Fact {
+    Fact { label, value, role: Role::Plain }
+}
+
+fn good_or(otherwise: Role, good: bool) -> Role {
+    if good { Role::Good } else { otherwise }
+}
+
+fn plural(amount: u64, noun: &str) -> String {
+    match (amount, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{} {stem}ies", count(amount)),
+        (_, None) => format!("{} {noun}s", count(amount)),
+    }
+}
