@@ -1,0 +1,119 @@
+//! `rumormill run`: one scenario, one seed, one verdict.
+
+use crate::cost::Meter;
+use crate::{Driver, RunArgs, library, record, verify};
+use indicatif::{ProgressBar, ProgressStyle};
+use rumormill_reports::{Record, Verdict, text};
+use rumormill_sim::{Options, Run, Scenario};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+/// What the exit status of `run` means.
+pub(crate) const EXIT_STATUS: &str = "Exit status: 0 every property held, 1 a property failed, 2 bad usage or input, \
+     3 nondeterminism, 4 vacuous (a fault touched nothing).";
+
+/// Virtual time between two checkpoints of the hash.
+pub(crate) const CHECKPOINT_EVERY_NS: u64 = 1_000_000_000;
+
+/// Runs a scenario and prints what came of it.
+///
+/// # Errors
+/// One message about bad usage or input.
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, String> {
+    let scenario = load(args)?;
+    let meter = Meter::start();
+    let mut run = start(args, &scenario)?;
+    watch(&mut run);
+    let checkpoints = run.checkpoints().to_vec();
+    let outcome = run.outcome();
+    let cost = meter.read();
+    let mut record = record::of(&outcome, cost, reproduce(args, &outcome.seed.to_string()));
+    if args.verify {
+        match verify::in_second_process(args, &scenario, &checkpoints, &outcome)? {
+            verify::Verified::Same => {
+                record.notes.push("a second process ran the same events to the same hash".to_owned());
+            }
+            verify::Verified::Diverged(what) => {
+                record.verdict = Verdict::Nondeterministic;
+                record.notes.push(what);
+            }
+        }
+    }
+    print(args, &record);
+    Ok(ExitCode::from(record.verdict.exit_code()))
+}
+
+/// Reads the scenario with everything that the arguments change in it.
+///
+/// # Errors
+/// One message about bad usage or input.
+pub(crate) fn load(args: &RunArgs) -> Result<Scenario, String> {
+    if args.driver != Driver::Sim {
+        return Err("--driver: only sim is built yet; turmoil and quic come with the real runtime".to_owned());
+    }
+    let mut sets = args.sets.clone();
+    sets.extend(args.nodes.map(|nodes| ("nodes".to_owned(), nodes.to_string())));
+    library::load(&args.scenario, &sets)
+}
+
+/// Starts the run that the arguments ask for.
+///
+/// # Errors
+/// One message about a scenario that cannot be run.
+pub(crate) fn start(args: &RunArgs, scenario: &Scenario) -> Result<Run, String> {
+    let options = Options { wire: args.wire, check: true, checkpoint_every_ns: CHECKPOINT_EVERY_NS };
+    Run::new(scenario, args.seed, options).map_err(|error| error.to_string())
+}
+
+/// Runs to the end, with a progress bar on a terminal and nothing in a pipe.
+fn watch(run: &mut Run) {
+    if !std::io::stderr().is_terminal() {
+        while run.advance() {}
+        return;
+    }
+    let style = ProgressStyle::with_template("{bar:32.cyan/dim} {percent:>3} %  {msg}  {elapsed}");
+    let bar = ProgressBar::new(1).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    while run.advance() {
+        let progress = run.progress();
+        bar.set_length(progress.end_ns / 1_000_000);
+        bar.set_position(progress.now_ns / 1_000_000);
+        bar.set_message(format!("{} s virtual, {} events", progress.now_ns / 1_000_000_000, progress.events));
+    }
+    bar.finish_and_clear();
+}
+
+fn print(args: &RunArgs, record: &Record) {
+    if args.json {
+        anstream::print!("{}", record.to_json());
+        return;
+    }
+    let is_terminal = std::io::stdout().is_terminal();
+    let width = if is_terminal { terminal_width() } else { 80 };
+    anstream::print!("{}", text::render(record, &text::Style { color: is_terminal, width }));
+}
+
+fn terminal_width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.map_or(80, |size| usize::from(size.ws_col)).max(40)
+}
+
+/// Writes the one command that repeats the run.
+fn reproduce(args: &RunArgs, seed: &str) -> String {
+    let mut command = format!("rumormill run {} --seed {seed}", quoted(&args.scenario));
+    if let Some(nodes) = args.nodes {
+        command.push_str(&format!(" --nodes {nodes}"));
+    }
+    for (key, value) in &args.sets {
+        command.push_str(&format!(" --set {}", quoted(&format!("{key}={value}"))));
+    }
+    if args.wire {
+        command.push_str(" --wire");
+    }
+    command
+}
+
+/// Quotes a word for the shell where it needs it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,".contains(c);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
