@@ -62,23 +62,26 @@ pub(crate) fn measure_mark(held: bool) -> (&'static str, Role) {
 }
 
 /// What the run was: seed, size, time.
-pub(crate) fn identity(record: &Record) -> Vec<String> {
+pub(crate) fn identity(record: &Record) -> [String; 3] {
     let time = format!("{} virtual", seconds(record.virtual_s));
     let time = match &record.cost {
         Some(cost) => format!("{time} in {} s", number(cost.wall_s)),
         None => time,
     };
-    vec![format!("seed {}", record.seed), plural(u64::from(record.nodes), "node"), time]
+    [format!("seed {}", record.seed), plural(u64::from(record.nodes), "node"), time]
 }
 
-/// How much work it was and how fast it went.
+/// How fast it went and how much memory it took, as far as that was measured.
 pub(crate) fn effort(record: &Record) -> Vec<String> {
-    let mut parts = vec![plural(record.events, "event")];
-    if let Some(cost) = &record.cost {
-        parts.push(format!("{} events/CPU-s", prefixed(cost.events_per_cpu_s)));
-        parts.extend(cost.peak_rss_bytes.map(|peak| bytes(peak as f64)));
-    }
-    parts
+    let Some(cost) = &record.cost else { return vec![] };
+    let rate = format!("{} events/CPU-s", prefixed(cost.events_per_cpu_s));
+    let peak = cost.peak_rss_bytes.map(|peak| bytes(peak as f64));
+    std::iter::once(rate).chain(peak).collect()
+}
+
+/// The run's fingerprint: its hash, and how many events went into it.
+pub(crate) fn trace(record: &Record) -> [String; 2] {
+    [record.trace_hash.to_string(), plural(record.events, "event")]
 }
 
 /// The verdict's reason in one sentence.
@@ -101,10 +104,10 @@ fn reason_to_pass(record: &Record) -> String {
         _ => format!("{} held", plural(held as u64, "property")),
     };
     let unreached = record.properties.iter().filter(|property| property.status == Status::Unreached).count();
-    let unreached = if unreached > 0 { format!(", {unreached} was not reached") } else { String::new() };
+    let unreached = if unreached > 0 { format!("; {unreached} not reached") } else { String::new() };
     match record.faults.len() {
-        0 => format!("{properties}{unreached}; there were no faults."),
-        faults => format!("{properties}{unreached}, under {}.", plural(faults as u64, "fault")),
+        0 => format!("{properties}, without faults{unreached}."),
+        faults => format!("{properties} under {}{unreached}.", plural(faults as u64, "fault")),
     }
 }
 
@@ -122,20 +125,16 @@ fn reason_to_fail(record: &Record) -> String {
     let failed = failed.map(|property| property.name.as_str());
     let missed = record.measures.iter().filter(|measure| !measure.held).map(|measure| measure.name.as_str());
     let names: Vec<&str> = failed.chain(missed).collect();
-    match names.as_slice() {
-        [] => "The run failed.".into(),
-        [name] => format!("\"{name}\" failed."),
-        [first, ..] => format!("{} failed, first \"{first}\".", plural(names.len() as u64, "property")),
-    }
+    if names.is_empty() { "The run failed.".into() } else { format!("Failed: {}.", names.join(", ")) }
 }
 
-/// Properties in the order of interest: failed, not reached, held.
+/// Properties in the order of interest: failed, held, not reached.
 pub(crate) fn ranked(properties: &[Property]) -> Vec<&Property> {
     let mut ranked: Vec<&Property> = properties.iter().collect();
     ranked.sort_by_key(|property| match property.status {
         Status::Failed => 0,
-        Status::Unreached => 1,
-        Status::Held => 2,
+        Status::Held => 1,
+        Status::Unreached => 2,
     });
     ranked
 }
@@ -177,50 +176,55 @@ pub(crate) fn spreads(record: &Record) -> Vec<SpreadRow> {
     let converge = record.state.and_then(|state| state.converge_ms);
     let rates = record.traffic.map(|traffic| traffic.per_node_bytes_per_s);
     let rows = [
-        latency.map(|quantiles| of_quantiles("latency", quantiles)),
+        latency.map(|quantiles| of_quantiles("delivery latency", quantiles)),
         converge.map(|quantiles| of_quantiles("convergence", quantiles)),
         record.overlay.map(|overlay| of_spread("active view", overlay.active)),
         record.overlay.map(|overlay| of_spread("in-degree", overlay.in_degree)),
         rates.map(|rates| {
             let [p50, p99, max] =
                 [rates.p50, rates.p99, rates.max].map(|rate| format!("{}/s", bytes(rate.value())));
-            SpreadRow { label: "per node", cells: [String::new(), p50, String::new(), p99, max] }
+            SpreadRow { label: "sent per node", cells: [String::new(), p50, String::new(), p99, max] }
         }),
     ];
     rows.into_iter().flatten().collect()
 }
 
-/// A series' first and last point with its unit: "0 → 100 %".
-pub(crate) fn range(series: &Series) -> String {
-    let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else {
-        return "no points".into();
+/// A series' last point with its unit, and between what it moved: "100 %", "(38–100)".
+pub(crate) fn range(series: &Series) -> [String; 2] {
+    let points = &series.points;
+    let (Some(last), Some(low), Some(high)) = (points.last(), points.iter().min(), points.iter().max())
+    else {
+        return ["no points".into(), String::new()];
     };
-    let text = format!("{} → {}", number(*first), number(*last));
-    if series.unit.is_empty() { text } else { format!("{text} {}", series.unit) }
+    let last = format!("{} {}", number(*last), series.unit);
+    [last.trim_end().to_string(), format!("({}–{})", number(*low), number(*high))]
 }
 
 fn broadcast(broadcast: &Broadcast) -> Section {
     let share = Finite::new(broadcast.reliability.value() * 100.0).unwrap_or_default();
-    let hops = format!("{} max, {} mean", broadcast.ldh_max, number(broadcast.ldh_mean));
+    let hops = format!("{} (max {})", number(broadcast.ldh_mean), broadcast.ldh_max);
     let reached_all = broadcast.reliability >= Finite::from(1);
     let facts = vec![
         fact("sent", count(broadcast.sent)),
         Fact { label: "reliability", value: percent(share), role: good_or(Role::Warn, reached_all) },
         fact("RMR", number(broadcast.rmr)),
-        fact("last hop", hops),
+        fact("LDH", hops),
     ];
     Section { title: "broadcast", facts }
 }
 
 fn overlay(overlay: &Overlay) -> Section {
-    let value =
-        if overlay.connected { "whole".into() } else { plural(u64::from(overlay.components), "part") };
+    let value = if overlay.connected {
+        "connected".into()
+    } else {
+        plural(u64::from(overlay.components), "component")
+    };
     let mut facts = vec![
         Fact { label: "", value, role: good_or(Role::Bad, overlay.connected) },
         fact("symmetric", percent(overlay.symmetric_pct)),
         fact("clustering", number(overlay.clustering)),
     ];
-    let path = overlay.path_length_mean.map(|mean| fact("mean path", format!("{} hops", number(mean))));
+    let path = overlay.path_length_mean.map(|mean| fact("path", format!("{} hops", number(mean))));
     facts.extend(path);
     Section { title: "overlay", facts }
 }

@@ -28,6 +28,9 @@ pub(crate) struct Line {
     spans: Vec<(Role, String)>,
 }
 
+/// A character with its role.
+type Painted = (Role, char);
+
 impl Role {
     fn style(self) -> Style {
         let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
@@ -100,7 +103,7 @@ impl Line {
         if self.width() <= width {
             return vec![self];
         }
-        let characters: Vec<(Role, char)> = self.characters().collect();
+        let characters: Vec<Painted> = self.characters().collect();
         let mut lines = vec![];
         let mut rest = characters.as_slice();
         while !rest.is_empty() {
@@ -114,7 +117,7 @@ impl Line {
         lines
     }
 
-    fn characters(&self) -> impl Iterator<Item = (Role, char)> {
+    fn characters(&self) -> impl Iterator<Item = Painted> {
         self.spans.iter().flat_map(|(role, text)| text.chars().map(|character| (*role, character)))
     }
 
@@ -132,7 +135,7 @@ impl Line {
 }
 
 /// Cuts off as much as fits: up to the last blank that follows something, else hard, but at least one character.
-fn break_at(characters: &[(Role, char)], width: usize) -> (&[(Role, char)], &[(Role, char)]) {
+fn break_at(characters: &[Painted], width: usize) -> (&[Painted], &[Painted]) {
     let mut taken = 0;
     let fits = characters.iter().take_while(|(_, character)| {
         taken += columns(*character);
@@ -148,7 +151,7 @@ fn break_at(characters: &[(Role, char)], width: usize) -> (&[(Role, char)], &[(R
     characters.split_at(end)
 }
 
-fn skip_blanks(characters: &[(Role, char)]) -> &[(Role, char)] {
+fn skip_blanks(characters: &[Painted]) -> &[Painted] {
     let blanks = characters.iter().take_while(|(_, character)| *character == ' ').count();
     &characters[blanks..]
 }

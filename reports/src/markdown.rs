@@ -2,7 +2,7 @@
 
 use crate::gist::{self, SPREAD_COLUMNS};
 use crate::timeline::Timeline;
-use crate::units::{count, number, seconds};
+use crate::units::{count, precise, seconds};
 use crate::{Measure, Property, Record};
 use std::fmt::Write as _;
 
@@ -54,7 +54,8 @@ impl Page {
         self.line(format!("**{}**", escaped(&gist::reason(record))));
         self.line("");
         let parts: Vec<String> = gist::identity(record).into_iter().chain(gist::effort(record)).collect();
-        self.line(format!("{} · trace `{}`", escaped(&parts.join(" · ")), record.trace_hash));
+        let [hash, events] = gist::trace(record);
+        self.line(format!("{} · {events} · trace `{hash}`", escaped(&parts.join(" · "))));
     }
 
     fn properties(&mut self, properties: &[Property]) {
@@ -95,7 +96,7 @@ impl Page {
             vec![
                 gist::measure_mark(measure.held).0.to_string(),
                 escaped(&measure.name),
-                number(measure.ours),
+                precise(measure.ours),
                 escaped(&measure.reference),
                 escaped(&measure.gate),
                 escaped(measure.beat.as_deref().unwrap_or_default()),
@@ -136,7 +137,7 @@ impl Page {
             vec![
                 escaped(&series.name),
                 format!("`{}`", timeline.curve(series)),
-                escaped(&gist::range(series)),
+                escaped(&gist::range(series).join(" ")),
             ]
         });
         let faults =
@@ -185,7 +186,7 @@ fn escaped(text: &str) -> String {
         match character {
             control if control.is_control() => out.push(' '),
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '&' | '#' => {
-                out.extend(['\\', character])
+                out.extend(['\\', character]);
             }
             other => out.push(other),
         }
@@ -193,11 +194,10 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Sets a name as code. Tables want bars escaped even there, and no backslash escapes a backtick: it becomes an
-/// apostrophe.
+/// Sets a name as code, if it has nothing in it that ends the code or the cell.
 fn code(name: &str) -> String {
-    let name = name.replace('`', "'").replace('|', "\\|").replace(char::is_control, " ");
-    if name.trim().is_empty() { String::new() } else { format!("`{name}`") }
+    let unsafe_in_code = |character: char| matches!(character, '`' | '|' | '\\') || character.is_control();
+    if name.trim().is_empty() || name.contains(unsafe_in_code) { escaped(name) } else { format!("`{name}`") }
 }
 
 #[cfg(test)]
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn text_cannot_leave_its_cell() {
         assert_eq!(escaped("a|b\n<b>*c*"), "a\\|b \\<b\\>\\*c\\*");
-        assert_eq!(code("a|b`c"), "`a\\|b'c`");
+        assert_eq!([code("a-b"), code("a\\|b`c")], ["`a-b`", "a\\\\\\|b\\`c"]);
     }
 
     #[test]

@@ -1,24 +1,30 @@
 //! The summary for a terminal: the verdict first, then what it rests on.
 //!
 //! A gutter on the left names each part, so that the eye finds it; what failed comes before what held. Nothing is
-//! wider than the width asked for, except a single word of the command that repeats the run: a broken command is
-//! worth nothing.
+//! wider than the width asked for, except a single option of the command that repeats the run: a broken command
+//! is worth nothing.
 
 use crate::gist::{self, SPREAD_COLUMNS};
 use crate::line::{Line, Role, flow};
 use crate::table::{Align, GAP, columns};
 use crate::timeline::Timeline;
-use crate::units::{number, seconds};
-use crate::{Fault, Measure, Property, Record, Verdict};
+use crate::units::{precise, seconds};
+use crate::{Fault, Measure, Property, Record, Status, Verdict};
 
 /// Columns of the gutter that names the parts.
 const GUTTER: usize = 12;
+
+/// The least width, in columns, at which the gutter does not cost more than it gives.
+const GUTTER_FROM: usize = 64;
 
 /// The narrowest summary, in columns; a narrower terminal breaks its lines itself.
 const WIDTH_MIN: usize = 40;
 
 /// The widest summary, in columns: beyond it the eye loses the line.
 const WIDTH_MAX: usize = 160;
+
+/// How far what belongs to a row is indented below it.
+const INDENT: usize = 2;
 
 /// The most columns that the name of a series takes.
 const SERIES_NAME_MAX: usize = 18;
@@ -42,47 +48,56 @@ impl Default for Style {
 /// Draws the summary of a record; every line ends with a line break.
 pub fn render(record: &Record, style: &Style) -> String {
     let width = style.width.clamp(WIDTH_MIN, WIDTH_MAX);
-    let mut page = Page { width, lines: vec![] };
+    let mut page = Page { width, gutter: if width < GUTTER_FROM { INDENT } else { GUTTER }, lines: vec![] };
+    let inner = page.inner();
     page.headline(record);
-    page.group([("properties", properties(record, page.inner()))]);
-    page.group([("faults", faults(&record.faults, page.inner()))]);
+    page.group([("properties", properties(record, inner))]);
+    page.group([("faults", faults(&record.faults, inner))]);
     page.group([("measures", measures(&record.measures))]);
-    page.group(
-        gist::sections(record).into_iter().map(|section| (section.title, facts(section, width - GUTTER))),
-    );
+    page.group(gist::sections(record).into_iter().map(|section| (section.title, facts(section, inner))));
     page.group([("spread", spread(record))]);
-    page.group([("over time", over_time(record, page.inner()))]);
-    page.group([("notes", notes(record, page.inner()))]);
-    page.group([("trace", vec![Line::of(Role::Dim, record.trace_hash.to_string())])]);
+    page.group([("over time", over_time(record, inner))]);
+    page.group([("notes", notes(record, inner))]);
+    let [hash, events] = gist::trace(record).map(dim);
+    page.group([("trace", flow(vec![hash, events], inner))]);
+    page.part("reproduce", reproduce(record, inner));
     let mut out = String::new();
     page.lines.iter().for_each(|line| line.render(style.color, &mut out));
-    reproduce(record, page.inner()).iter().for_each(|line| line.render(style.color, &mut out));
     out
 }
 
 struct Page {
     width: usize,
+    /// Columns left of every part: wide enough for its title, or else the title has a line of its own.
+    gutter: usize,
     lines: Vec<Line>,
 }
 
 impl Page {
     /// Columns beside the gutter.
     fn inner(&self) -> usize {
-        self.width - GUTTER
+        self.width - self.gutter
     }
 
     fn headline(&mut self, record: &Record) {
         let (mark, role) = gist::verdict_mark(record.verdict);
-        let head = Line::of(role, format!("{mark} {}", record.verdict.word().to_uppercase()));
-        let head = head.with(Role::Plain, "  ").with(Role::Strong, &record.scenario).with(Role::Plain, "  ");
-        let parts = gist::identity(record).into_iter().chain(gist::effort(record));
-        let mut segments: Vec<Line> = parts.map(|part| Line::of(Role::Plain, part)).collect();
-        // The name and the first part belong together: no dot between them.
-        segments[0] = head.then(segments[0].clone());
-        let reason = Line::of(role, gist::reason(record));
-        let lines = flow(segments, self.width).into_iter().flat_map(|line| line.wrapped(self.width, 2));
-        self.lines.extend(lines);
-        self.lines.extend(reason.wrapped(self.width, 2));
+        let verdict = format!("{mark} {}  ", record.verdict.word().to_uppercase());
+        let verdict = Line::of(role, verdict);
+        let [seed, rest @ ..] = gist::identity(record);
+        let first = Line::of(Role::Strong, &record.scenario).with(Role::Plain, format!("  {seed}"));
+        let effort = gist::effort(record).join(" · ");
+        let effort = (!effort.is_empty()).then_some(effort);
+        // The rest hangs under the name, if the page is wide enough.
+        let narrow = self.gutter < GUTTER;
+        let indent = if narrow { 0 } else { verdict.width() };
+        let (verdict, first) = if narrow { (Line::default(), verdict.then(first)) } else { (verdict, first) };
+        let segments = std::iter::once(first).chain(rest.into_iter().chain(effort).map(plain)).collect();
+        let reason = Line::of(role, gist::reason(record)).wrapped(self.width - indent, 2);
+        let below = flow(segments, self.width - indent).into_iter().chain(reason);
+        for (index, line) in below.enumerate() {
+            let before = if index == 0 { verdict.clone() } else { blank(indent) };
+            self.lines.push(before.then(line));
+        }
     }
 
     /// Adds parts that belong together, after a blank line; parts without lines vanish.
@@ -92,17 +107,29 @@ impl Page {
             self.lines.push(Line::default());
         }
         for (title, lines) in parts {
-            let wrapped = lines.into_iter().flat_map(|line| line.wrapped(self.width - GUTTER, 4));
-            for (index, line) in wrapped.enumerate() {
-                let title = if index == 0 { title } else { "" };
-                self.lines.push(Line::of(Role::Strong, title).padded(GUTTER).then(line));
-            }
+            let width = self.inner();
+            self.part(title, lines.into_iter().flat_map(|line| line.wrapped(width, INDENT)).collect());
+        }
+    }
+
+    /// Adds lines under a title, as they are.
+    fn part(&mut self, title: &str, lines: Vec<Line>) {
+        let mut title = Line::of(Role::Strong, title);
+        if self.gutter < GUTTER && !lines.is_empty() {
+            self.lines.push(std::mem::take(&mut title));
+        }
+        for line in lines {
+            self.lines.push(std::mem::take(&mut title).padded(self.gutter).then(line));
         }
     }
 }
 
-fn mark((sign, role): (&str, Role)) -> Line {
-    Line::of(role, sign)
+fn marked((sign, role): (&str, Role), name: Line) -> Line {
+    Line::of(role, sign).with(Role::Plain, " ").then(name)
+}
+
+fn blank(width: usize) -> Line {
+    Line::default().padded(width)
 }
 
 fn plain(text: impl AsRef<str>) -> Line {
@@ -116,9 +143,9 @@ fn dim(text: impl AsRef<str>) -> Line {
 fn properties(record: &Record, width: usize) -> Vec<Line> {
     let ranked = gist::ranked(&record.properties);
     let rows = ranked.iter().map(|property| property_row(property)).collect();
-    let table = columns(&[Align::Left, Align::Left, Align::Left, Align::Right, Align::Left], rows);
+    let table = columns(&[Align::Left, Align::Left, Align::Right, Align::Left], rows);
     let with_detail = |(row, property): (Line, &&Property)| match &property.detail {
-        Some(detail) => beside_or_below(row, Line::of(Role::Plain, detail), width),
+        Some(detail) => beside_or_below(row, plain(detail), width),
         None => vec![row],
     };
     table.into_iter().zip(&ranked).flat_map(with_detail).collect()
@@ -127,9 +154,9 @@ fn properties(record: &Record, width: usize) -> Vec<Line> {
 fn property_row(property: &Property) -> Vec<Line> {
     let at = property.at_s.map(seconds).unwrap_or_default();
     let node = property.node.map(|node| format!("node {node}")).unwrap_or_default();
-    let (sign, role) = gist::status_mark(property.status);
-    let name = if role == Role::Bad { Line::of(Role::Strong, &property.name) } else { plain(&property.name) };
-    vec![Line::of(role, sign), name, dim(property.kind.word()), plain(at), plain(node)]
+    let role = if property.status == Status::Failed { Role::Strong } else { Role::Plain };
+    let name = Line::of(role, &property.name);
+    vec![marked(gist::status_mark(property.status), name), dim(property.kind.word()), plain(at), plain(node)]
 }
 
 /// Puts a text after a row if there is room, else on lines of its own.
@@ -138,49 +165,52 @@ fn beside_or_below(row: Line, text: Line, width: usize) -> Vec<Line> {
     if column + text.width() <= width {
         return vec![row.padded(column).then(text)];
     }
-    let indent = 4;
-    let below = text.wrapped(width - indent, 0).into_iter();
-    let below = below.map(|line| Line::default().padded(indent).then(line));
+    let below = text.wrapped(width - INDENT, 0).into_iter().map(|line| blank(INDENT).then(line));
     std::iter::once(row).chain(below).collect()
 }
 
 fn faults(faults: &[Fault], width: usize) -> Vec<Line> {
-    let row = |fault| vec![mark(gist::fault_mark(fault)), plain(&fault.kind), plain(gist::period(fault))];
-    let rows = faults.iter().map(row).collect();
-    let table = columns(&[Align::Left, Align::Left, Align::Left], rows);
+    let row =
+        |fault: &Fault| vec![marked(gist::fault_mark(fault), plain(&fault.kind)), plain(gist::period(fault))];
+    let table = columns(&[Align::Left, Align::Left], faults.iter().map(row).collect());
     let with_receipts = |(row, fault): (Line, &Fault)| {
-        let receipts = gist::receipts(fault);
+        let mut receipts: Vec<Line> = gist::receipts(fault).into_iter().map(plain).collect();
         if receipts.is_empty() {
-            return beside_or_below(row, Line::of(Role::Warn, "touched nothing"), width);
+            receipts.push(Line::of(Role::Warn, "touched nothing"));
         }
-        let column = row.width() + GAP;
-        // Receipts flow in their own column; on a narrow terminal, below.
-        let (first, indent) = if column * 2 <= width { (Some(row.clone()), column) } else { (None, 4) };
-        let receipts = flow(receipts.into_iter().map(plain).collect(), width - indent);
-        let mut lines: Vec<Line> = first.is_none().then_some(row).into_iter().collect();
-        for (index, receipt) in receipts.into_iter().enumerate() {
-            let before = if index == 0 { first.clone().unwrap_or_default() } else { Line::default() };
-            lines.push(before.padded(indent).then(receipt));
-        }
-        lines
+        flow_beside(row, receipts, width)
     };
     table.into_iter().zip(faults).flat_map(with_receipts).collect()
+}
+
+/// Lets segments flow in a column after a row; where that is less than half of the width, below it.
+fn flow_beside(row: Line, segments: Vec<Line>, width: usize) -> Vec<Line> {
+    let column = row.width() + GAP;
+    let beside = column * 2 <= width;
+    let indent = if beside { column } else { INDENT };
+    let mut flowed = flow(segments, width - indent).into_iter();
+    let first = if beside { flowed.next() } else { None };
+    let head = match first {
+        Some(first) => row.padded(column).then(first),
+        None => row,
+    };
+    std::iter::once(head).chain(flowed.map(|line| blank(indent).then(line))).collect()
 }
 
 fn measures(measures: &[Measure]) -> Vec<Line> {
     if measures.is_empty() {
         return vec![];
     }
-    let header = ["", "", "ours", "reference", "gate", "beat"].map(dim).to_vec();
+    let header = ["", "ours", "reference", "gate", "beat"].map(dim).to_vec();
     let row = |measure: &Measure| {
         let beat = measure.beat.as_deref().unwrap_or_default();
         let (sign, role) = gist::measure_mark(measure.held);
-        let ours = Line::of(if measure.held { Role::Plain } else { role }, number(measure.ours));
+        let ours = Line::of(if measure.held { Role::Plain } else { role }, precise(measure.ours));
         let words = [&measure.reference, &measure.gate, beat].map(plain);
-        [Line::of(role, sign), plain(&measure.name), ours].into_iter().chain(words).collect()
+        [marked((sign, role), plain(&measure.name)), ours].into_iter().chain(words).collect()
     };
     let rows = std::iter::once(header).chain(measures.iter().map(row)).collect();
-    columns(&[Align::Left, Align::Left, Align::Right, Align::Left, Align::Left, Align::Left], rows)
+    columns(&[Align::Left, Align::Right, Align::Left, Align::Left, Align::Left], rows)
 }
 
 fn facts(section: gist::Section, width: usize) -> Vec<Line> {
@@ -206,7 +236,8 @@ fn spread(record: &Record) -> Vec<Line> {
 fn over_time(record: &Record, width: usize) -> Vec<Line> {
     let shortened = |name: &str| plain(name).wrapped(SERIES_NAME_MAX, 0).swap_remove(0);
     let names: Vec<Line> = record.series.iter().map(|series| shortened(&series.name)).collect();
-    let ranges: Vec<Line> = record.series.iter().map(|series| plain(gist::range(series))).collect();
+    let range = |[last, range]: [String; 2]| plain(last + " ").with(Role::Dim, range);
+    let ranges: Vec<Line> = record.series.iter().map(|series| range(gist::range(series))).collect();
     let widest = |lines: &[Line]| lines.iter().map(Line::width).max().unwrap_or(0);
     let name = widest(&names).max("faults".len()) + GAP;
     // Where a range is longer than half of the line, the curve keeps a few cells and the line breaks.
@@ -230,34 +261,43 @@ fn axis(timeline: &Timeline, indent: usize, cells: usize) -> Line {
     let (begin, end) = timeline.ends();
     let (begin, end) = (dim(seconds(begin)), dim(seconds(end)));
     let blanks = cells.saturating_sub(begin.width() + end.width()).max(1);
-    Line::default().padded(indent).then(begin).with(Role::Plain, " ".repeat(blanks)).then(end)
+    blank(indent).then(begin).with(Role::Plain, " ".repeat(blanks)).then(end)
 }
 
 fn notes(record: &Record, width: usize) -> Vec<Line> {
     record.notes.iter().flat_map(|note| plain(note).wrapped(width, 2)).collect()
 }
 
-/// The command that repeats the run: bold unless all is well. A long one goes on after a backslash, between words,
+/// The command that repeats the run: bold unless all is well. A long one goes on after a backslash, before an option,
 /// so that it can be copied as it stands.
 fn reproduce(record: &Record, width: usize) -> Vec<Line> {
     let role = if record.verdict == Verdict::Pass { Role::Dim } else { Role::Strong };
     let mut lines: Vec<Line> = vec![];
-    for word in shell_words(&record.reproduce) {
-        let word = Line::of(role, word);
+    for part in options(&record.reproduce) {
+        let part = Line::of(role, part);
         match lines.pop() {
-            Some(last) if last.width() + 1 + word.width() <= width - GAP => {
-                lines.push(last.with(role, " ").then(word));
+            Some(last) if last.width() + 1 + part.width() + " \\".len() <= width => {
+                lines.push(last.with(role, " ").then(part));
             }
             last => {
                 lines.extend(last.map(|last| last.with(role, " \\")));
-                let indent = if lines.is_empty() { "" } else { "  " };
-                lines.push(Line::of(role, indent).then(word));
+                lines.push(blank(if lines.is_empty() { 0 } else { INDENT }).then(part));
             }
         }
     }
-    let title = |index| if index == 0 { "reproduce" } else { "" };
-    let titled = |(index, line)| Line::of(Role::Strong, title(index)).padded(GUTTER).then(line);
-    lines.into_iter().enumerate().map(titled).collect()
+    lines
+}
+
+/// Splits a command before each option, which keeps its values.
+fn options(command: &str) -> Vec<String> {
+    let mut parts: Vec<String> = vec![];
+    for word in shell_words(command) {
+        match parts.last_mut() {
+            Some(part) if !word.starts_with('-') => *part = format!("{part} {word}"),
+            _ => parts.push(word.to_string()),
+        }
+    }
+    parts
 }
 
 /// Splits a command at the blanks outside of quotes.
@@ -279,9 +319,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_never_broken_inside_quotes() {
-        let command = "rumormill run x  --set 'fault[0].about=two words' --seed 1:42";
-        let words = ["rumormill", "run", "x", "--set", "'fault[0].about=two words'", "--seed", "1:42"];
-        assert_eq!(shell_words(command), words);
+    fn a_command_is_broken_before_options_and_never_inside_quotes() {
+        let command = "rumormill run x  --set 'fault[0].about=two --words' --seed 1:42";
+        assert_eq!(
+            options(command),
+            ["rumormill run x", "--set 'fault[0].about=two --words'", "--seed 1:42"]
+        );
     }
 }

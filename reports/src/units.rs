@@ -12,6 +12,11 @@ pub(crate) fn number(value: Finite) -> String {
     three_digits(value.value())
 }
 
+/// Writes a number that is held against a bound: with six decimals, without trailing zeros.
+pub(crate) fn precise(value: Finite) -> String {
+    decimals(value.value(), 6)
+}
+
 /// Writes a large number with a decimal prefix: 2.94 M.
 pub(crate) fn prefixed(value: Finite) -> String {
     let (scaled, prefix) = scale(value.value(), &["", " k", " M", " G", " T"]);
@@ -35,7 +40,7 @@ pub(crate) fn millis(value: f64) -> String {
         0.0 => "0 ms".to_string(),
         below if below < 0.001 => format!("{} ns", three_digits(value * 1e6)),
         below if below < 1.0 => format!("{} µs", three_digits(value * 1e3)),
-        below if below < 9_999.5 => format!("{} ms", three_digits(value)),
+        below if below < 999.5 => format!("{} ms", three_digits(value)),
         _ => format!("{} s", three_digits(value / 1e3)),
     }
 }
@@ -143,7 +148,7 @@ mod tests {
 
     #[test]
     fn durations_take_the_unit_of_their_size() {
-        let texts = ["0 ms", "250 ns", "420 µs", "121 ms", "9,876 ms", "12.3 s"];
+        let texts = ["0 ms", "250 ns", "420 µs", "121 ms", "9.88 s", "12.3 s"];
         assert_eq!([0.0, 0.000_25, 0.42, 121.3, 9_876.0, 12_345.0].map(millis), texts);
     }
 
@@ -160,6 +165,6 @@ mod tests {
         let texts = ["12,345 messages", "1 node", "39.1 MB", "2 kB lost"];
         assert_eq!(receipts.map(|(name, amount)| receipt(name, amount)), texts);
         assert_eq!(receipt("torn_writes", 1), "1 torn write");
-        assert_eq!(receipt("held_back_ns", 3_000_000_000), "3,000 ms held back");
+        assert_eq!(receipt("held_back_ns", 3_000_000_000), "3 s held back");
     }
 }

@@ -2,7 +2,7 @@
 
 use rumormill_reports::*;
 
-pub fn decimal(value: f64) -> Finite {
+pub(crate) fn decimal(value: f64) -> Finite {
     Finite::new(value).expect("a sample's numbers are finite")
 }
 
@@ -47,7 +47,7 @@ fn noise() -> Fault {
 }
 
 /// A thousand nodes, two faults, everything held.
-pub fn pass() -> Record {
+pub(crate) fn pass() -> Record {
     let healing = |second: i32| {
         if (30..72).contains(&second) { 38.0 + f64::from((second - 30).pow(2)) / 29.0 } else { 100.0 }
     };
@@ -142,7 +142,7 @@ pub fn pass() -> Record {
 }
 
 /// The same world, but a replica stays behind, and a gate is missed.
-pub fn fail() -> Record {
+pub(crate) fn fail() -> Record {
     let mut record = Record {
         verdict: Verdict::Fail,
         trace_hash: TraceHash(0x00c0_ffee_0000_0001),
@@ -198,7 +198,7 @@ pub fn fail() -> Record {
 }
 
 /// A small world without maps, whose fault found nobody to hurt; its cost was not measured.
-pub fn vacuous() -> Record {
+pub(crate) fn vacuous() -> Record {
     Record {
         scenario: "faults/late-loss".into(),
         seed: "1:7".into(),
