@@ -237,6 +237,12 @@ fn write_config(config: &Config) -> Table {
     table
 }
 
+/// Lists the keys of the configuration that differ from the default, as a file would write them.
+pub(super) fn changed_config(config: &Config) -> Vec<String> {
+    let table = write_config(config);
+    table.fields.iter().map(|field| format!("{} = {}", field.key, tree::inline(&field.value.datum))).collect()
+}
+
 fn to_toml_value(datum: &Datum) -> toml::Value {
     match datum {
         Datum::Text(text) | Datum::Other(text) => toml::Value::String(text.clone()),

@@ -258,7 +258,8 @@ fn print_block(text: &mut String, header: &str, table: &Table) {
     }
 }
 
-fn inline(datum: &Datum) -> String {
+/// Writes a value on one line.
+pub(super) fn inline(datum: &Datum) -> String {
     match datum {
         Datum::Text(text) | Datum::Other(text) => Value::from(text.as_str()).to_string(),
         Datum::Integer(number) => number.to_string(),
