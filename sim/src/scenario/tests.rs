@@ -308,6 +308,20 @@ const BAD: &[(&str, &str)] = &[
     ("nodes = 4", ""),
     ("fault = 3", ""),
     ("network = 3", ""),
+    ("[bootstrap]\njoin_every_ms = 1000000000", ""),
+    ("[[workload]]\nfrom_s = 5\nto_s = 9\nmap_put = { map = \"m\", keys = 1, per_s = 0.1 }", ""),
+    ("[[workload]]\nfrom_s = 5\nto_s = 99\nmap_put = { map = \"m\", keys = 1, per_s = 1000000 }", ""),
+    ("[[workload]]\nfrom_s = 5\nto_s = 9\nmap_put = { map = \"m\", keys = 1, per_s = 1, size = 60000 }", ""),
+    ("[[fault]]\nat_s = 1\nfor_s = 90\npartition = { bridge = 1, every_s = 0.001, down_s = 0.0005 }", ""),
+    ("[[fault]]\nat_s = 1\nmass_failure = 1.0", ""),
+    ("[[fault]]\nat_s = 1\nmass_failure = 0.0", ""),
+    ("[[fault]]\nid = 0\nat_s = 1\nmass_failure = 0.1\n[[fault]]\nid = 0\nat_s = 2\nmass_failure = 0.1", ""),
+    ("[[fault]]\nat_s = 1\nrolling_restart = { every_s = 20, down_s = 1 }", ""),
+    ("[[property]]\nalways = \"converged\"\nmap = \"m\"", ""),
+    ("[[property]]\neventually = \"connected\"\nwithin_s = 1\nmap = \"m\"", ""),
+    ("end_s = 5", ""),
+    ("[clocks]\noffset_ms = -5", ""),
+    ("[[phase]]\njoin = \"at-once\"\n[[phase]]\ncycles = 1000000\n[[phase]]\ncycles = 1000000", ""),
 ];
 
 #[test]
@@ -339,17 +353,19 @@ fn a_change_that_is_wrong_is_blamed_itself() {
         ("", "1", ""),
         ("property[0].map", "flag", ""),
         ("workloads[0].to_s", "1", ""),
+        ("fault[x].at_s", "1", ""),
+        ("workload[0].map_put.size", "nan", ""),
+        ("config.maps", "[{ name = 3 }]", ""),
     ];
-    for (key, value, message) in expected {
-        assert_eq!(error_of_set(key, value), message);
-    }
+    let seen: Vec<_> = expected.iter().map(|(key, value, _)| error_of_set(key, value)).collect();
+    let expected: Vec<_> = expected.iter().map(|(.., message)| *message).collect();
+    assert_eq!(seen, expected, "\n{}", seen.join("\n"));
 }
 
 #[test]
 fn the_builder_is_judged_by_the_same_rules() {
-    let message = |scenario: Scenario| scenario.validate().expect_err("invalid").to_string();
     let scenario = || Scenario::new("x", 10).ending_at(100);
-    for (scenario, expected) in [
+    let invalid = [
         (scenario().loss(f64::NAN), ""),
         (scenario().loss(-0.1), ""),
         (scenario().fault(-1, Fault::pause(1).lasting(1)), ""),
@@ -358,9 +374,11 @@ fn the_builder_is_judged_by_the_same_rules() {
         (scenario().fault(1, Fault::partition([0.5, 0.4]).lasting(1)), ""),
         (Scenario::new("x", 0), ""),
         (scenario().always(Check::converged("flags")), ""),
-    ] {
-        assert_eq!(message(scenario), expected);
-    }
+    ];
+    let message = |scenario: &Scenario| scenario.validate().expect_err("invalid").to_string();
+    let seen: Vec<_> = invalid.iter().map(|(scenario, _)| message(scenario)).collect();
+    let expected: Vec<_> = invalid.iter().map(|(_, message)| *message).collect();
+    assert_eq!(seen, expected, "\n{}", seen.join("\n"));
 }
 
 // --- expansion
@@ -557,7 +575,11 @@ fn all_nodes_start_once_hear_every_topic_and_join_through_earlier_contacts() {
     for node in 0..scenario.nodes {
         let starts = schedule.steps.iter().filter(|step| step.action == Action::Start { node });
         assert_eq!(starts.count(), 1);
-        let first: Vec<_> = schedule.steps.iter().filter(|step| names(&step.action, node)).take(3).collect();
+        let first: Vec<_> = {
+            // A node that comes late may be asked for something before: that passes.
+            let its = schedule.steps.iter().filter(|step| names(&step.action, node));
+            its.skip_while(|step| !matches!(step.action, Action::Start { .. })).take(3).collect()
+        };
         assert!(matches!(
             first[1].action,
             Action::Command { command: Order::Core(Command::Subscribe { .. }), .. }
