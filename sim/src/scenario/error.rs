@@ -92,7 +92,7 @@ pub(super) fn nearest(wrong: &str, choices: &[&str]) -> String {
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let list = || choices.join(", ");
     match best {
-        Some((_, best)) if choices.len() <= LISTED_MAX => {
+        Some((_, best)) if choices.len() > 1 && choices.len() <= LISTED_MAX => {
             format!("did you mean `{best}`? (one of: {})", list())
         }
         Some((_, best)) => format!("did you mean `{best}`?"),

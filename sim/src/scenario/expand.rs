@@ -333,7 +333,7 @@ impl<'s> Expansion<'s> {
                 &[u64::from(id), k, 1],
             );
             match every_ns {
-                Some(every_ns) => *at_ns += every_ns,
+                Some(every_ns) => *at_ns = at_ns.saturating_add(every_ns),
                 None => self.quiesce(*at_ns),
             }
         }

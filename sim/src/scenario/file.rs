@@ -2,7 +2,7 @@
 
 use super::error::{Place, ScenarioError, nearest};
 use super::tree::{self, Datum, Table};
-use super::units::{Millis, MillisRange, Ratio, Seconds, Share, Text, Unit, whole, word};
+use super::units::{Millis, MillisRange, Ratio, Seconds, Share, Text, whole, word};
 use super::walk::{self, Fields, Variant, Walk};
 use super::workloads::{Joining, Phase};
 use super::{Bootstrap, Check, Clocks, Fault, Nodes, PropertySpec, Scenario, Workload};
@@ -104,7 +104,7 @@ impl Walk for Clocks {
 impl Walk for NetworkModel {
     fn walk<F: Fields>(&mut self, f: &mut F) {
         f.defaulted("profile", word(), &mut self.profile);
-        f.defaulted("latency", LatencyChoice, &mut self.latency);
+        f.part("latency", |f| self.latency.walk(f));
         f.defaulted("loss", Share, &mut self.loss_ppm);
         f.defaulted("uplink_mbps", Ratio { what: "a bandwidth in Mbit/s" }, &mut self.uplink_bps);
         f.defaulted("idle_timeout_s", Seconds, &mut self.idle_timeout_ns);
@@ -119,27 +119,6 @@ impl Variant for Profile {
 
     fn all() -> Vec<(&'static str, Self)> {
         vec![("quic", Self::Quic), ("ideal", Self::Ideal)]
-    }
-}
-
-/// A table that holds exactly one latency model.
-struct LatencyChoice;
-
-impl Unit for LatencyChoice {
-    type Of = LatencyModel;
-    fn read(&self, datum: &Datum) -> Result<LatencyModel, String> {
-        let Datum::Table(table) = datum else {
-            return Err(format!("expected a latency like {}, found {}", self.example(), datum.describe()));
-        };
-        let mut model = LatencyModel::FiveRegions;
-        walk::read(table, &mut model).map_err(|error| error.to_string())?;
-        Ok(model)
-    }
-    fn write(&self, value: &LatencyModel) -> Datum {
-        Datum::Table(walk::write(&mut value.clone()))
-    }
-    fn example(&self) -> String {
-        "{ uniform_ms = [10, 50] }".into()
     }
 }
 
@@ -213,7 +192,16 @@ fn read_config_key(config: &mut Config, key: &str, datum: &Datum) -> Result<(), 
         keys.extend(["paper", "canary"]);
         return Err(format!("unknown key of the configuration; {}", nearest(key, &keys)));
     }
-    table.insert(key.into(), to_toml_value(datum));
+    let value = to_toml_value(datum);
+    if let Some(default) = table.get(key).filter(|default| !default.same_type(&value)) {
+        let expected = match default {
+            toml::Value::Boolean(_) => "true or false",
+            toml::Value::Array(_) => "a list",
+            _ => "a whole number",
+        };
+        return Err(format!("expected {expected}, found {}", datum.describe()));
+    }
+    table.insert(key.into(), value);
     *config = Config::deserialize(toml::Value::Table(table)).map_err(|error| {
         // The position in a table made for this one key would mislead.
         error.message().lines().next().unwrap_or_default().to_owned()
@@ -235,6 +223,12 @@ fn write_config(config: &Config) -> Table {
         }
     }
     table
+}
+
+/// Lists the keys of the configuration that differ from the default, as a file would write them.
+pub(super) fn changed_config(config: &Config) -> Vec<String> {
+    let table = write_config(config);
+    table.fields.iter().map(|field| format!("{} = {}", field.key, tree::inline(&field.value.datum))).collect()
 }
 
 fn to_toml_value(datum: &Datum) -> toml::Value {

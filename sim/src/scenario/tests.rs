@@ -1,1 +1,711 @@
+//! Facts about scenarios: both faces, bad input, expansion.
 
+use super::*;
+use crate::schedule::{Action, FaultEffect, Order, Schedule, Step};
+use rumormill_core::Command;
+use std::path::Path;
+
+/// The example of the design.
+const EXAMPLE: &str = r#"
+name = "partition-heal"
+about = "Two halves write apart for 30 s; after healing every replica is equal."
+nodes = 1000
+end_s = 100
+[bootstrap]
+contacts = 1
+join_every_ms = 5
+settle_s = 10
+[network]
+profile = "quic"                     # or "ideal"
+latency = { uniform_ms = [10, 50] }  # constant_ms, long_tail_ms = { median, p99 }, regions = "five"
+loss = 0.05
+[clocks]
+offset_ms = 200
+drift_ppm = 50
+[config]                             # any key of the core's configuration
+active_size = 5
+[[workload]]
+from_s = 10
+to_s = 70
+map_put = { map = "flags", keys = 1000, per_s = 40 }
+[[fault]]
+at_s = 30
+for_s = 30
+partition = { split = [0.5, 0.5] }
+[[property]]
+eventually = "converged"
+map = "flags"
+within_s = 30
+"#;
+
+/// A small scenario with something of everything.
+const BUSY: &str = r#"
+name = "busy"
+nodes = 40
+[bootstrap]
+contacts = 2
+[clocks]
+offset_ms = 100
+drift_ppm = 20
+[[workload]]
+from_s = 1
+to_s = 50
+broadcast = { topic = "news", per_s = 2.5, size = 100, senders = 3, class = "bulk" }
+[[workload]]
+from_s = 1
+to_s = 50
+map_put = { map = "flags", keys = 10, per_s = 5, size = 9, removes = 0.25 }
+[[workload]]
+from_s = 5
+to_s = 9.5
+leave = { nodes = 2, back_after_s = 4 }
+[[fault]]
+at_s = 2
+for_s = 10
+partition = { split = [0.6, 0.3, 0.1] }
+[[fault]]
+at_s = 12
+for_s = 10
+partition = { isolate = [3, 5], every_s = 4, down_s = 3 }
+[[fault]]
+at_s = 22
+for_s = 5
+partition = { one_way = 0.3 }
+[[fault]]
+at_s = 28
+for_s = 5
+partition = { bridge = 2 }
+[[fault]]
+at_s = 3
+for_s = 4
+loss = 0.1
+[[fault]]
+at_s = 3
+for_s = 4
+duplicate = { rate = 0.1, nodes = 0.5 }
+[[fault]]
+at_s = 3
+for_s = 4
+reorder = { rate = 0.000001, nodes = 7 }
+[[fault]]
+at_s = 3
+for_s = 4
+latency = { extra_ms = 0.5, nodes = [1, 2] }
+[[fault]]
+at_s = 4
+crash = { nodes = 0.1, disk = "lost", restart_after_s = 6 }
+[[fault]]
+at_s = 5
+crash = { nodes = 3 }
+[[fault]]
+at_s = 10
+rolling_restart = { every_s = 0.5, down_s = 2, nodes = 0.5 }
+[[fault]]
+at_s = 40
+mass_failure = 0.05
+[[fault]]
+at_s = 6
+for_s = 3
+pause = 4
+[[fault]]
+at_s = 6
+for_s = 3
+slow = { nodes = 4, per_input_ms = 1.5 }
+[[fault]]
+at_s = 10
+for_s = 30
+churn = { session_s = 5, down_s = 1, nodes = 0.2, distribution = "pareto", disk = "lost" }
+[[fault]]
+at_s = 7
+join_storm = 5
+[[fault]]
+at_s = 8
+for_s = 9
+clock = { nodes = 0.5, offset_ms = 300, step_ms = -50, drift_ppm = 10, freeze = true }
+[[property]]
+always = "bounded"
+[[property]]
+eventually = "calm"
+periods = 3
+within_s = 20
+[[property]]
+sometimes = "converged"
+map = "flags"
+[[property]]
+always = "latency"
+p99_ms = 750
+from_s = 10
+"#;
+
+fn read(text: &str) -> Scenario {
+    Scenario::from_toml(text, "test.toml").unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn example_in_rust() -> Scenario {
+    Scenario::new("partition-heal", 1000)
+        .about("Two halves write apart for 30 s; after healing every replica is equal.")
+        .bootstrap(1, 5, 10)
+        .profile(Profile::Quic)
+        .latency_ms(10, 50)
+        .loss(0.05)
+        .clocks(200, 50)
+        .config(|config| config.active_size = 5)
+        .workload(10, 70, Workload::map_put("flags", 1000, 40))
+        .fault(30, Fault::partition([0.5, 0.5]).lasting(30))
+        .eventually(30, Check::converged("flags"))
+        .ending_at(100)
+}
+
+// --- the two faces
+
+#[test]
+fn the_builder_and_the_file_give_the_same_scenario() {
+    assert_eq!(read(EXAMPLE), example_in_rust());
+}
+
+#[test]
+fn a_scenario_that_is_written_reads_as_itself() {
+    for scenario in [read(EXAMPLE), read(BUSY), example_in_rust()] {
+        assert_eq!(read(&scenario.to_toml()), scenario, "{}", scenario.to_toml());
+    }
+}
+
+#[test]
+fn every_builder_of_a_fault_gives_what_its_word_gives() {
+    let faults = [
+        ("partition = { split = [0.25, 0.75] }", Fault::partition([0.25, 0.75]).lasting(9)),
+        ("partition = { isolate = 0.5 }", Fault::isolate(0.5).lasting(9)),
+        ("partition = { one_way = [3] }", Fault::one_way([3]).lasting(9)),
+        ("partition = { bridge = 2, every_s = 3, down_s = 1 }", Fault::bridge(2).flapping(3, 1).lasting(9)),
+        ("loss = 0.5", Fault::loss(0.5).lasting(9)),
+        ("duplicate = 0.5", Fault::duplicate(0.5).lasting(9)),
+        ("reorder = { rate = 0.5, nodes = 2 }", Fault::reorder(0.5).on(2).lasting(9)),
+        ("latency = { extra_ms = 20 }", Fault::latency(20).lasting(9)),
+        ("pause = 0.5", Fault::pause(0.5).lasting(9)),
+        ("slow = { nodes = 1, per_input_ms = 2 }", Fault::slow(1, 2).lasting(9)),
+        ("clock = { nodes = 1, offset_ms = 5 }", Fault::clock_offset(1, 5).lasting(9)),
+        ("clock = { nodes = 1, step_ms = -5 }", Fault::clock_step(1, -5).lasting(9)),
+        ("clock = { nodes = 1, freeze = true }", Fault::clock_freeze(1).lasting(9)),
+        (
+            "churn = { nodes = 0.5, session_s = 2, down_s = 1, distribution = \"pareto\" }",
+            Fault::churn(0.5, 2, 1).heavy_tailed().lasting(9),
+        ),
+    ];
+    for (word, fault) in faults {
+        let text = format!("name = \"x\"\nnodes = 10\nend_s = 20\n[[fault]]\nat_s = 1\nfor_s = 9\n{word}\n");
+        assert_eq!(read(&text), Scenario::new("x", 10).fault(1, fault).ending_at(20), "{word}");
+    }
+    let faults = [
+        ("crash = { nodes = 1, disk = \"lost\", restart_after_s = 2 }", {
+            Fault::crash(1).losing_disks().restarting_after(2)
+        }),
+        ("rolling_restart = { every_s = 1, down_s = 0.5 }", Fault::rolling_restart(1, 0.5)),
+        ("mass_failure = 0.5", Fault::mass_failure(0.5)),
+        ("join_storm = 3", Fault::join_storm(3)),
+    ];
+    for (word, fault) in faults {
+        let text = format!("name = \"x\"\nnodes = 10\nend_s = 20\n[[fault]]\nat_s = 1\n{word}\n");
+        assert_eq!(read(&text), Scenario::new("x", 10).fault(1, fault).ending_at(20), "{word}");
+    }
+}
+
+#[test]
+fn the_papers_configuration_is_one_word_that_other_keys_refine() {
+    let text = "name = \"x\"\nnodes = 2\n[config]\nrefill = true\npaper = true\nactive_size = 4\n";
+    let expected = Config { refill: true, active_size: 4, ..Config::paper() };
+    assert_eq!(read(text).config, expected);
+}
+
+#[test]
+fn a_change_is_applied_before_the_scenario_is_judged() {
+    let sets =
+        [("nodes", "50"), ("network.profile", "ideal"), ("network.loss", "0"), ("fault[0].at_s", "20")];
+    let scenario = Scenario::from_toml_with(EXAMPLE, "test.toml", &sets).expect("valid");
+    assert_eq!((scenario.nodes, scenario.faults[0].at_ns), (50, 20_000_000_000));
+    assert_eq!(scenario.network.profile, Profile::Ideal);
+    let sets =
+        [("clocks.drift_ppm", "7"), ("property[0].within_s", "5"), ("fault[0].partition.split[0]", "0.5")];
+    let scenario = Scenario::from_toml_with(EXAMPLE, "test.toml", &sets).expect("valid");
+    assert_eq!(scenario.clocks.drift_ppm, 7);
+}
+
+// --- bad input
+
+/// Reads a minimal scenario with lines added, and tells the message.
+fn error_of(lines: &str) -> String {
+    let text = format!("name = \"x\"\nnodes = 10\nend_s = 100\n{lines}\n");
+    Scenario::from_toml(&text, "bad.toml").expect_err(lines).to_string()
+}
+
+fn error_of_set(key: &str, value: &str) -> String {
+    Scenario::from_toml_with(EXAMPLE, "ex.toml", &[(key, value)]).expect_err(key).to_string()
+}
+
+#[test]
+fn every_bad_input_is_told_where_and_what_would_be_right() {
+    let mut seen = String::new();
+    for (lines, _) in BAD {
+        seen.push_str(&format!("{}\n", error_of(lines)));
+    }
+    let expected: String = BAD.iter().map(|(_, message)| format!("{message}\n")).collect();
+    assert_eq!(seen, expected, "\n{seen}");
+}
+
+/// What is added to a scenario of three lines, and the message.
+const BAD: &[(&str, &str)] = &[
+    ("nods = 3", ""),
+    ("about = 3", ""),
+    ("[network]\nloss = 1.5", ""),
+    ("[network]\nloss = nan", ""),
+    ("[network]\nloss = -0.1", ""),
+    ("[network]\nlatency = { uniform_ms = [50, 10] }", ""),
+    ("[network]\nlatency = { unifrom_ms = [10, 50] }", ""),
+    ("[network]\nprofile = \"tcp\"", ""),
+    ("[network]\nprofile = \"ideal\"\nloss = 0.1", ""),
+    ("[bootstrap]\ncontacts = 11", ""),
+    ("[config]\nactive_sise = 4", ""),
+    ("[config]\nactive_size = \"four\"", ""),
+    ("[config]\nactive_size = 0", ""),
+    ("[[fault]]\nat_s = 120\nfor_s = 5\npause = 1", ""),
+    ("[[fault]]\nat_s = 90\nfor_s = 20\npause = 1", ""),
+    ("[[fault]]\nfor_s = 5\npause = 1", ""),
+    ("[[fault]]\nat_s = 1\npause = 1", ""),
+    ("[[fault]]\nat_s = 1\nfor_s = 5\ncrash = { nodes = 1 }", ""),
+    ("[[fault]]\nat_s = 1\nfor_s = 5\npartitoin = { split = [0.5, 0.5] }", ""),
+    ("[[fault]]\nat_s = 1\nfor_s = 5", ""),
+    ("[[fault]]\nat_s = 1\nfor_s = 5\npause = 1\nloss = 0.1", ""),
+    ("[[fault]]\nat_s = 1\nfor_s = 5\npartition = { split = [0.5, 0.6] }", ""),
+    ("[[fault]]\nat_s = 1\nfor_s = 5\npartition = { split = [0.5, 0.5], every_s = 2 }", ""),
+    ("[[fault]]\nat_s = 1\nfor_s = 5\npartition = { isolate = 0.1, bridge = 1 }", ""),
+    (
+        "[[fault]]\nat_s = 1\nfor_s = 50\npartition = { isolate = 0.1 }\n[[fault]]\nat_s = 20\nfor_s = 5\npartition = { bridge = 1 }",
+        "",
+    ),
+    ("[[fault]]\nat_s = 1\nfor_s = 5\nloss = 7", ""),
+    ("[[fault]]\nat_s = 1\nfor_s = 5\nloss = 0", ""),
+    ("[[fault]]\nat_s = 1\ncrash = { nodes = 11 }", ""),
+    ("[[fault]]\nat_s = 1\ncrash = { nodes = [10] }", ""),
+    ("[[fault]]\nat_s = 1\ncrash = { nodes = 1, disk = \"gone\" }", ""),
+    ("[[fault]]\nat_s = 1\ncrash = { nodes = 1, restart_after = 5 }", ""),
+    ("[[fault]]\nat_s = 1\njoin_storm = [0]", ""),
+    ("[[fault]]\nat_s = 1\nfor_s = 2\nclock = { nodes = 1 }", ""),
+    ("[[workload]]\nfrom_s = 5\nto_s = 5\nmap_put = { map = \"m\", keys = 1, per_s = 1 }", ""),
+    ("[[workload]]\nfrom_s = 5\nto_s = 9\nmap_put = { map = \"m\", keys = 0, per_s = 1 }", ""),
+    ("[[workload]]\nfrom_s = 5\nto_s = 9\nbroadcast = { topic = \"t\", per_s = 0 }", ""),
+    ("[[workload]]\nfrom_s = 5\nto_s = 9\nbroadcast = { topic = \"t\", per_s = 1, senders = \"none\" }", ""),
+    ("[[property]]\neventually = \"convrged\"\nmap = \"m\"\nwithin_s = 1", ""),
+    ("[[property]]\neventually = \"converged\"\nwithin_s = 1", ""),
+    ("[[property]]\neventually = \"converged\"\nmap = \"m\"\nwithin_s = 1", ""),
+    ("[[property]]\neventually = \"connected\"", ""),
+    ("[[property]]\nalways = \"connected\"\nwithin_s = 4", ""),
+    ("[[property]]\neventually = \"connected\"\nwithin_s = 200", ""),
+    ("[[property]]\nalways = \"reliability\"", ""),
+    ("[[property]]\nnever = \"connected\"", ""),
+    ("[[phase]]\ncycles = 5", ""),
+    ("[[phase]]\njoin = \"one-by-one\"\n[[fault]]\nat_s = 1\ncrash = { nodes = 1 }", ""),
+    ("[[phase]]\njoin = \"slowly\"", ""),
+    ("[[phase]\njoin = \"slowly\"", ""),
+    ("nodes = 4", ""),
+    ("fault = 3", ""),
+    ("network = 3", ""),
+    ("[bootstrap]\njoin_every_ms = 1000000000", ""),
+    ("[[workload]]\nfrom_s = 5\nto_s = 9\nmap_put = { map = \"m\", keys = 1, per_s = 0.1 }", ""),
+    ("[[workload]]\nfrom_s = 5\nto_s = 99\nmap_put = { map = \"m\", keys = 1, per_s = 1000000 }", ""),
+    ("[[workload]]\nfrom_s = 5\nto_s = 9\nmap_put = { map = \"m\", keys = 1, per_s = 1, size = 60000 }", ""),
+    ("[[fault]]\nat_s = 1\nfor_s = 90\npartition = { bridge = 1, every_s = 0.001, down_s = 0.0005 }", ""),
+    ("[[fault]]\nat_s = 1\nmass_failure = 1.0", ""),
+    ("[[fault]]\nat_s = 1\nmass_failure = 0.0", ""),
+    ("[[fault]]\nid = 0\nat_s = 1\nmass_failure = 0.1\n[[fault]]\nid = 0\nat_s = 2\nmass_failure = 0.1", ""),
+    ("[[fault]]\nat_s = 1\nrolling_restart = { every_s = 20, down_s = 1 }", ""),
+    ("[[property]]\nalways = \"converged\"\nmap = \"m\"", ""),
+    ("[[property]]\neventually = \"connected\"\nwithin_s = 1\nmap = \"m\"", ""),
+    ("end_s = 5", ""),
+    ("[clocks]\noffset_ms = -5", ""),
+    ("[[phase]]\njoin = \"at-once\"\n[[phase]]\ncycles = 1000000\n[[phase]]\ncycles = 1000000", ""),
+];
+
+#[test]
+fn a_scenario_without_name_or_nodes_says_what_to_write() {
+    let error = |text| Scenario::from_toml(text, "bad.toml").expect_err(text).to_string();
+    assert_eq!(error("nodes = 3"), "bad.toml: name: missing; write name = \"a-name\"");
+    assert_eq!(error("name = \"x\""), "bad.toml: nodes: missing; write nodes = 1");
+    assert_eq!(
+        error("name = \"x\"\nnodes = 0"),
+        "bad.toml:2:9: nodes: 0 is not a whole number from 1 to 1000000"
+    );
+    assert_eq!(
+        error("name = \"x\"\nnods = 3"),
+        "bad.toml:2:1: nods: unknown key; did you mean `nodes`? (one of: name, about, nodes, end_s, bootstrap, network, \
+         clocks, config, phase, workload, fault, property)"
+    );
+}
+
+#[test]
+fn a_change_that_is_wrong_is_blamed_itself() {
+    let expected = [
+        ("network.los", "0.1", ""),
+        ("network.loss", "2", ""),
+        ("nodes", "many", ""),
+        ("fault[3].at_s", "1", ""),
+        ("fault[0].at_s", "200", ""),
+        ("fault.at_s", "200", ""),
+        ("nodes.x", "1", ""),
+        ("", "1", ""),
+        ("property[0].map", "flag", ""),
+        ("workloads[0].to_s", "1", ""),
+        ("fault[x].at_s", "1", ""),
+        ("workload[0].map_put.size", "nan", ""),
+        ("config.maps", "[{ name = 3 }]", ""),
+    ];
+    let seen: Vec<_> = expected.iter().map(|(key, value, _)| error_of_set(key, value)).collect();
+    let expected: Vec<_> = expected.iter().map(|(.., message)| *message).collect();
+    assert_eq!(seen, expected, "\n{}", seen.join("\n"));
+}
+
+#[test]
+fn the_builder_is_judged_by_the_same_rules() {
+    let scenario = || Scenario::new("x", 10).ending_at(100);
+    let invalid = [
+        (scenario().loss(f64::NAN), ""),
+        (scenario().loss(-0.1), ""),
+        (scenario().fault(-1, Fault::pause(1).lasting(1)), ""),
+        (scenario().fault(f64::INFINITY, Fault::pause(1).lasting(1)), ""),
+        (scenario().fault(1, Fault::pause(1)), ""),
+        (scenario().fault(1, Fault::partition([0.5, 0.4]).lasting(1)), ""),
+        (Scenario::new("x", 0), ""),
+        (scenario().always(Check::converged("flags")), ""),
+    ];
+    let message = |scenario: &Scenario| scenario.validate().expect_err("invalid").to_string();
+    let seen: Vec<_> = invalid.iter().map(|(scenario, _)| message(scenario)).collect();
+    let expected: Vec<_> = invalid.iter().map(|(_, message)| *message).collect();
+    assert_eq!(seen, expected, "\n{}", seen.join("\n"));
+}
+
+// --- expansion
+
+fn schedule(scenario: &Scenario) -> Schedule {
+    scenario.expand(42)
+}
+
+#[test]
+fn steps_are_ordered_and_none_is_after_the_end() {
+    for scenario in [read(EXAMPLE), read(BUSY)] {
+        let schedule = schedule(&scenario);
+        assert!(schedule.steps.is_sorted_by_key(|step| step.at_ns));
+        assert!(schedule.steps.iter().all(|step| step.at_ns <= schedule.end_ns));
+    }
+}
+
+#[test]
+fn one_seed_gives_one_schedule_and_another_seed_another() {
+    let scenario = read(BUSY);
+    assert_eq!(scenario.expand(42), read(BUSY).expand(42));
+    assert_ne!(scenario.expand(42), scenario.expand(43));
+}
+
+/// The steps that belong to the `number`-th fault, as if it were the only one.
+fn steps_of_fault(schedule: &Schedule, number: u32) -> Vec<Step> {
+    let as_only = |step: &Step| {
+        let mut step = step.clone();
+        let fault = match &mut step.action {
+            Action::Crash { fault, .. }
+            | Action::Restart { fault, .. }
+            | Action::Begin { fault, .. }
+            | Action::End { fault } => fault,
+            Action::Start { .. } | Action::Command { .. } | Action::Quiesce { .. } => return None,
+        };
+        let is_its = *fault == number;
+        *fault = 0;
+        is_its.then_some(step)
+    };
+    schedule.steps.iter().filter_map(as_only).collect()
+}
+
+#[test]
+fn dropping_a_fault_changes_no_other() {
+    let whole = read(BUSY);
+    let before = schedule(&whole);
+    for dropped in 0..whole.faults.len() {
+        let mut less = whole.clone();
+        less.faults.remove(dropped);
+        let after = schedule(&less);
+        for kept in (0..whole.faults.len()).filter(|kept| *kept != dropped) {
+            let now = if kept < dropped { kept } else { kept - 1 };
+            assert_eq!(
+                steps_of_fault(&before, kept as u32),
+                steps_of_fault(&after, now as u32),
+                "without fault {dropped} fault {kept} is another"
+            );
+        }
+        if whole.faults[dropped].kind.word() != "join_storm" {
+            assert_eq!(
+                users_steps(&before, None),
+                users_steps(&after, None),
+                "fault {dropped} moved the users"
+            );
+        }
+        assert_eq!(before.clocks, after.clocks);
+    }
+}
+
+/// Starts and commands, but for subscriptions, which follow restarts, and what belongs to one workload.
+fn users_steps(schedule: &Schedule, without: Option<&WorkloadKind>) -> Vec<Step> {
+    let belongs = |command: &Order| match (without, command) {
+        (Some(WorkloadKind::Broadcast { .. }), Order::Core(Command::Publish { .. })) => true,
+        (Some(WorkloadKind::MapPut { .. }), Order::Core(Command::Put { .. } | Command::Remove { .. })) => {
+            true
+        }
+        (Some(WorkloadKind::Leave { .. }), Order::Core(Command::Leave)) => true,
+        (_, Order::Core(Command::Subscribe { .. })) => true,
+        _ => false,
+    };
+    let keeps = |step: &&Step| match &step.action {
+        Action::Start { .. } => true,
+        // Who left joins again: part of that workload, after bootstrap.
+        Action::Command { command: Order::Join { .. }, .. } => step.at_ns < schedule.bootstrap_end_ns,
+        Action::Command { command, .. } => !belongs(command),
+        _ => false,
+    };
+    schedule.steps.iter().filter(keeps).cloned().collect()
+}
+
+#[test]
+fn dropping_a_workload_changes_no_other_and_no_fault() {
+    let whole = read(BUSY);
+    let before = schedule(&whole);
+    for dropped in 0..whole.workloads.len() {
+        let mut less = whole.clone();
+        let workload = less.workloads.remove(dropped);
+        // Properties about what is gone would not validate.
+        less.properties.truncate(1);
+        less.end_ns = Some(whole.end_or_default_ns());
+        let after = schedule(&less);
+        assert_eq!(users_steps(&before, Some(&workload.kind)), users_steps(&after, Some(&workload.kind)));
+        for fault in 0..whole.faults.len() as u32 {
+            assert_eq!(steps_of_fault(&before, fault), steps_of_fault(&after, fault));
+        }
+    }
+}
+
+#[test]
+fn every_restart_follows_a_crash_of_its_own_fault() {
+    let schedule = schedule(&read(BUSY));
+    let mut down = Vec::new();
+    let mut restarts = 0;
+    for step in &schedule.steps {
+        match &step.action {
+            Action::Crash { fault, node, .. } => down.push((*fault, *node)),
+            Action::Restart { fault, node, contacts } => {
+                let crash = down.iter().position(|crash| *crash == (*fault, *node)).expect("crashed before");
+                down.swap_remove(crash);
+                restarts += 1;
+                assert!(!contacts.is_empty() && !contacts.contains(node));
+            }
+            _ => {}
+        }
+    }
+    assert!(restarts > 20, "{restarts} restarts are too few to say anything");
+}
+
+#[test]
+fn every_lasting_fault_begins_and_ends_in_turn() {
+    let scenario = read(BUSY);
+    let schedule = schedule(&scenario);
+    for (number, fault) in scenario.faults.iter().enumerate() {
+        let steps = steps_of_fault(&schedule, number as u32);
+        let marks: Vec<_> =
+            steps.iter().filter(|step| !matches!(step.action, Action::Crash { .. })).collect();
+        if fault.kind.lasts() && fault.kind.word() != "churn" {
+            assert!(!marks.is_empty() && marks.len() % 2 == 0);
+            for pair in marks.chunks(2) {
+                assert!(matches!(pair[0].action, Action::Begin { .. }));
+                assert!(matches!(pair[1].action, Action::End { .. }));
+                assert!(pair[0].at_ns < pair[1].at_ns);
+            }
+        }
+    }
+}
+
+#[test]
+fn both_sides_of_the_example_write_at_least_500_times_while_they_are_apart() {
+    let schedule = schedule(&read(EXAMPLE));
+    let mut group = Vec::new();
+    let mut writes = [0; 2];
+    for step in &schedule.steps {
+        match &step.action {
+            Action::Begin { effect: FaultEffect::Cut { group: cut, .. }, .. } => group = cut.clone(),
+            Action::End { .. } => group.clear(),
+            Action::Command { node, command: Order::Core(Command::Put { .. }) } if !group.is_empty() => {
+                writes[usize::from(group[*node as usize])] += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(writes.iter().all(|writes| *writes >= 500), "{writes:?}");
+}
+
+#[test]
+fn groups_are_as_large_as_their_shares_and_none_is_empty() {
+    let sizes = |nodes: u32, shares: &[f64]| {
+        let scenario =
+            Scenario::new("x", nodes).fault(1, Fault::partition(shares.iter().copied()).lasting(1));
+        let schedule = scenario.expand(7);
+        let effect = schedule.steps.iter().find_map(|step| match &step.action {
+            Action::Begin { effect: FaultEffect::Cut { group, blocked }, .. } => {
+                Some((group.clone(), blocked.len()))
+            }
+            _ => None,
+        });
+        let (group, blocked) = effect.expect("a cut");
+        assert_eq!(blocked, shares.len() * (shares.len() - 1));
+        (0..shares.len())
+            .map(|g| group.iter().filter(|of| usize::from(**of) == g).count())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(1000, &[0.5, 0.5]), [500, 500]);
+    assert_eq!(sizes(10, &[0.6, 0.3, 0.1]), [6, 3, 1]);
+    assert_eq!(sizes(10, &[0.98, 0.01, 0.01]), [8, 1, 1]);
+    assert_eq!(sizes(2, &[0.5, 0.5]), [1, 1]);
+}
+
+#[test]
+fn all_nodes_start_once_hear_every_topic_and_join_through_earlier_contacts() {
+    let scenario = read(BUSY);
+    let schedule = schedule(&scenario);
+    for node in 0..scenario.nodes {
+        let starts = schedule.steps.iter().filter(|step| step.action == Action::Start { node });
+        assert_eq!(starts.count(), 1);
+        let first: Vec<_> = {
+            // A node that comes late may be asked for something before: that passes.
+            let its = schedule.steps.iter().filter(|step| names(&step.action, node));
+            its.skip_while(|step| !matches!(step.action, Action::Start { .. })).take(3).collect()
+        };
+        assert!(matches!(
+            first[1].action,
+            Action::Command { command: Order::Core(Command::Subscribe { .. }), .. }
+        ));
+        let contacts: Vec<u32> = (0..node.min(2)).collect();
+        assert_eq!(first[2].action, Action::Command { node, command: Order::Join { contacts } });
+    }
+    assert_eq!(schedule.config.maps.len(), 1, "the workload's map is hosted");
+}
+
+fn names(action: &Action, wanted: u32) -> bool {
+    matches!(action, Action::Start { node } | Action::Command { node, .. } if *node == wanted)
+}
+
+#[test]
+fn a_storm_holds_its_nodes_back_and_brings_them_in_one_instant() {
+    let schedule = Scenario::new("x", 20).fault(30, Fault::join_storm(15)).ending_at(60).expand(1);
+    let storm_ns = schedule.bootstrap_end_ns + 30_000_000_000;
+    let late: Vec<_> = schedule
+        .steps
+        .iter()
+        .filter(|step| matches!(step.action, Action::Start { .. }) && step.at_ns > schedule.bootstrap_end_ns)
+        .collect();
+    assert_eq!(late.len(), 15);
+    assert!(late.iter().all(|step| step.at_ns == storm_ns));
+}
+
+#[test]
+fn churn_brings_every_node_back_by_its_end() {
+    let schedule = Scenario::new("x", 50).fault(10, Fault::churn(0.5, 5, 2).lasting(40)).expand(3);
+    let end_ns = schedule.bootstrap_end_ns + 50_000_000_000;
+    let (mut crashes, mut restarts) = (0, 0);
+    for step in &schedule.steps {
+        match step.action {
+            Action::Crash { .. } => crashes += 1,
+            Action::Restart { .. } => {
+                restarts += 1;
+                assert!(step.at_ns <= end_ns);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(crashes, restarts);
+    // 25 nodes, 40 s, 7 s a round.
+    assert!((90..200).contains(&crashes), "{crashes} crashes");
+}
+
+#[test]
+fn phases_kill_only_the_living_and_cycle_only_those() {
+    let schedule = Scenario::new("x", 100)
+        .phase(Phase::Join(Joining::OneByOne))
+        .phase(Phase::Cycles(2))
+        .phase(Phase::Kill(0.5.into()))
+        .phase(Phase::Kill(0.5.into()))
+        .phase(Phase::Cycles(1))
+        .phase(Phase::messages(10))
+        .expand(5);
+    let mut dead = Vec::new();
+    let (mut cycles, mut messages, mut waits) = (0, 0, 0);
+    for step in &schedule.steps {
+        match &step.action {
+            Action::Crash { node, .. } => {
+                assert!(!dead.contains(node), "{node} died twice");
+                dead.push(*node);
+            }
+            Action::Command { node, command: Order::Core(Command::Cycle) } => {
+                assert!(!dead.contains(node));
+                cycles += 1;
+            }
+            Action::Command { node, command: Order::Core(Command::Publish { .. }) } => {
+                assert!(!dead.contains(node));
+                messages += 1;
+            }
+            Action::Quiesce { .. } => waits += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((dead.len(), cycles, messages), (75, 225, 10));
+    assert_eq!(waits, 100 + 2 + 1 + 1 + 1 + 10);
+}
+
+#[test]
+fn clocks_stay_within_what_is_stated() {
+    let schedule = Scenario::new("x", 500).clocks(200, 50).expand(9);
+    assert_eq!(schedule.clocks.len(), 500);
+    assert!(schedule.clocks.iter().all(|clock| clock.offset_ms.abs() <= 200 && clock.drift_ppm.abs() <= 50));
+    assert!(schedule.clocks.iter().any(|clock| clock.offset_ms < -150));
+    assert!(schedule.clocks.iter().any(|clock| clock.offset_ms > 150));
+}
+
+// --- explanation and library
+
+#[test]
+fn an_explanation_tells_times_faults_and_demands() {
+    let expected = "";
+    assert_eq!(read(EXAMPLE).explain(), expected, "\n{}", read(EXAMPLE).explain());
+}
+
+/// Every file of the library, read where the repository keeps it.
+fn library() -> Vec<(String, Scenario)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let mut scenarios = Vec::new();
+    for theme in ["first", "membership", "broadcast", "state", "faults"] {
+        for file in std::fs::read_dir(root.join(theme)).expect(theme) {
+            let path = file.expect("a file").path();
+            let text = std::fs::read_to_string(&path).expect("text");
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            scenarios.push((
+                name,
+                Scenario::from_toml(&text, &path.to_string_lossy()).unwrap_or_else(|e| panic!("{e}")),
+            ));
+        }
+    }
+    scenarios
+}
+
+#[test]
+fn every_scenario_of_the_library_reads_is_named_as_its_file_and_says_what_it_shows() {
+    let library = library();
+    assert!(library.len() >= 30);
+    for (name, scenario) in library {
+        assert_eq!(name, scenario.name);
+        assert!(!scenario.about.is_empty() && scenario.about.len() <= 110, "{name}");
+        assert!(!scenario.properties.is_empty(), "{name}");
+        assert_eq!(read(&scenario.to_toml()), scenario, "{name}");
+        assert!(scenario.explain().lines().all(|line| line.chars().count() <= 100), "{name}");
+        assert!(!scenario.expand(1).steps.is_empty(), "{name}");
+    }
+}

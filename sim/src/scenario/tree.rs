@@ -1,6 +1,6 @@
 //! A TOML document as a tree in which everything knows where it was written: in the file, or in a `--set`.
 
-use super::error::{Place, ScenarioError};
+use super::error::{Place, ScenarioError, nearest};
 use toml_edit::{Document, Item, TableLike, Value};
 
 /// A value and where it was written.
@@ -197,9 +197,11 @@ fn descend<'t>(here: &'t mut Table, step: &str, at: Place) -> Result<&'t mut Ent
         }
         return Ok(&mut here.find_or_add(step, at).value);
     };
-    let Some(field) = here.fields.iter_mut().find(|field| field.key == key) else {
-        return fail(format!("there is no list {key} here"));
-    };
+    if here.find(key).is_none() {
+        let keys: Vec<_> = here.fields.iter().map(|field| field.key.as_str()).collect();
+        return fail(format!("there is no list {key}; {}", nearest(key, &keys)));
+    }
+    let field = here.find_or_add(key, at);
     let found = field.value.datum.describe();
     let Datum::List(items) = &mut field.value.datum else {
         return fail(format!("{key} is {found}, not a list"));
@@ -258,7 +260,8 @@ fn print_block(text: &mut String, header: &str, table: &Table) {
     }
 }
 
-fn inline(datum: &Datum) -> String {
+/// Writes a value on one line.
+pub(super) fn inline(datum: &Datum) -> String {
     match datum {
         Datum::Text(text) | Datum::Other(text) => Value::from(text.as_str()).to_string(),
         Datum::Integer(number) => number.to_string(),

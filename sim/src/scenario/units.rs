@@ -46,6 +46,7 @@ fn decimal(datum: &Datum, what: &str, parts: u64, min: f64, max: f64) -> Result<
 /// Writes a count of parts as a decimal number.
 fn undecimal(value: u64, parts: u64) -> Datum {
     match value % parts {
+        _ if value == u64::MAX => Datum::Float(f64::NAN), // what the builder was given is no number of this kind
         0 => Datum::Integer((value / parts).min(i64::MAX as u64) as i64),
         _ => Datum::Float(value as f64 / parts as f64),
     }
@@ -132,7 +133,8 @@ impl Unit for Share {
         decimal(datum, "a share from 0 to 1", u64::from(PPM), 0.0, 1.0).map(|parts| parts as u32)
     }
     fn write(&self, value: &u32) -> Datum {
-        Datum::Float(f64::from(*value) / f64::from(PPM))
+        let is_share = *value != u32::MAX; // or what the builder was given is none
+        Datum::Float(if is_share { f64::from(*value) / f64::from(PPM) } else { f64::NAN })
     }
     fn example(&self) -> String {
         "0.1".into()

@@ -4,12 +4,18 @@ use super::Scenario;
 use super::error::{Place, ScenarioError, nearest};
 use super::faults::{Fault, FaultKind, Nodes, Shape};
 use super::properties::{PropertySpec, When};
-use super::units::SECOND;
+use super::units::{SECOND, TIME_MAX_S};
 use super::workloads::{Phase, Workload, WorkloadKind};
 use crate::schedule::Profile;
 
-/// Steps of one workload at most: a rate and a time that make more are a slip of the pen.
+/// Steps of one workload, fault or list of phases at most: numbers that make more are a slip of the pen.
 const OPERATIONS_MAX: u64 = 10_000_000;
+/// Bytes that one workload writes or broadcasts at most.
+const BYTES_MAX: u128 = 4 << 30;
+/// Cuts of one flapping partition at most.
+const FLAPS_MAX: u64 = 10_000;
+/// The longest bootstrap, or phase of spaced messages.
+const SPAN_NS_MAX: u64 = TIME_MAX_S * SECOND;
 
 type Rule = Result<(), ScenarioError>;
 
@@ -69,12 +75,41 @@ impl Scenario {
                 "all nodes have joined already; keep only the first join".into()
             })?;
         }
+        let mut steps = 0;
         for (i, phase) in self.phases.iter().enumerate() {
-            if let Phase::Kill(nodes) = phase {
-                self.check_nodes(&format!("phase[{i}].kill"), nodes)?;
-            }
+            steps += self.check_phase(&format!("phase[{i}]"), phase)?;
+            ensure(steps <= OPERATIONS_MAX, format!("phase[{i}]"), || {
+                format!("all phases make {steps} operations; at most {OPERATIONS_MAX}")
+            })?;
         }
         Ok(())
+    }
+
+    /// Checks a phase and tells how many steps it makes.
+    fn check_phase(&self, path: &str, phase: &Phase) -> Result<u64, ScenarioError> {
+        let nodes = u64::from(self.nodes);
+        match phase {
+            Phase::Join(_) => Ok(nodes),
+            Phase::Cycles(count) => Ok(nodes * u64::from(*count)),
+            Phase::Kill(dead) => self.check_nodes(&format!("{path}.kill"), dead).map(|()| nodes),
+            Phase::Messages { count, size, every_ns, .. } => {
+                let span_ns = u64::from(*count).saturating_mul(every_ns.unwrap_or(0));
+                ensure(span_ns <= SPAN_NS_MAX, format!("{path}.messages.every_s"), || {
+                    format!("all messages take {}; at most {}", seconds(span_ns), seconds(SPAN_NS_MAX))
+                })?;
+                self.check_message(&format!("{path}.messages.size"), *size, u64::from(*count))?;
+                Ok(u64::from(*count))
+            }
+            Phase::Quiesce { .. } => Ok(1),
+        }
+    }
+
+    fn check_message(&self, path: &str, size: u32, count: u64) -> Rule {
+        let max = self.config.message_len_max;
+        ensure(size as usize <= max, path, || {
+            format!("{size} bytes; at most config.message_len_max = {max}")
+        })?;
+        check_bytes(path, size, count)
     }
 
     fn check_workload(&self, i: usize, workload: &Workload) -> Rule {
@@ -91,19 +126,17 @@ impl Scenario {
                 ensure(self.config.broadcast, format!("{path}.broadcast"), || {
                     "config.broadcast is off".into()
                 })?;
-                let max = self.config.message_len_max;
-                ensure(*size as usize <= max, format!("{path}.broadcast.size"), || {
-                    format!("{size} bytes; at most config.message_len_max = {max}")
-                })?;
-                check_rate(&format!("{path}.broadcast.per_s"), *rate_ppm, to - from)
+                let count = check_rate(&format!("{path}.broadcast.per_s"), *rate_ppm, to - from)?;
+                self.check_message(&format!("{path}.broadcast.size"), *size, count)
             }
             WorkloadKind::MapPut { rate_ppm, size, .. } => {
                 ensure(self.config.replica, format!("{path}.map_put"), || "config.replica is off".into())?;
-                let max = self.config.value_len_max;
-                ensure(*size as usize <= max, format!("{path}.map_put.size"), || {
+                let (max, path) = (self.config.value_len_max, format!("{path}.map_put"));
+                ensure(*size as usize <= max, format!("{path}.size"), || {
                     format!("{size} bytes; at most config.value_len_max = {max}")
                 })?;
-                check_rate(&format!("{path}.map_put.per_s"), *rate_ppm, to - from)
+                let count = check_rate(&format!("{path}.per_s"), *rate_ppm, to - from)?;
+                check_bytes(&format!("{path}.size"), *size, count)
             }
             WorkloadKind::Leave { nodes, .. } => self.check_nodes(&format!("{path}.leave.nodes"), nodes),
         }
@@ -138,11 +171,14 @@ impl Scenario {
         match &fault.kind {
             FaultKind::Partition { shape, flapping } => {
                 if let Some(flapping) = flapping {
-                    ensure(
-                        0 < flapping.down_ns && flapping.down_ns < flapping.every_ns,
-                        format!("{path}.down_s"),
-                        || "a flapping partition needs down_s above 0 and every_s above down_s".into(),
-                    )?;
+                    let is_flapping = 0 < flapping.down_ns && flapping.down_ns < flapping.every_ns;
+                    ensure(is_flapping, format!("{path}.down_s"), || {
+                        "a flapping partition needs down_s above 0 and every_s above down_s".into()
+                    })?;
+                    let cuts = fault.for_ns.unwrap_or(0) / flapping.every_ns;
+                    ensure(cuts <= FLAPS_MAX, format!("{path}.every_s"), || {
+                        format!("makes {cuts} cuts; at most {FLAPS_MAX}")
+                    })?;
                 }
                 self.check_shape(path, shape)
             }
@@ -155,9 +191,18 @@ impl Scenario {
             FaultKind::Latency { extra_ns, .. } => ensure(*extra_ns > 0, format!("{path}.extra_ms"), || {
                 "0 touches nothing; write more, or drop the fault".into()
             }),
-            FaultKind::Churn { session_ns, down_ns, .. } => {
+            FaultKind::Churn { nodes, session_ns, down_ns, .. } => {
                 ensure(*session_ns >= SECOND / 10 && *down_ns > 0, format!("{path}.session_s"), || {
                     "a mean session is at least 0.1 s, and down_s above 0".into()
+                })?;
+                let rounds = fault.for_ns.unwrap_or(0) / session_ns * u64::from(nodes.count(self.nodes));
+                ensure(rounds <= OPERATIONS_MAX, format!("{path}.session_s"), || {
+                    format!("makes about {rounds} crashes; at most {OPERATIONS_MAX}")
+                })
+            }
+            FaultKind::MassFailure { nodes } | FaultKind::Crash { nodes, restart_after_ns: None, .. } => {
+                ensure(nodes.count(self.nodes) < self.nodes, format!("{path}.nodes"), || {
+                    "kills every node for good; leave at least one".into()
                 })
             }
             FaultKind::JoinStorm { nodes } => {
@@ -181,7 +226,6 @@ impl Scenario {
             }
             FaultKind::RollingRestart { .. }
             | FaultKind::Crash { .. }
-            | FaultKind::MassFailure { .. }
             | FaultKind::Pause { .. }
             | FaultKind::Slow { .. } => Ok(()),
         }
@@ -308,10 +352,17 @@ impl Scenario {
     }
 }
 
-fn check_rate(path: &str, rate_ppm: u64, span_ns: u64) -> Rule {
-    ensure(rate_ppm > 0, path, || "0 does nothing; write more, or drop the workload".into())?;
+/// Tells how many operations a rate makes in a time: not none, and not too many.
+fn check_rate(path: &str, rate_ppm: u64, span_ns: u64) -> Result<u64, ScenarioError> {
     let count = u128::from(rate_ppm) * u128::from(span_ns) / 1_000_000_000_000_000;
+    ensure(count > 0, path, || "makes no operation in its time; write more, or drop the workload".into())?;
     ensure(count <= u128::from(OPERATIONS_MAX), path, || {
         format!("makes {count} operations; at most {OPERATIONS_MAX}")
-    })
+    })?;
+    Ok(count as u64)
+}
+
+fn check_bytes(path: &str, size: u32, count: u64) -> Rule {
+    let bytes = u128::from(size) * u128::from(count);
+    ensure(bytes <= BYTES_MAX, path, || format!("makes {bytes} bytes in all; at most {BYTES_MAX}"))
 }

@@ -37,6 +37,8 @@ pub(super) trait Fields: Sized {
     fn optional<U: Unit>(&mut self, key: &'static str, unit: U, value: &mut Option<U::Of>);
     /// A table of fields that may be missing as a whole.
     fn table(&mut self, key: &'static str, walk: impl FnOnce(&mut Self));
+    /// A table that, where it is missing, leaves everything as it is.
+    fn part(&mut self, key: &'static str, walk: impl FnOnce(&mut Self));
     /// A table that may be written short, as the value of its main key alone.
     fn short_table(&mut self, key: &'static str, main: &'static str, walk: impl FnOnce(&mut Self));
     /// A list of tables.
@@ -65,7 +67,7 @@ pub(super) struct Reader {
 pub(super) fn read(root: &Table, value: &mut impl Walk) -> Result<(), ScenarioError> {
     let mut reader = Reader::new(root.clone(), Place::Nowhere, String::new());
     value.walk(&mut reader);
-    reader.finish()
+    reader.finish().map_err(|(error, _)| error)
 }
 
 /// Writes a value as a tree. (A walk takes the value mutably; writing leaves it as it is.)
@@ -84,22 +86,30 @@ impl Reader {
         if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
     }
 
+    fn know(&mut self, key: &'static str) {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
+    }
+
     fn find(&mut self, key: &'static str) -> Option<Field> {
-        self.known.push(key);
+        self.know(key);
         self.table.find(key).cloned()
     }
 
     fn fail(&mut self, error: ScenarioError) {
-        if self.error.is_none() || self.is_missing {
-            self.error = Some(error);
-            self.is_missing = false;
-        }
+        self.take(error, false);
     }
 
     fn missing(&mut self, path: &str, what: String) {
-        if self.error.is_none() {
-            self.error = Some(ScenarioError::new(self.at, path, what));
-            self.is_missing = true;
+        self.take(ScenarioError::new(self.at, path, what), true);
+    }
+
+    /// Keeps the first error, but for a missing part that a later error may explain.
+    fn take(&mut self, error: ScenarioError, is_missing: bool) {
+        if self.error.is_none() || (self.is_missing && !is_missing) {
+            self.error = Some(error);
+            self.is_missing = is_missing;
         }
     }
 
@@ -117,20 +127,20 @@ impl Reader {
     fn child(&mut self, table: Table, at: Place, path: String, walk: impl FnOnce(&mut Self)) {
         let mut child = Reader::new(table, at, path);
         walk(&mut child);
-        if let Err(error) = child.finish() {
-            self.fail(error);
+        if let Err((error, is_missing)) = child.finish() {
+            self.take(error, is_missing);
         }
     }
 
-    /// Tells the first error. Every key that nobody asked for is one.
-    fn finish(mut self) -> Result<(), ScenarioError> {
+    /// Tells the first error, and whether it is only that something is missing. A key that nobody asked for is an error.
+    fn finish(mut self) -> Result<(), (ScenarioError, bool)> {
         if let Some(field) = self.table.fields.iter().find(|field| !self.known.contains(&field.key.as_str()))
         {
             let path = self.path_of(&field.key);
             let what = format!("unknown key; {}", nearest(&field.key, &self.known));
             self.fail(ScenarioError::new(field.key_at, &path, what));
         }
-        self.error.map_or(Ok(()), Err)
+        self.error.map_or(Ok(()), |error| Err((error, self.is_missing)))
     }
 }
 
@@ -185,11 +195,19 @@ impl Fields for Reader {
                 let table = Table { fields: vec![Field { key: main.into(), ..field }] };
                 let mut child = Reader::new(table, at, path.clone());
                 walk(&mut child);
-                if let Err(error) = child.finish() {
-                    self.fail(ScenarioError::new(error.place(), &path, error.what().into()));
+                if let Err((error, is_missing)) = child.finish() {
+                    self.take(ScenarioError::new(error.place(), &path, error.what().into()), is_missing);
                 }
             }
             _ => self.table(key, walk),
+        }
+    }
+
+    fn part(&mut self, key: &'static str, walk: impl FnOnce(&mut Self)) {
+        if self.table.find(key).is_some() {
+            self.table(key, walk);
+        } else {
+            self.know(key);
         }
     }
 
@@ -215,8 +233,10 @@ impl Fields for Reader {
     fn choose<V: Variant>(&mut self, value: &mut V) {
         let mut there = V::all();
         let names: Vec<_> = there.iter().map(|(key, _)| *key).collect();
-        self.known.extend(&names);
-        there.retain(|(key, _)| self.table.find(key).is_some());
+        names.iter().for_each(|key| self.know(key));
+        let place_of = |key: &str| self.table.fields.iter().position(|field| field.key == key);
+        there.retain(|(key, _)| place_of(key).is_some());
+        there.sort_by_key(|(key, _)| place_of(key));
         let path = self.path.clone();
         match there.len() {
             1 => *value = there.remove(0).1,
@@ -273,6 +293,10 @@ impl Fields for Writer {
         let mut inner = Writer { table: Table::default() };
         walk(&mut inner);
         self.table.push(key, Datum::Table(inner.table));
+    }
+
+    fn part(&mut self, key: &'static str, walk: impl FnOnce(&mut Self)) {
+        self.table(key, walk);
     }
 
     fn short_table(&mut self, key: &'static str, _: &'static str, walk: impl FnOnce(&mut Self)) {
