@@ -137,7 +137,7 @@ mod tests {
                 prop_assert_eq!(dots.insert_range(first, first + more), new > 0);
                 prop_assert!((0..70).all(|counter| dots.contains(counter) == model.contains(&counter)));
             }
-            prop_assert_eq!(numbers(&dots), model.clone());
+            prop_assert_eq!(&numbers(&dots), &model);
             prop_assert_eq!(dots.last(), model.last().copied().unwrap_or(0));
             let ranges: Vec<_> = dots.ranges().collect();
             prop_assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));

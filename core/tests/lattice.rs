@@ -122,6 +122,8 @@ fn a_register_takes_only_what_is_newer() {
     assert!(!register.set('a', version(5, 1)));
     assert!(register.set('b', version(5, 2)), "equal stamps: the greater writer");
     assert_eq!((*register.value(), register.version()), ('b', version(5, 2)));
+    assert!(register.set('c', version(5, 2)), "one version twice: the greater value, as in a join");
+    assert!(!register.set('b', version(5, 2)));
     let mut highest = MaxRegister::new(3);
     assert!(highest.raise(4) && !highest.raise(4) && !highest.raise(1));
     assert_eq!(*highest.value(), 4);

@@ -104,8 +104,7 @@ fn any_state() -> impl Strategy<Value = Map> {
     vec(vec(dot, 5), 2).prop_map(|actors| {
         let of_actor = |(actor, dots): (usize, &Vec<_>)| {
             let mut scratch = Map::new();
-            let each = |(n, known): (usize, &Option<Option<(u8, u8)>>)| {
-                let unused = 100 + n as u8;
+            let each = |known: &Option<Option<(u8, u8)>>| {
                 // Each dot takes the writer's next number, and nothing is there to be replaced.
                 scratch.clear();
                 let (key, value) = known.flatten().unwrap_or_default();
@@ -116,7 +115,7 @@ fn any_state() -> impl Strategy<Value = Map> {
                     Some(Some(_)) => live,
                 }
             };
-            dots.iter().enumerate().map(each).collect::<Vec<_>>()
+            dots.iter().map(each).collect::<Vec<_>>()
         };
         joined(actors.iter().enumerate().flat_map(of_actor).collect::<Vec<_>>().iter())
     })
