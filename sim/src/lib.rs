@@ -9,6 +9,7 @@ mod faults;
 mod network;
 mod queue;
 mod schedule;
+mod world;
 
 pub use clock::WALL_EPOCH_MS;
 pub use draw::{SEED_VERSION, Seed, SeedError};
@@ -17,3 +18,4 @@ pub use faults::Receipt;
 pub use schedule::{
     Action, ClockChange, DiskFate, FaultEffect, LatencyModel, NetworkModel, NodeSet, Order, Profile, Schedule, Step,
 };
+pub use world::{Checkpoint, Counters, KINDS, Load, Observer, Options, Process, Stepped, World};
