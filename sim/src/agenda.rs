@@ -36,6 +36,11 @@ pub(crate) enum Happening {
 }
 
 impl Happening {
+    /// Tells the length of the frame that it brings, in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        if let Self::Frame { len, .. } = self { u64::from(*len) } else { 0 }
+    }
+
     /// Tells whether something is under way: a world at rest has nothing of this kind before it.
     fn is_traffic(&self) -> bool {
         match self {

@@ -110,7 +110,9 @@ impl Faults {
         let entry = self.entry(fault);
         entry.covers_all = nodes.is_empty();
         entry.covered = Bits::default();
-        nodes.iter().for_each(|node| drop(entry.covered.insert(*node)));
+        for node in nodes {
+            entry.covered.insert(*node);
+        }
     }
 
     fn entry(&mut self, fault: u32) -> &mut Fault {

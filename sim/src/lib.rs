@@ -10,6 +10,7 @@ mod network;
 mod queue;
 pub mod scenario;
 mod schedule;
+mod world;
 
 pub use clock::WALL_EPOCH_MS;
 pub use draw::{SEED_VERSION, Seed, SeedError};
@@ -18,3 +19,4 @@ pub use scenario::{Scenario, ScenarioError};
 pub use schedule::{
     Action, ClockChange, DiskFate, FaultEffect, LatencyModel, NetworkModel, NodeSet, Order, Profile, Schedule, Step,
 };
+pub use world::{Checkpoint, Counters, KINDS, Load, Observer, Options, Process, Stepped, World};

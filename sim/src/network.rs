@@ -28,7 +28,6 @@ use crate::faults::Faults;
 use crate::schedule::{NetworkModel, Profile};
 use connection::{ACCEPTOR, ConnectionId, Connections, DIALER, Held, Links, NEVER, State, dialer_of};
 use fate::{Fate, Fates, Subject};
-use rumormill_core::hash::Fold;
 use rumormill_core::{Channel, Dialer, DownReason, Frame, Input, NodeId};
 
 /// The last packet of a handshake: the dialer is up once it arrives.
@@ -321,8 +320,7 @@ impl Network {
         let leave_ns = self.through_uplink(path.0, leave_ns, len);
         let mut fate = Fate::default();
         if self.fates.is_active(cx.faults) {
-            let fingerprint = fingerprint(channel, &frame);
-            let subject = Subject { path, fingerprint, len, is_datagram, probe_timeout_ns };
+            let subject = Subject { path, fingerprint: frame.fingerprint(), len, is_datagram, probe_timeout_ns };
             fate = self.fates.draw(subject, leave_ns, cx.faults);
         }
         if fate.is_lost {
@@ -629,11 +627,4 @@ fn next_probe_ns(since_ns: u64, now_ns: u64, probe_timeout_ns: u64) -> u64 {
         wait_ns *= 2;
     }
     at_ns
-}
-
-/// Names a frame for the draws of its fate.
-fn fingerprint(channel: Channel, frame: &Frame) -> u64 {
-    let mut fold = Fold::starting_at(channel as u64);
-    fold.value(frame);
-    fold.finish()
 }

@@ -1,0 +1,47 @@
+//! What a world hosts: the node of the library, or in tests and benches of the engine alone something simpler.
+
+use rumormill_core::{Boot, Contact, Input, Instant, Node, Now, Output, Stats};
+
+/// A process that the world drives: exactly what every driver of a [`Node`] calls.
+pub trait Process: Clone {
+    /// Boots.
+    fn boot(boot: Boot, now: Now) -> Self;
+    /// Reacts to an input, and appends what comes of it to `out`.
+    fn handle(&mut self, now: Now, input: Input, out: &mut Output);
+    /// Tells when it must be handed [`Input::Timeout`], if ever.
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// Tells how it introduces itself.
+    fn contact(&self) -> &Contact;
+    /// Shows the hash of everything that it has seen and done.
+    fn trace_hash(&self) -> u64;
+    /// Shows its counters.
+    fn stats(&self) -> &Stats;
+    /// Asserts its invariants.
+    fn check(&self);
+}
+
+impl Process for Node {
+    fn boot(boot: Boot, now: Now) -> Self {
+        Node::new(boot, now)
+    }
+    #[inline]
+    fn handle(&mut self, now: Now, input: Input, out: &mut Output) {
+        Node::handle(self, now, input, out);
+    }
+    #[inline]
+    fn poll_timeout(&self) -> Option<Instant> {
+        Node::poll_timeout(self)
+    }
+    fn contact(&self) -> &Contact {
+        Node::contact(self)
+    }
+    fn trace_hash(&self) -> u64 {
+        Node::trace_hash(self)
+    }
+    fn stats(&self) -> &Stats {
+        Node::stats(self)
+    }
+    fn check(&self) {
+        Node::check(self);
+    }
+}
