@@ -68,7 +68,8 @@ fn not_found(scenario: &str) -> String {
 /// One message with the place of the fault.
 pub(crate) fn load(scenario: &str, sets: &[(String, String)]) -> Result<Scenario, String> {
     let source = find(scenario)?;
-    Scenario::from_toml_with(&source.text, &source.name, sets).map_err(|error| error.to_string())
+    let sets: Vec<(&str, &str)> = sets.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    Scenario::from_toml_with(&source.text, &source.name, &sets).map_err(|error| error.to_string())
 }
 
 /// Prints the library, theme by theme.
@@ -76,12 +77,12 @@ pub(crate) fn list(json: bool) -> Result<ExitCode, String> {
     let mut rows = Vec::new();
     for name in names() {
         let scenario = load(&name, &[])?;
-        rows.push((name, scenario.about().to_owned(), scenario.nodes()));
+        rows.push((name, scenario.about, scenario.nodes));
     }
     if json {
-        let rows = rows.iter().map(|(name, about, nodes)| {
-            serde_json::json!({ "name": name, "about": about, "nodes": nodes })
-        });
+        let rows = rows
+            .iter()
+            .map(|(name, about, nodes)| serde_json::json!({ "name": name, "about": about, "nodes": nodes }));
         anstream::println!("{}", serde_json::json!({ "scenarios": rows.collect::<Vec<_>>() }));
         return Ok(ExitCode::SUCCESS);
     }

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 /// Writes the record of a run.
 pub(crate) fn of(outcome: &Outcome, cost: Cost, reproduce: String) -> reports::Record {
-    let properties: Vec<_> = outcome.properties.iter().map(|it| property(it, outcome.bootstrap_end_ns)).collect();
+    let properties: Vec<_> =
+        outcome.properties.iter().map(|it| property(it, outcome.bootstrap_end_ns)).collect();
     let faults: Vec<_> = outcome.faults.iter().map(fault).collect();
     reports::Record {
         scenario: outcome.scenario.clone(),
@@ -27,7 +28,12 @@ pub(crate) fn of(outcome: &Outcome, cost: Cost, reproduce: String) -> reports::R
         overlay: Some(overlay(outcome)),
         state: outcome.state.as_ref().map(state),
         traffic: Some(traffic(outcome)),
-        series: outcome.series.iter().filter(|it| !it.points_milli.is_empty()).map(|it| series(it, outcome)).collect(),
+        series: outcome
+            .series
+            .iter()
+            .filter(|it| !it.points_milli.is_empty())
+            .map(|it| series(it, outcome))
+            .collect(),
         counters: counters(outcome),
         notes: Vec::new(),
         reproduce,
@@ -97,7 +103,8 @@ fn broadcast(broadcast: &BroadcastOutcome) -> reports::Broadcast {
 
 fn overlay(outcome: &Outcome) -> reports::Overlay {
     let figures = &outcome.overlay;
-    let spread = |counts: &[u32]| histogram(counts.iter().map(|it| u64::from(*it))).spread().unwrap_or_default();
+    let spread =
+        |counts: &[u32]| histogram(counts.iter().map(|it| u64::from(*it))).spread().unwrap_or_default();
     reports::Overlay {
         connected: figures.components <= 1,
         components: figures.components,
@@ -145,6 +152,8 @@ fn series(series: &Series, outcome: &Outcome) -> reports::Series {
 
 fn counters(outcome: &Outcome) -> BTreeMap<String, u64> {
     let mut counters = BTreeMap::new();
-    outcome.stats.each(|name, count| drop(counters.insert(name.to_owned(), count)));
+    outcome.stats.each(|name, count| {
+        counters.insert(name.to_owned(), count);
+    });
     counters
 }

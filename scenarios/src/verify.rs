@@ -1,7 +1,7 @@
 //! `--verify`: the same run in a second process, compared checkpoint by checkpoint, then event by event.
 
-use crate::run::{load, start};
 use crate::RunArgs;
+use crate::run::{load, start};
 use rumormill_sim::{Checkpoint, Outcome, Scenario};
 use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
@@ -38,7 +38,9 @@ pub(crate) fn in_second_process(
             let line = |lines: &[String]| lines.get(at).cloned().unwrap_or_else(|| "nothing".to_owned());
             format!("nondeterministic: here {}, in a second process {}", line(&ours), line(&theirs))
         }
-        None => format!("nondeterministic between events {from} and {to}, but not when they were looked at again"),
+        None => {
+            format!("nondeterministic between events {from} and {to}, but not when they were looked at again")
+        }
     };
     Ok(Verified::Diverged(what))
 }
@@ -59,10 +61,20 @@ fn end_line(outcome: &Outcome) -> String {
 
 /// Asks a second process for its hashes: at checkpoints, or after each event of a window.
 fn child(args: &RunArgs, from: u64, to: u64) -> Result<Vec<String>, String> {
-    let program = std::env::current_exe().map_err(|error| format!("--verify: cannot find this program: {error}"))?;
+    let program =
+        std::env::current_exe().map_err(|error| format!("--verify: cannot find this program: {error}"))?;
     let mut command = Command::new(program);
     let window = [from.to_string(), to.to_string()];
-    command.args(["trace", &args.scenario, "--seed", &args.seed.to_string(), "--from", &window[0], "--to", &window[1]]);
+    command.args([
+        "trace",
+        &args.scenario,
+        "--seed",
+        &args.seed.to_string(),
+        "--from",
+        &window[0],
+        "--to",
+        &window[1],
+    ]);
     if let Some(nodes) = args.nodes {
         command.args(["--nodes", &nodes.to_string()]);
     }

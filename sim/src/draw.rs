@@ -46,10 +46,17 @@ impl fmt::Display for SeedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax(text) => {
-                write!(f, "`{text}` is no seed: a number from 0 to {} is expected, as `42` or `1:42`", u64::MAX)
+                write!(
+                    f,
+                    "`{text}` is no seed: a number from 0 to {} is expected, as `42` or `1:42`",
+                    u64::MAX
+                )
             }
             Self::Version(version) => {
-                write!(f, "seeds of version {version} are unknown here: version {SEED_VERSION} is expected, as `{SEED_VERSION}:42`")
+                write!(
+                    f,
+                    "seeds of version {version} are unknown here: version {SEED_VERSION} is expected, as `{SEED_VERSION}:42`"
+                )
             }
         }
     }

@@ -163,7 +163,9 @@ impl Faults {
     }
 
     fn blocks(&self, fault: u32, from: u32, to: u32) -> bool {
-        let Some(FaultEffect::Cut { group, blocked }) = &self.all[fault as usize].effect else { return false };
+        let Some(FaultEffect::Cut { group, blocked }) = &self.all[fault as usize].effect else {
+            return false;
+        };
         let groups = group.get(from as usize).zip(group.get(to as usize));
         groups.is_some_and(|(from, to)| blocked.contains(&(*from, *to)))
     }

@@ -122,7 +122,12 @@ impl Judge {
         bootstrap_end_ns: u64,
         clock_ahead_ms: Vec<u64>,
     ) -> Self {
-        let ask = |spec: &PropertySpec| Asked { spec: spec.clone(), violated: None, held_since: None, last_fault: None };
+        let ask = |spec: &PropertySpec| Asked {
+            spec: spec.clone(),
+            violated: None,
+            held_since: None,
+            last_fault: None,
+        };
         let series = |name, unit| Series { name, unit, points_milli: Vec::new() };
         Self {
             asked: properties.iter().map(ask).collect(),
@@ -193,7 +198,8 @@ impl Judge {
 
     /// Tells whether a property is judged at a look: messages are judged at the end, when all had their time.
     fn is_due(&self, spec: &PropertySpec, at_ns: u64) -> bool {
-        let is_overall = matches!(spec.check, Check::EventsFoldToView { .. }) || spec.check.window().is_some();
+        let is_overall =
+            matches!(spec.check, Check::EventsFoldToView { .. }) || spec.check.window().is_some();
         match spec.when {
             _ if is_overall => false,
             When::Always | When::Sometimes => at_ns >= self.bootstrap_end_ns || !is_global(&spec.check),
@@ -220,7 +226,8 @@ impl Judge {
         for node in self.overlay.members() {
             members += 1;
             neighbors += self.overlay.node(node).neighbors.len() as u64;
-            let hashes = |map: &MapId| nodes.map_status(node, *map).map(|it| (it.vector_hash, it.fingerprint));
+            let hashes =
+                |map: &MapId| nodes.map_status(node, *map).map(|it| (it.vector_hash, it.fingerprint));
             if !maps.is_empty() {
                 *versions.entry(maps.iter().filter_map(hashes).collect()).or_default() += 1;
             }
@@ -233,7 +240,9 @@ impl Judge {
         }
         if let (Some(calm), 1) = (self.calm_ns, versions.len()) {
             let now = self.tallies.last().map_or(calm, |tally| tally.at_ns);
-            maps.iter().for_each(|map| drop(self.converged_ns.entry(*map).or_insert(now)));
+            for map in maps {
+                self.converged_ns.entry(map).or_insert(now);
+            }
         }
     }
 
@@ -276,11 +285,15 @@ impl Judge {
         }
         if min_ppm >= 1_000_000 {
             let lone = self.overlay.one_sided(at_ns, ONE_SIDED_NS);
-            return none(lone.map(|(node, peer)| (node, format!("has {peer} as a neighbour, which does not have it"))));
+            return none(
+                lone.map(|(node, peer)| (node, format!("has {peer} as a neighbour, which does not have it"))),
+            );
         }
         match self.overlay.figures().symmetric_ppm {
             ppm if ppm >= min_ppm => Ok(()),
-            ppm => Err((None, format!("{ppm} of a million edges stand on both sides, at least {min_ppm} asked"))),
+            ppm => {
+                Err((None, format!("{ppm} of a million edges stand on both sides, at least {min_ppm} asked")))
+            }
         }
     }
 
@@ -292,7 +305,10 @@ impl Judge {
             let is_mixed = status.active.iter().any(|id| *id == status.id || status.passive.contains(id));
             if is_over || is_mixed || status.passive.contains(&status.id) {
                 let (active, passive) = (status.active.len(), status.passive.len());
-                return Err((Some(node), format!("views of {active} and {passive} nodes break their bounds")));
+                return Err((
+                    Some(node),
+                    format!("views of {active} and {passive} nodes break their bounds"),
+                ));
             }
         }
         Ok(())
@@ -346,9 +362,12 @@ impl Judge {
     }
 
     fn ldh_at_most(&self, max_ppm: u64, window: Window) -> Result<(), Fault> {
-        let (sum, count) = self.in_window(window).fold((0, 0), |(s, c), m| (s + u64::from(m.hops_max), c + 1));
+        let (sum, count) =
+            self.in_window(window).fold((0, 0), |(s, c), m| (s + u64::from(m.hops_max), c + 1));
         match (sum * 1_000_000u64).checked_div(count) {
-            Some(ppm) if ppm > max_ppm => Err((None, format!("the last delivery took {} hops", Milli(ppm / 1_000)))),
+            Some(ppm) if ppm > max_ppm => {
+                Err((None, format!("the last delivery took {} hops", Milli(ppm / 1_000))))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -360,7 +379,9 @@ impl Judge {
         };
         last.sort_unstable();
         match last.get((last.len() * 99).div_ceil(100).saturating_sub(1)) {
-            Some(&ns) if ns > p99_ns => Err((None, format!("99 % were delivered after {} ms", ns / NANOS_PER_MILLI))),
+            Some(&ns) if ns > p99_ns => {
+                Err((None, format!("99 % were delivered after {} ms", ns / NANOS_PER_MILLI)))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -374,7 +395,10 @@ impl Judge {
             let hashes = (status.vector_hash, status.fingerprint);
             if *first.get_or_insert(hashes) != hashes {
                 let count = status.count;
-                return Err((Some(node), format!("holds another state than the first node ({count} live keys)")));
+                return Err((
+                    Some(node),
+                    format!("holds another state than the first node ({count} live keys)"),
+                ));
             }
         }
         Ok(())

@@ -233,7 +233,8 @@ impl Network {
             return cx.agenda.push(now_ns + 2 * latency_ns, from, to, refused);
         }
         let latency_ns = latency_ns + cx.faults.delay(from, to, u64::from(LEG_LEN));
-        self.connections.at_mut(id.index).sides[DIALER].lane.arrivals_ns = [now_ns + latency_ns; Channel::COUNT];
+        self.connections.at_mut(id.index).sides[DIALER].lane.arrivals_ns =
+            [now_ns + latency_ns; Channel::COUNT];
         let up = |side: usize| Happening::Established { connection: id, side: side as u8 };
         cx.agenda.push(now_ns, from, from, up(DIALER));
         cx.agenda.push(now_ns + latency_ns, to, from, up(ACCEPTOR));
@@ -320,7 +321,8 @@ impl Network {
         let leave_ns = self.through_uplink(path.0, leave_ns, len);
         let mut fate = Fate::default();
         if self.fates.is_active(cx.faults) {
-            let subject = Subject { path, fingerprint: frame.fingerprint(), len, is_datagram, probe_timeout_ns };
+            let subject =
+                Subject { path, fingerprint: frame.fingerprint(), len, is_datagram, probe_timeout_ns };
             fate = self.fates.draw(subject, leave_ns, cx.faults);
         }
         if fate.is_lost {
@@ -410,20 +412,27 @@ impl Network {
                 let parcel = Parcel { channel, len, frame };
                 self.on_frame(cx, connection, usize::from(sender), left_ns, parcel);
             }
-            Happening::Copy { connection, sender, frame } => self.on_copy(cx, connection, usize::from(sender), frame),
-            Happening::Ready { connection, side, channel } => self.on_ready(cx, connection, usize::from(side), channel),
+            Happening::Copy { connection, sender, frame } => {
+                self.on_copy(cx, connection, usize::from(sender), frame)
+            }
+            Happening::Ready { connection, side, channel } => {
+                self.on_ready(cx, connection, usize::from(side), channel)
+            }
             Happening::Leg { connection, leg, attempt } => self.on_leg(cx, connection, leg, attempt),
             Happening::Resend { connection, leg, attempt } => self.on_resend(cx, connection, leg, attempt),
             Happening::Established { connection, side } => self.establish(cx, connection, usize::from(side)),
             Happening::Overdue { connection } => self.on_overdue(cx, connection),
-            Happening::Down { connection, side, reason } => self.on_down(cx, connection, usize::from(side), reason),
+            Happening::Down { connection, side, reason } => {
+                self.on_down(cx, connection, usize::from(side), reason)
+            }
             Happening::Silence { connection, side } => self.on_silence(cx, connection, usize::from(side)),
             Happening::Wake | Happening::Drain | Happening::Written { .. } | Happening::Input { .. } => {}
         }
     }
 
     fn on_frame(&mut self, cx: &mut Cx<'_>, id: ConnectionId, sender: usize, left_ns: u64, parcel: Parcel) {
-        let Some(connection) = self.connections.get(id).filter(|it| it.sides[sender].crashed_ns >= left_ns) else {
+        let Some(connection) = self.connections.get(id).filter(|it| it.sides[sender].crashed_ns >= left_ns)
+        else {
             self.carried.dropped += 1;
             return;
         };
@@ -506,14 +515,20 @@ impl Network {
 
     /// Brings a side up. At the acceptor it takes the place of an older connection from the same dialer.
     fn establish(&mut self, cx: &mut Cx<'_>, id: ConnectionId, side: usize) {
-        let Some(connection) = self.connections.get(id).filter(|it| it.sides[side].state == State::Opening) else {
+        let Some(connection) = self.connections.get(id).filter(|it| it.sides[side].state == State::Opening)
+        else {
             return;
         };
         let ((me, peer), latency_ns) = (connection.path(side), connection.latency_ns);
         if !self.hosts[me as usize].is_up {
             let (at_ns, reason) = (cx.agenda.now_ns + latency_ns, DownReason::Reset);
             connection.sides[side].state = State::Lost;
-            return cx.agenda.push(at_ns, peer, me, Happening::Down { connection: id, side: 1 - side as u8, reason });
+            return cx.agenda.push(
+                at_ns,
+                peer,
+                me,
+                Happening::Down { connection: id, side: 1 - side as u8, reason },
+            );
         }
         connection.sides[side].state = State::Up;
         if side == DIALER {

@@ -65,7 +65,7 @@ impl<A: App> Run<A> {
         app: fn(u32) -> A,
     ) -> Result<Self, ScenarioError> {
         scenario.validate()?;
-        let schedule = Arc::new(scenario.expand(seed));
+        let schedule = Arc::new(scenario.expand(seed.value));
         let judge = Judge::new(
             &scenario.properties,
             schedule.config.clone(),
@@ -73,7 +73,8 @@ impl<A: App> Run<A> {
             schedule.bootstrap_end_ns,
             clocks_ahead_ms(&schedule),
         );
-        let faults = scenario.faults.iter().map(|fault| (fault.kind.word(), fault.at_ns, fault.for_ns)).collect();
+        let faults =
+            scenario.faults.iter().map(|fault| (fault.kind.word(), fault.at_ns, fault.for_ns)).collect();
         Ok(Self {
             name: scenario.name.clone(),
             faults,
@@ -97,7 +98,11 @@ impl<A: App> Run<A> {
 
     /// Tells how far the run is.
     pub fn progress(&self) -> Progress {
-        Progress { now_ns: self.world.now_ns(), end_ns: self.world.end_ns(), events: self.world.counters().events }
+        Progress {
+            now_ns: self.world.now_ns(),
+            end_ns: self.world.end_ns(),
+            events: self.world.counters().events,
+        }
     }
 
     /// Shows the hashes taken on the way.
@@ -178,7 +183,9 @@ impl<A: App> Run<A> {
         let config = &self.world.schedule().config;
         config.maps.first()?;
         let mut hashes = config.maps.iter().map(|map| MapId::named(&map.name)).map(|map| {
-            let of = |node| self.world.map_status(node, map).map(|status| (status.vector_hash, status.fingerprint));
+            let of = |node| {
+                self.world.map_status(node, map).map(|status| (status.vector_hash, status.fingerprint))
+            };
             let mut members = self.judge.overlay.members().map(of);
             let first = members.next();
             members.all(|hash| Some(hash) == first)
@@ -235,7 +242,12 @@ impl<A: App> Run<A> {
             let Some(stepped) = self.world.step(&mut ()) else { return };
             let number = self.world.counters().events;
             if number > from {
-                show(TracedEvent { number, at_ns: stepped.at_ns, node: stepped.node, hash: self.world.hash() });
+                show(TracedEvent {
+                    number,
+                    at_ns: stepped.at_ns,
+                    node: stepped.node,
+                    hash: self.world.hash(),
+                });
             }
         }
     }

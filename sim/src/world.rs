@@ -61,6 +61,8 @@ pub struct Counters {
     pub messages: u64,
     /// Bytes of those frames.
     pub bytes: u64,
+    /// Bytes of those frames on each channel.
+    pub channel_bytes: [u64; Channel::COUNT],
     /// Frames sent while no connection was up to carry them.
     pub unroutable: u64,
     /// Frames that were lost with their connection, as datagrams, or behind a cut.
@@ -153,7 +155,8 @@ impl<A: App, P: Process> World<A, P> {
     ) -> Self {
         let draws = Draws::new(seed);
         let clock = |number| schedule.clocks.iter().find(|change| change.node == number).copied();
-        let slot = |number| Slot::new(number, draws.node_id(number), app(number), clock(number).unwrap_or_default());
+        let slot =
+            |number| Slot::new(number, draws.node_id(number), app(number), clock(number).unwrap_or_default());
         let every_ns = options.checkpoint_every_ns;
         Self {
             seed,
@@ -461,7 +464,8 @@ impl<A: App, P: Process> World<A, P> {
     }
 
     fn pause_as_told(&mut self, node: u32) {
-        let pauses = |effect: &FaultEffect| matches!(effect, FaultEffect::Pause { nodes } if nodes.contains(&node));
+        let pauses =
+            |effect: &FaultEffect| matches!(effect, FaultEffect::Pause { nodes } if nodes.contains(&node));
         let by = self.faults.at_work().filter(|(_, effect)| pauses(effect)).last().map(|(fault, _)| fault);
         let was = std::mem::replace(&mut self.slots[node as usize].paused_by, by);
         if was.is_some() != by.is_some() {
@@ -581,7 +585,9 @@ impl<A: App, P: Process> World<A, P> {
 
     fn input_of(&self, arrival: Arrival) -> Input {
         match arrival {
-            Arrival::Frame { from, channel, frame } => Input::Frame { from: self.network.id(from), channel, frame },
+            Arrival::Frame { from, channel, frame } => {
+                Input::Frame { from: self.network.id(from), channel, frame }
+            }
             Arrival::Up { peer: number, dialer } => {
                 let (peer, addr) = (self.network.id(number), addr_of(number));
                 let incarnation = self.slots[number as usize].incarnation;
@@ -676,6 +682,7 @@ impl<A: App, P: Process> World<A, P> {
         }
         self.counters.messages += 1;
         self.counters.bytes += u64::from(len);
+        self.counters.channel_bytes[channel as usize] += u64::from(len);
         self.kinds[usize::from(frame.kind()).min(KINDS - 1)] += 1;
         let slot = &mut self.slots[number as usize];
         slot.load.messages += 1;
@@ -699,7 +706,12 @@ impl<A: App, P: Process> World<A, P> {
 
     /// Lets a node's application react; its commands come to the node at the same instant, in their order.
     #[inline]
-    fn ask_app(&mut self, number: u32, observer: &mut impl Observer, react: impl FnOnce(&mut A, &mut AppCx<'_>)) {
+    fn ask_app(
+        &mut self,
+        number: u32,
+        observer: &mut impl Observer,
+        react: impl FnOnce(&mut A, &mut AppCx<'_>),
+    ) {
         let now_ns = self.agenda.now_ns;
         let slot = &mut self.slots[number as usize];
         let (now, id, life) = (slot.clock.read(now_ns), slot.id, slot.life);

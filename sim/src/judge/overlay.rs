@@ -82,7 +82,11 @@ impl Overlay {
     /// Lists the numbers of the nodes that run and have not left.
     pub fn members(&self) -> impl Iterator<Item = u32> + '_ {
         let is_member = |node: &OverlayNode| node.is_alive && !node.has_left;
-        self.nodes.iter().enumerate().filter(move |(_, node)| is_member(node)).map(|(number, _)| number as u32)
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter(move |(_, node)| is_member(node))
+            .map(|(number, _)| number as u32)
     }
 
     /// Tells whether a node runs and has not left.
@@ -98,7 +102,8 @@ impl Overlay {
             Observed::Started { contact } => {
                 self.numbers.insert(contact.id(), seen.node);
                 let stopped_at = node.stopped_at;
-                *node = OverlayNode { is_alive: true, started_at: seen.at_ns, stopped_at, ..Default::default() };
+                *node =
+                    OverlayNode { is_alive: true, started_at: seen.at_ns, stopped_at, ..Default::default() };
             }
             Observed::Stopped => {
                 (node.is_alive, node.stopped_at) = (false, seen.at_ns);
@@ -245,7 +250,8 @@ fn clustering_ppm(members: &[u32], edges: &[Vec<u32>]) -> u32 {
     let of = |node: &u32| {
         let peers = &edges[*node as usize];
         let pairs = peers.len() * peers.len().saturating_sub(1) / 2;
-        let linked = |i: usize| peers[i + 1..].iter().filter(|b| edges[peers[i] as usize].contains(b)).count();
+        let linked =
+            |i: usize| peers[i + 1..].iter().filter(|b| edges[peers[i] as usize].contains(b)).count();
         let closed: usize = (0..peers.len()).map(linked).sum();
         (closed as u64 * 1_000_000).checked_div(pairs as u64).unwrap_or(0)
     };

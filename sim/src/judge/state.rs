@@ -1,7 +1,9 @@
 //! What is known of replicated maps, folded from writes and change events.
 
 use bytes::Bytes;
-use rumormill_core::{Command, Event, hash, MapId, NodeId, Observation, Observed, Reply, Stamp, Token, Version};
+use rumormill_core::{
+    Command, Event, MapId, NodeId, Observation, Observed, Reply, Stamp, Token, Version, hash,
+};
 use std::collections::BTreeMap;
 
 /// One acknowledged write.
@@ -124,7 +126,14 @@ impl State {
         }
     }
 
-    fn on_written(&mut self, seen: &Observation<'_>, map: MapId, key: Bytes, value: Option<Bytes>, version: Version) {
+    fn on_written(
+        &mut self,
+        seen: &Observation<'_>,
+        map: MapId,
+        key: Bytes,
+        value: Option<Bytes>,
+        version: Version,
+    ) {
         self.acknowledged += 1;
         let last = self.last_stamp.entry(version.writer.node).or_default();
         if version.stamp <= *last {
@@ -202,7 +211,8 @@ impl State {
             if shown.version == (0, 0) {
                 return latest.value.is_none();
             }
-            let is_later = |write: &&Write| write.version >= latest.version && ordered(write.version) == shown.version;
+            let is_later =
+                |write: &&Write| write.version >= latest.version && ordered(write.version) == shown.version;
             writes.iter().find(is_later).is_some_and(|write| value_hash(write.value.as_ref()) == shown.value)
         };
         members.iter().find(|node| !is_exact(self.shown(**node, key))).map(|&node| {
@@ -215,7 +225,8 @@ impl State {
     pub fn lost(&self, members: &[u32]) -> Option<(u32, String)> {
         self.keys.iter().find_map(|((_, key), &number)| {
             let lives = |write: &&Write| self.stopped_at[write.by as usize].is_none_or(|at| at < write.at);
-            let latest = self.writes[number as usize].iter().filter(lives).max_by_key(|write| write.version)?;
+            let latest =
+                self.writes[number as usize].iter().filter(lives).max_by_key(|write| write.version)?;
             latest.value.as_ref()?;
             let is_missing = |node: &&u32| self.shown(**node, number).version < ordered(latest.version);
             let node = members.iter().find(is_missing)?;
@@ -224,14 +235,22 @@ impl State {
     }
 
     /// Compares the fold of a node's change events with what the node really holds of a map.
-    pub fn unfolded<'a>(&self, node: u32, map: MapId, held: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> Option<String> {
+    pub fn unfolded<'a>(
+        &self,
+        node: u32,
+        map: MapId,
+        held: impl Iterator<Item = (&'a Bytes, &'a Bytes)>,
+    ) -> Option<String> {
         let mut count = 0;
         for (key, value) in held {
             count += 1;
             let number = self.keys.get(&(map, key.clone()));
             let shown = number.map_or(Shown::default(), |number| self.shown(node, *number));
             if shown.value != value_hash(Some(value)) {
-                return Some(format!("key {}: no event told of the value that the node holds", key.escape_ascii()));
+                return Some(format!(
+                    "key {}: no event told of the value that the node holds",
+                    key.escape_ascii()
+                ));
             }
         }
         let is_live = |(_, number): &(&(MapId, Bytes), &u32)| self.shown(node, **number).value != 0;

@@ -129,7 +129,14 @@ impl Fates {
         self.noises.iter().find(loses).map(|noise| noise.fault)
     }
 
-    fn disturb(&mut self, fate: &mut Fate, noise: Noise, subject: Subject, address: u64, faults: &mut Faults) {
+    fn disturb(
+        &mut self,
+        fate: &mut Fate,
+        noise: Noise,
+        subject: Subject,
+        address: u64,
+        faults: &mut Faults,
+    ) {
         let words = [address, u64::from(noise.fault)];
         if self.draws.chance(noise.duplicate_ppm, Domain::Duplicate, &words) {
             fate.is_doubled = true;
@@ -164,7 +171,8 @@ mod tests {
     fn without_one_frame_all_others_keep_their_fates() {
         let (mut all, mut without) = (fates(300_000), fates(300_000));
         let mut faults = Faults::default();
-        let draw = |fates: &mut Fates, i: u64, faults: &mut Faults| fates.draw(subject(i % 50, 100), i, faults);
+        let draw =
+            |fates: &mut Fates, i: u64, faults: &mut Faults| fates.draw(subject(i % 50, 100), i, faults);
         let mut with: Vec<Fate> = (0..1_000).map(|i| draw(&mut all, i, &mut faults)).collect();
         let rest = (0..1_000).filter(|i| *i != 950).map(|i| draw(&mut without, i, &mut faults));
         let rest: Vec<Fate> = rest.collect();
@@ -184,7 +192,8 @@ mod tests {
     fn loss_becomes_delay_that_doubles_on_a_stream_and_loss_on_a_datagram() {
         let mut faults = Faults::default();
         let mut fates = fates(500_000);
-        let late: Vec<u64> = (0..200).map(|i| fates.draw(subject(i, 100), 0, &mut faults).resent_ns).collect();
+        let late: Vec<u64> =
+            (0..200).map(|i| fates.draw(subject(i, 100), 0, &mut faults).resent_ns).collect();
         assert!(late.iter().all(|ns| ns % PTO_NS == 0 && (ns / PTO_NS + 1).is_power_of_two()), "{late:?}");
         assert!(late.contains(&0) && late.contains(&PTO_NS) && late.contains(&(3 * PTO_NS)));
         let datagram = |i| Subject { is_datagram: true, ..subject(i, 100) };
@@ -195,7 +204,8 @@ mod tests {
     #[test]
     fn a_frame_of_many_packets_is_late_more_often() {
         let (mut fates, mut faults) = (fates(50_000), Faults::default());
-        let mut late = |len| (0..1_000).filter(|i| fates.draw(subject(*i, len), 0, &mut faults).resent_ns > 0).count();
+        let mut late =
+            |len| (0..1_000).filter(|i| fates.draw(subject(*i, len), 0, &mut faults).resent_ns > 0).count();
         let (small, large) = (late(100), late(12_000));
         assert!(small < 80 && large > 300, "late: {small} of one packet, {large} of ten");
     }

@@ -13,8 +13,13 @@ const LONG_TAIL: [(u64, u64); 8] =
 
 /// One-way milliseconds between five regions: North America's east and west coast, Europe, East Asia, South America.
 /// A guess: halves of round trips that public clouds report, rounded.
-const FIVE_REGIONS: [[u64; 5]; 5] =
-    [[1, 32, 40, 78, 57], [32, 1, 67, 52, 87], [40, 67, 1, 110, 95], [78, 52, 110, 1, 130], [57, 87, 95, 130, 1]];
+const FIVE_REGIONS: [[u64; 5]; 5] = [
+    [1, 32, 40, 78, 57],
+    [32, 1, 67, 52, 87],
+    [40, 67, 1, 110, 95],
+    [78, 52, 110, 1, 130],
+    [57, 87, 95, 130, 1],
+];
 /// How far pairs of the same regions differ at most, in per cent upwards.
 const REGION_SPREAD_PERCENT: u64 = 20;
 
@@ -39,7 +44,8 @@ fn long_tail(median: u64, p99: u64, ppm: u64) -> u64 {
     if ppm < 500_000 {
         return median / 2 + median * ppm / 1_000_000;
     }
-    let above = LONG_TAIL.iter().position(|(permille, _)| ppm < permille * 1_000).unwrap_or(LONG_TAIL.len() - 1);
+    let above =
+        LONG_TAIL.iter().position(|(permille, _)| ppm < permille * 1_000).unwrap_or(LONG_TAIL.len() - 1);
     let ((x0, y0), (x1, y1)) = (LONG_TAIL[above - 1], LONG_TAIL[above]);
     let weight_ppm = y0 * 1_000 + (y1 - y0) * (ppm - x0 * 1_000) / (x1 - x0);
     let span = u128::from(p99.saturating_sub(median));

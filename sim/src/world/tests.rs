@@ -30,7 +30,8 @@ fn cluster(nodes: u32, profile: Profile) -> Schedule {
         steps.push(Step { at_ns, action: Action::Command { node, command: Order::Core(topic) } });
     }
     for node in (0..nodes).step_by(4) {
-        let command = Command::Publish { topic: Topic(7), class: Class::Normal, payload: Bytes::from_static(b"x") };
+        let command =
+            Command::Publish { topic: Topic(7), class: Class::Normal, payload: Bytes::from_static(b"x") };
         let action = Action::Command { node, command: Order::Core(command) };
         steps.push(Step { at_ns: 5 * SECOND + u64::from(node) * MILLI, action });
     }
@@ -62,5 +63,7 @@ fn smoke() {
     });
     eprintln!("{messages} {ups} {:?} {:?}", world.counters(), world.kinds());
     eprintln!("{:?}", world.checkpoints());
-    for n in 0..5 { eprintln!("{:?}", world.status(n)); }
+    for n in 0..5 {
+        eprintln!("{:?}", world.status(n));
+    }
 }
