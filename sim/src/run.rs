@@ -112,13 +112,13 @@ impl<A: App> Run<A> {
 
     /// Runs until the next look and takes it; tells whether there is more to come.
     pub fn advance(&mut self) -> bool {
-        let at_ns = self.next_look_ns.min(self.world.end_ns());
+        let at_ns = self.next_look_ns;
         self.world.run_until(at_ns, &mut Watch(&mut self.judge));
         let calm_ns = self.last_step_ns.saturating_add(self.world.shift_ns());
-        if at_ns >= calm_ns {
+        if self.world.has_taken_all() && at_ns >= calm_ns {
             self.judge.on_calm(calm_ns);
         }
-        if at_ns >= self.world.end_ns() {
+        if self.world.is_over() {
             return false;
         }
         self.judge.look(at_ns, &self.world);

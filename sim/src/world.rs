@@ -262,6 +262,16 @@ impl<A: App, P: Process> World<A, P> {
         self.schedule.end_ns.saturating_add(self.shift_ns)
     }
 
+    /// Tells whether every step of the schedule has been taken, a last quiescing included.
+    pub fn has_taken_all(&self) -> bool {
+        self.quiesce.is_none() && self.cursor >= self.schedule.steps.len()
+    }
+
+    /// Tells whether the schedule is done and its end reached.
+    pub fn is_over(&self) -> bool {
+        self.has_taken_all() && self.now_ns() >= self.end_ns()
+    }
+
     /// Tells by how much later than scheduled the next steps come.
     pub fn shift_ns(&self) -> u64 {
         self.shift_ns

@@ -17,7 +17,12 @@ pub struct OverlayNode {
     pub stopped_at: u64,
     /// Its neighbours by number, each with the time at which it came.
     pub neighbors: Vec<(u32, u64)>,
+    /// Neighbours that went lately, each with the time at which it did: at most [`GONE_MAX`].
+    gone: VecDeque<(u32, u64)>,
 }
+
+/// How many neighbours that went are remembered for each node.
+const GONE_MAX: usize = 8;
 
 /// The overlay as the sum of all neighbour events.
 #[derive(Clone, Debug, Default)]
@@ -136,7 +141,12 @@ impl Overlay {
         let before = neighbors.len();
         neighbors.retain(|(neighbor, _)| Some(*neighbor) != number);
         if neighbors.len() == before {
-            self.contradict(seen, format!("neighbour {peer} went without having come"));
+            return self.contradict(seen, format!("neighbour {peer} went without having come"));
+        }
+        let gone = &mut self.nodes[seen.node as usize].gone;
+        gone.extend(number.map(|number| (number, seen.at_ns)));
+        if gone.len() > GONE_MAX {
+            gone.pop_front();
         }
     }
 
@@ -151,11 +161,16 @@ impl Overlay {
     /// Finds an edge between members that has stood on one side only for longer than `grace_ns`: (who has it, whom).
     pub fn one_sided(&self, now: u64, grace_ns: u64) -> Option<(u32, u32)> {
         let is_old = |since: u64| now.saturating_sub(since) > grace_ns;
+        // An edge that the other side gave up is one-sided since it did.
+        let went = |peer: u32, node: u32| {
+            let gone = &self.nodes[peer as usize].gone;
+            gone.iter().rev().find(|(number, _)| *number == node).map_or(0, |(_, at)| *at)
+        };
         self.members().find_map(|node| {
             let neighbors = &self.nodes[node as usize].neighbors;
             let lone = neighbors.iter().find(|(peer, since)| {
-                // An edge that the other side gave up counts from when the other side could have told us.
-                is_old(*since) && self.is_member(*peer) && !self.has_edge(*peer, node)
+                let is_lone = self.is_member(*peer) && !self.has_edge(*peer, node);
+                is_lone && is_old((*since).max(went(*peer, node)))
             });
             lone.map(|(peer, _)| (node, *peer))
         })
