@@ -108,7 +108,9 @@ struct Link {
     failures: u32,
     malformed: u32,
     last_use: Instant,
-    /// When something is due: the end of a back-off, of a linger, or of idleness.
+    /// No dial before: the last one failed.
+    retry_at: Instant,
+    /// When something is due: the end of a linger or of idleness, or the time to forget failures.
     deadline: Instant,
     /// Frames that wait for the dial.
     queue: Vec<(Channel, Frame)>,
@@ -181,6 +183,7 @@ impl Links {
             failures: 0,
             malformed: 0,
             last_use: now,
+            retry_at: Instant::default(),
             deadline: Instant::NEVER,
             queue: Vec::new(),
         })
@@ -214,7 +217,7 @@ impl Links {
             } else {
                 cx.stats.undeliverable += 1;
             }
-        } else if link.failures > 0 && now < link.deadline {
+        } else if now < link.retry_at {
             cx.stats.undeliverable += 1;
             self.events.push_back(Event::Unreached { peer });
         } else {
@@ -333,9 +336,10 @@ impl Links {
         cx.stats.undeliverable += link.queue.len() as u64;
         link.queue = Vec::new();
         let delay_ms = first.saturating_mul(1 << link.failures.min(20)).min(max);
-        link.failures += 1;
-        let delay_ms = cx.rng.draw(Purpose::Backoff).jitter(delay_ms, 25);
-        self.set_deadline(&peer, cx.now.mono.plus_millis(delay_ms));
+        link.failures = link.failures.saturating_add(1);
+        link.retry_at = cx.now.mono.plus_millis(cx.rng.draw(Purpose::Backoff).jitter(delay_ms, 25));
+        // The count of failures is kept for as long as the delay may grow.
+        self.set_deadline(&peer, cx.now.mono.plus_millis(max.saturating_mul(2)));
         self.events.push_back(Event::Unreached { peer });
     }
 
@@ -367,12 +371,10 @@ impl Links {
         if link.is_dialing || link.is_held {
             return Some(Instant::NEVER);
         }
-        let idle_at = link.last_use.plus_millis(self.config.link_idle_ms);
         if !link.is_up() {
-            // A back-off is over. The count of failures is kept for as long as the delay may grow.
-            let forget_at = link.last_use.plus_millis(self.config.dial_backoff_ms_max.saturating_mul(2));
-            return (now < forget_at).then_some(forget_at);
+            return None; // it failed long ago
         }
+        let idle_at = link.last_use.plus_millis(self.config.link_idle_ms);
         if now < idle_at {
             return Some(idle_at);
         }
