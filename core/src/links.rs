@@ -256,7 +256,10 @@ impl Links {
         let close = |reason| Effect::Close { peer, dialer: Some(dialer), reason };
         if !(VERSION_MIN..=VERSION).contains(&version) {
             cx.effects.push(close(CloseReason::Version));
-            return self.on_down(peer, dialer, DownReason::Refused, cx);
+            return self.on_down(peer, dialer, cx);
+        }
+        if peer == self.me {
+            return cx.effects.push(close(CloseReason::Stale)); // its own id: a copy of this node's keys
         }
         let known = self.table.get(&peer);
         if known.is_none() && !self.make_room(cx) {
@@ -267,7 +270,7 @@ impl Links {
         let was_up = self.table.get(&peer).filter(|link| link.is_up()).map(|link| link.incarnation);
         if was_up.is_some_and(|old| old > incarnation) {
             cx.effects.push(close(CloseReason::Stale));
-            return;
+            return self.on_down(peer, dialer, cx);
         }
         if was_up.is_some_and(|old| old < incarnation) {
             self.end_older_life(peer, dialer, cx);
@@ -306,7 +309,7 @@ impl Links {
         self.set_deadline(&peer, now.plus_millis(delay_ms));
     }
 
-    fn on_down(&mut self, peer: NodeId, dialer: Dialer, reason: DownReason, cx: &mut Cx<'_>) {
+    fn on_down(&mut self, peer: NodeId, dialer: Dialer, cx: &mut Cx<'_>) {
         let Some(link) = self.table.get_mut(&peer) else { return };
         let was_up = link.up[dialer as usize];
         link.up[dialer as usize] = false;
@@ -315,7 +318,13 @@ impl Links {
             link.is_dialing = false;
             cx.stats.dials_failed += 1;
         }
-        if link.is_up() || (link.is_dialing && !was_up) {
+        if link.is_up() {
+            // A link that was dialled for had no deadline of its own.
+            let idle_at = link.last_use.plus_millis(self.config.link_idle_ms);
+            let deadline = link.deadline.min(idle_at);
+            return self.set_deadline(&peer, deadline);
+        }
+        if link.is_dialing && !was_up {
             return;
         }
         if was_up {
@@ -326,11 +335,11 @@ impl Links {
                 self.table.swap_remove(&peer);
             }
         } else if dial_failed {
-            self.back_off(peer, reason, cx);
+            self.back_off(peer, cx);
         }
     }
 
-    fn back_off(&mut self, peer: NodeId, _reason: DownReason, cx: &mut Cx<'_>) {
+    fn back_off(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
         let (first, max) = (self.config.dial_backoff_ms, self.config.dial_backoff_ms_max);
         let Some(link) = self.table.get_mut(&peer) else { return };
         cx.stats.undeliverable += link.queue.len() as u64;
@@ -341,6 +350,23 @@ impl Links {
         // The count of failures is kept for as long as the delay may grow.
         self.set_deadline(&peer, cx.now.mono.plus_millis(max.saturating_mul(2)));
         self.events.push_back(Event::Unreached { peer });
+    }
+
+    /// A link that has ended meanwhile cannot be held, and whoever wants to hold it has not heard of its end.
+    fn on_hold(&mut self, peer: NodeId) {
+        match self.table.get_mut(&peer).filter(|link| link.is_up()) {
+            Some(link) => link.is_held = true,
+            None => self.events.push_back(Event::Down { peer }),
+        }
+    }
+
+    fn on_release(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        let Some(link) = self.table.get_mut(&peer).filter(|link| link.is_up()) else { return };
+        (link.is_held, link.last_use) = (false, now);
+        if !link.is_crossed() {
+            self.set_deadline(&peer, now.plus_millis(self.config.link_idle_ms));
+        }
     }
 
     fn on_close(&mut self, peer: NodeId, reason: CloseReason, cx: &mut Cx<'_>) {
@@ -402,20 +428,8 @@ impl Machine for Links {
     fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
         match input {
             Input::Reach { contact, channel, frame } => self.on_reach(&contact, channel, frame, cx),
-            Input::Hold { peer } => {
-                if let Some(link) = self.table.get_mut(&peer) {
-                    link.is_held = true;
-                }
-            }
-            Input::Release { peer } => {
-                let now = cx.now.mono;
-                if let Some(link) = self.table.get_mut(&peer) {
-                    (link.is_held, link.last_use) = (false, now);
-                    if !link.is_crossed() {
-                        self.set_deadline(&peer, now.plus_millis(self.config.link_idle_ms));
-                    }
-                }
-            }
+            Input::Hold { peer } => self.on_hold(peer),
+            Input::Release { peer } => self.on_release(peer, cx),
             Input::Close { peer, reason } => self.on_close(peer, reason, cx),
             Input::CloseAll(reason) => {
                 while let Some((&peer, _)) = self.table.first() {
@@ -425,7 +439,7 @@ impl Machine for Links {
             Input::Up { peer, incarnation, version, dialer } => {
                 self.on_up(peer, incarnation, version, dialer, cx);
             }
-            Input::Down { peer, dialer, reason } => self.on_down(peer, dialer, reason, cx),
+            Input::Down { peer, dialer, reason: _ } => self.on_down(peer, dialer, cx),
             Input::Malformed { from } => self.on_malformed(from, cx),
         }
     }
@@ -465,6 +479,9 @@ impl Machine for Links {
             assert!(link.queue.len() <= self.config.link_queue_max, "more frames wait than link_queue_max");
             assert!(link.queue.is_empty() || link.is_dialing, "frames wait for nothing");
             assert!(self.due <= link.deadline, "a deadline would be missed");
+            assert!(link.is_up() || !link.is_held, "a link that is down is held");
+            let ends = link.is_held || link.is_dialing || link.deadline != Instant::NEVER;
+            assert!(ends, "a link that nobody holds stays for ever");
         }
     }
 }
