@@ -108,7 +108,9 @@ struct Link {
     failures: u32,
     malformed: u32,
     last_use: Instant,
-    /// When something is due: the end of a back-off, of a linger, or of idleness.
+    /// No dial before: the last one failed.
+    retry_at: Instant,
+    /// When something is due: the end of a linger or of idleness, or the time to forget failures.
     deadline: Instant,
     /// Frames that wait for the dial.
     queue: Vec<(Channel, Frame)>,
@@ -181,6 +183,7 @@ impl Links {
             failures: 0,
             malformed: 0,
             last_use: now,
+            retry_at: Instant::default(),
             deadline: Instant::NEVER,
             queue: Vec::new(),
         })
@@ -214,7 +217,7 @@ impl Links {
             } else {
                 cx.stats.undeliverable += 1;
             }
-        } else if link.failures > 0 && now < link.deadline {
+        } else if now < link.retry_at {
             cx.stats.undeliverable += 1;
             self.events.push_back(Event::Unreached { peer });
         } else {
@@ -253,7 +256,10 @@ impl Links {
         let close = |reason| Effect::Close { peer, dialer: Some(dialer), reason };
         if !(VERSION_MIN..=VERSION).contains(&version) {
             cx.effects.push(close(CloseReason::Version));
-            return self.on_down(peer, dialer, DownReason::Refused, cx);
+            return self.on_down(peer, dialer, cx);
+        }
+        if peer == self.me {
+            return cx.effects.push(close(CloseReason::Stale)); // its own id: a copy of this node's keys
         }
         let known = self.table.get(&peer);
         if known.is_none() && !self.make_room(cx) {
@@ -264,7 +270,7 @@ impl Links {
         let was_up = self.table.get(&peer).filter(|link| link.is_up()).map(|link| link.incarnation);
         if was_up.is_some_and(|old| old > incarnation) {
             cx.effects.push(close(CloseReason::Stale));
-            return;
+            return self.on_down(peer, dialer, cx);
         }
         if was_up.is_some_and(|old| old < incarnation) {
             self.end_older_life(peer, dialer, cx);
@@ -303,7 +309,7 @@ impl Links {
         self.set_deadline(&peer, now.plus_millis(delay_ms));
     }
 
-    fn on_down(&mut self, peer: NodeId, dialer: Dialer, reason: DownReason, cx: &mut Cx<'_>) {
+    fn on_down(&mut self, peer: NodeId, dialer: Dialer, cx: &mut Cx<'_>) {
         let Some(link) = self.table.get_mut(&peer) else { return };
         let was_up = link.up[dialer as usize];
         link.up[dialer as usize] = false;
@@ -312,7 +318,13 @@ impl Links {
             link.is_dialing = false;
             cx.stats.dials_failed += 1;
         }
-        if link.is_up() || (link.is_dialing && !was_up) {
+        if link.is_up() {
+            // A link that was dialled for had no deadline of its own.
+            let idle_at = link.last_use.plus_millis(self.config.link_idle_ms);
+            let deadline = link.deadline.min(idle_at);
+            return self.set_deadline(&peer, deadline);
+        }
+        if link.is_dialing && !was_up {
             return;
         }
         if was_up {
@@ -323,20 +335,38 @@ impl Links {
                 self.table.swap_remove(&peer);
             }
         } else if dial_failed {
-            self.back_off(peer, reason, cx);
+            self.back_off(peer, cx);
         }
     }
 
-    fn back_off(&mut self, peer: NodeId, _reason: DownReason, cx: &mut Cx<'_>) {
+    fn back_off(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
         let (first, max) = (self.config.dial_backoff_ms, self.config.dial_backoff_ms_max);
         let Some(link) = self.table.get_mut(&peer) else { return };
         cx.stats.undeliverable += link.queue.len() as u64;
         link.queue = Vec::new();
         let delay_ms = first.saturating_mul(1 << link.failures.min(20)).min(max);
-        link.failures += 1;
-        let delay_ms = cx.rng.draw(Purpose::Backoff).jitter(delay_ms, 25);
-        self.set_deadline(&peer, cx.now.mono.plus_millis(delay_ms));
+        link.failures = link.failures.saturating_add(1);
+        link.retry_at = cx.now.mono.plus_millis(cx.rng.draw(Purpose::Backoff).jitter(delay_ms, 25));
+        // The count of failures is kept for as long as the delay may grow.
+        self.set_deadline(&peer, cx.now.mono.plus_millis(max.saturating_mul(2)));
         self.events.push_back(Event::Unreached { peer });
+    }
+
+    /// A link that has ended meanwhile cannot be held, and whoever wants to hold it has not heard of its end.
+    fn on_hold(&mut self, peer: NodeId) {
+        match self.table.get_mut(&peer).filter(|link| link.is_up()) {
+            Some(link) => link.is_held = true,
+            None => self.events.push_back(Event::Down { peer }),
+        }
+    }
+
+    fn on_release(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        let Some(link) = self.table.get_mut(&peer).filter(|link| link.is_up()) else { return };
+        (link.is_held, link.last_use) = (false, now);
+        if !link.is_crossed() {
+            self.set_deadline(&peer, now.plus_millis(self.config.link_idle_ms));
+        }
     }
 
     fn on_close(&mut self, peer: NodeId, reason: CloseReason, cx: &mut Cx<'_>) {
@@ -367,12 +397,10 @@ impl Links {
         if link.is_dialing || link.is_held {
             return Some(Instant::NEVER);
         }
-        let idle_at = link.last_use.plus_millis(self.config.link_idle_ms);
         if !link.is_up() {
-            // A back-off is over. The count of failures is kept for as long as the delay may grow.
-            let forget_at = link.last_use.plus_millis(self.config.dial_backoff_ms_max.saturating_mul(2));
-            return (now < forget_at).then_some(forget_at);
+            return None; // it failed long ago
         }
+        let idle_at = link.last_use.plus_millis(self.config.link_idle_ms);
         if now < idle_at {
             return Some(idle_at);
         }
@@ -400,20 +428,8 @@ impl Machine for Links {
     fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
         match input {
             Input::Reach { contact, channel, frame } => self.on_reach(&contact, channel, frame, cx),
-            Input::Hold { peer } => {
-                if let Some(link) = self.table.get_mut(&peer) {
-                    link.is_held = true;
-                }
-            }
-            Input::Release { peer } => {
-                let now = cx.now.mono;
-                if let Some(link) = self.table.get_mut(&peer) {
-                    (link.is_held, link.last_use) = (false, now);
-                    if !link.is_crossed() {
-                        self.set_deadline(&peer, now.plus_millis(self.config.link_idle_ms));
-                    }
-                }
-            }
+            Input::Hold { peer } => self.on_hold(peer),
+            Input::Release { peer } => self.on_release(peer, cx),
             Input::Close { peer, reason } => self.on_close(peer, reason, cx),
             Input::CloseAll(reason) => {
                 while let Some((&peer, _)) = self.table.first() {
@@ -423,7 +439,7 @@ impl Machine for Links {
             Input::Up { peer, incarnation, version, dialer } => {
                 self.on_up(peer, incarnation, version, dialer, cx);
             }
-            Input::Down { peer, dialer, reason } => self.on_down(peer, dialer, reason, cx),
+            Input::Down { peer, dialer, reason: _ } => self.on_down(peer, dialer, cx),
             Input::Malformed { from } => self.on_malformed(from, cx),
         }
     }
@@ -463,6 +479,9 @@ impl Machine for Links {
             assert!(link.queue.len() <= self.config.link_queue_max, "more frames wait than link_queue_max");
             assert!(link.queue.is_empty() || link.is_dialing, "frames wait for nothing");
             assert!(self.due <= link.deadline, "a deadline would be missed");
+            assert!(link.is_up() || !link.is_held, "a link that is down is held");
+            let ends = link.is_held || link.is_dialing || link.deadline != Instant::NEVER;
+            assert!(ends, "a link that nobody holds stays for ever");
         }
     }
 }
