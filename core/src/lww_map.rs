@@ -175,7 +175,9 @@ impl LwwMap {
     /// Hashes everything that two equal replicas have in common.
     pub fn root(&self) -> u64 {
         let mut fold = Fold::starting_at(self.generation);
-        [self.vector.hash(), self.fingerprint, u64::from(self.live)].into_iter().for_each(|word| fold.word(word));
+        [self.vector.hash(), self.fingerprint, u64::from(self.live)]
+            .into_iter()
+            .for_each(|word| fold.word(word));
         fold.finish()
     }
 
@@ -279,7 +281,9 @@ impl LwwMap {
         let Some(number) = self.vector.number(writer).filter(|_| !self.uncovered.is_empty()) else { return };
         let cover = self.vector.cover(writer);
         let from = (number, Stamp::ZERO, Bytes::new());
-        while let Some(first) = self.uncovered.range(&from..).next().filter(|it| it.0 == number && it.1 <= cover) {
+        while let Some(first) =
+            self.uncovered.range(&from..).next().filter(|it| it.0 == number && it.1 <= cover)
+        {
             let first = first.clone();
             self.uncovered.remove(&first);
         }
@@ -348,7 +352,11 @@ impl LwwMap {
         let (mut fingerprint, mut live) = (0_u64, 0);
         for (key, entry) in &self.entries {
             let (op, raw) = Op::split(&mut entry.raw.clone()).expect("an entry that decodes");
-            assert_eq!((&op.key, op.version(), &raw), (key, self.version_of(entry), &entry.raw), "a damaged entry");
+            assert_eq!(
+                (&op.key, op.version(), &raw),
+                (key, self.version_of(entry), &entry.raw),
+                "a damaged entry"
+            );
             assert!(self.index.contains(&(entry.stamp, entry.writer, key.clone())), "an entry without index");
             let is_covered = entry.stamp <= self.vector.cover(&op.writer);
             let uncovered = (entry.writer, entry.stamp, key.clone());
@@ -361,6 +369,3 @@ impl LwwMap {
         assert_eq!((fingerprint, live), (self.fingerprint, self.live), "the fingerprint drifted away");
     }
 }
-
-#[cfg(test)]
-mod tests;

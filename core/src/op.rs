@@ -65,9 +65,14 @@ impl fmt::Display for OpError {
         match self {
             OpError::Header => f.write_str("operation header does not decode; nothing was applied"),
             OpError::Truncated { expected, found } => {
-                write!(f, "operation has {found} bytes of key and value, expected {expected}; nothing was applied")
+                write!(
+                    f,
+                    "operation has {found} bytes of key and value, expected {expected}; nothing was applied"
+                )
             }
-            OpError::Order => f.write_str("operation's stamp is not after its predecessor's; nothing was applied"),
+            OpError::Order => {
+                f.write_str("operation's stamp is not after its predecessor's; nothing was applied")
+            }
         }
     }
 }
@@ -120,7 +125,8 @@ impl Op {
             value_len: self.value().map(|value| u32::try_from(value.len()).expect("a value below 4 GiB")),
         };
         let buffer = Vec::with_capacity(self.wire_len());
-        let mut buffer = postcard::to_extend(&header, buffer).expect("a header always serializes into memory");
+        let mut buffer =
+            postcard::to_extend(&header, buffer).expect("a header always serializes into memory");
         buffer.extend_from_slice(&self.key);
         buffer.extend_from_slice(self.value().map_or(&[], |value| value));
         Bytes::from(buffer)
@@ -206,17 +212,19 @@ mod tests {
         let value = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200));
         let names = (any::<u64>(), any::<u64>(), writers());
         let stamps = (any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>()));
-        (names, stamps, base, key, value).prop_map(|((map, generation, writer), (a, b, expires), base, key, value)| Op {
-            map: MapId(map),
-            generation,
-            writer,
-            prev: Stamp(a.min(b).saturating_sub(1)),
-            stamp: Stamp(a.max(b).max(1)),
-            base: base.map(|(stamp, writer)| Version { stamp: Stamp(stamp), writer }),
-            expires: expires.map(Stamp),
-            key: Bytes::from(key),
-            body: value.map_or(Body::Tombstone, |value| Body::Put(Bytes::from(value))),
-        })
+        (names, stamps, base, key, value).prop_map(
+            |((map, generation, writer), (a, b, expires), base, key, value)| Op {
+                map: MapId(map),
+                generation,
+                writer,
+                prev: Stamp(a.min(b).saturating_sub(1)),
+                stamp: Stamp(a.max(b).max(1)),
+                base: base.map(|(stamp, writer)| Version { stamp: Stamp(stamp), writer }),
+                expires: expires.map(Stamp),
+                key: Bytes::from(key),
+                body: value.map_or(Body::Tombstone, |value| Body::Put(Bytes::from(value))),
+            },
+        )
     }
 
     proptest! {
@@ -252,7 +260,8 @@ mod tests {
         let writer = Writer { node: NodeId([1; 32]), epoch: 1 };
         let (prev, stamp) = (Stamp(1), Stamp(2));
         let (key, body) = (Bytes::from_static(b"key"), Body::Put(Bytes::from_static(b"value")));
-        let op = Op { map: MapId(1), generation: 0, writer, prev, stamp, base: None, expires: None, key, body };
+        let op =
+            Op { map: MapId(1), generation: 0, writer, prev, stamp, base: None, expires: None, key, body };
         let raw = op.encode();
         let range = raw.as_ptr_range();
         let decoded = Op::decode(&mut raw.clone()).unwrap();

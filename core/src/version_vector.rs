@@ -62,7 +62,8 @@ impl VersionVector {
         if self.covers.len() >= self.writers_max {
             return None;
         }
-        let (number, _) = self.covers.insert_full(*writer, Cover { stamp: Stamp::ZERO, first: Stamp(u64::MAX) });
+        let (number, _) =
+            self.covers.insert_full(*writer, Cover { stamp: Stamp::ZERO, first: Stamp(u64::MAX) });
         Some(number as u32)
     }
 
@@ -147,15 +148,19 @@ impl VersionVector {
         let mut raised = stamp;
         if let Some(pending) = self.pending.get_mut(&number) {
             // Intervals are ordered by stamp, and so by predecessor: one pass closes every gap that can be closed.
-            pending.iter().for_each(|(prev, next)| raised = if *prev <= raised { raised.max(*next) } else { raised });
+            pending
+                .iter()
+                .for_each(|(prev, next)| raised = if *prev <= raised { raised.max(*next) } else { raised });
             pending.retain(|(_, next)| *next > raised);
             if pending.is_empty() {
                 self.pending.remove(&number);
             }
         }
-        let (writer, cover) = self.covers.get_index_mut(number as usize).expect("a number that was given out");
+        let (writer, cover) =
+            self.covers.get_index_mut(number as usize).expect("a number that was given out");
         let bucket = &mut self.buckets[bucket_of(writer)];
-        *bucket = bucket.wrapping_sub(entry_hash(writer, cover.stamp)).wrapping_add(entry_hash(writer, raised));
+        *bucket =
+            bucket.wrapping_sub(entry_hash(writer, cover.stamp)).wrapping_add(entry_hash(writer, raised));
         cover.stamp = raised;
     }
 
@@ -210,8 +215,14 @@ impl VersionVector {
         assert_eq!(buckets, self.buckets, "hashes of buckets drifted away from the covers");
         for (number, pending) in &self.pending {
             let cover = self.covers[*number as usize].stamp;
-            assert!(!pending.is_empty() && pending.len() <= self.pending_max, "pending intervals out of bounds");
-            assert!(pending.iter().all(|(prev, stamp)| cover < *prev && prev < stamp), "a gap that is closed");
+            assert!(
+                !pending.is_empty() && pending.len() <= self.pending_max,
+                "pending intervals out of bounds"
+            );
+            assert!(
+                pending.iter().all(|(prev, stamp)| cover < *prev && prev < stamp),
+                "a gap that is closed"
+            );
             assert!(pending.is_sorted_by(|a, b| a.1 < b.1), "pending intervals out of order");
         }
     }
@@ -221,7 +232,8 @@ impl PartialEq for VersionVector {
     /// Vectors are equal when they cover the same; the order in which writers were met does not matter.
     fn eq(&self, other: &Self) -> bool {
         let covered = |vector: &Self| vector.entries(u16::MAX).count();
-        covered(self) == covered(other) && self.entries(u16::MAX).all(|(writer, stamp)| other.cover(writer) == stamp)
+        covered(self) == covered(other)
+            && self.entries(u16::MAX).all(|(writer, stamp)| other.cover(writer) == stamp)
     }
 }
 
@@ -368,7 +380,9 @@ mod tests {
         fn merging_entries_is_a_join(entries in proptest::collection::vec((0_u8..6, 1_u64..20), 0..20)) {
             let merged = |entries: &[(u8, u64)]| {
                 let mut it = vector();
-                entries.iter().for_each(|(n, stamp)| drop(it.merge_entry(&writer(*n), Stamp(*stamp))));
+                for (n, stamp) in entries {
+                    it.merge_entry(&writer(*n), Stamp(*stamp));
+                }
                 it.audit();
                 it
             };
