@@ -164,7 +164,7 @@ fn three_nodes_meet_and_share_a_write() {
     for node in &driver.nodes {
         assert_eq!(node.active().count(), 2, "everybody is everybody's neighbour");
         let map = node.map(MapId::named("flags")).expect("the map is hosted");
-        assert_eq!(map.get(b"dark_mode").map(|value| &value[..]), Some(&b"true"[..]));
+        assert_eq!(map.get(b"dark_mode").as_deref(), Some(&b"true"[..]));
         node.check();
     }
     let again = form_and_write();

@@ -118,6 +118,11 @@ impl Hlc {
         Ok(())
     }
 
+    /// Follows any stamp, as the planted bug `unbounded-drift` does.
+    pub(crate) fn receive_unbounded(&mut self, stamp: Stamp) {
+        self.last = self.last.max(stamp);
+    }
+
     /// Judges a stamp as [`Hlc::receive`] would, without following it.
     ///
     /// # Errors

@@ -19,11 +19,13 @@ mod id;
 pub mod lattice;
 pub mod links;
 pub mod log;
+pub mod lww_map;
 mod machine;
 mod marks;
 pub mod membership;
 mod node;
 mod observation;
+pub mod op;
 pub mod or_map;
 pub mod replica;
 pub mod ring;
@@ -32,6 +34,7 @@ mod schema;
 mod stats;
 mod time;
 mod trace;
+pub mod version_vector;
 
 pub use app::{App, AppCx};
 pub use config::{Canary, Config, ConfigError, MapConfig};
@@ -39,17 +42,19 @@ pub use frame::{Channel, Class, Frame};
 pub use hlc::{Ahead, Hlc, Stamp};
 pub use id::{ADDRS_MAX, Contact, Incarnation, MapId, MessageId, NodeId, Token, Topic, Version, Writer};
 pub use lattice::{GCounter, Lattice, LwwRegister, MaxRegister, PnCounter};
+pub use lww_map::LwwMap;
 pub use machine::{
     CloseReason, Command, CommandError, Cx, Dialer, DownReason, Durability, Effect, Event, Input, Machine,
     NeighborLoss, Origin, Reply, Row, Space,
 };
 pub use node::{Boot, Node, Output};
 pub use observation::{MapStatus, Nodes, Observation, Observed, Status};
+pub use op::Op;
 pub use or_map::OrMap;
-pub use replica::LwwMap;
 pub use ring::{Ring, RingError};
 pub use rng::{Draw, Purpose, Rng};
 pub use schema::Schema;
 pub use stats::Stats;
 pub use time::{Instant, NANOS_PER_MILLI, Nanos, Now, Wall};
 pub use trace::TraceHash;
+pub use version_vector::VersionVector;
