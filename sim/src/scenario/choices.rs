@@ -1,6 +1,7 @@
 //! The choices of a scenario, each addressed by what it decides: dropping one thing never moves another's.
 
 use super::{Distribution, Nodes};
+use crate::draw::{Seed, below};
 use rumormill_core::hash::{Fold, hash_bytes, mix};
 
 /// The longest that a drawn time may be, in means.
@@ -13,8 +14,9 @@ const LN_2_Q32: u64 = 2_977_044_472;
 pub(super) struct Choices(Fold);
 
 impl Choices {
-    pub(super) fn new(seed: u64) -> Self {
-        let mut fold = Fold::starting_at(seed);
+    pub(super) fn new(seed: Seed) -> Self {
+        let mut fold = Fold::starting_at(seed.value);
+        fold.word(u64::from(seed.version));
         fold.bytes(b"scenario");
         Self(fold)
     }
@@ -29,7 +31,7 @@ impl Choices {
 
     /// Draws a number below `bound`; zero when `bound` is zero.
     pub(super) fn below(&self, bound: u64, what: &str, subject: &[u64]) -> u64 {
-        ((u128::from(self.draw(what, subject)) * u128::from(bound)) >> 64) as u64
+        below(self.draw(what, subject), bound)
     }
 
     /// Draws a number from `-max` to `max`.
@@ -69,7 +71,7 @@ impl Choices {
         let span = match distribution {
             Distribution::Exponential => {
                 let nats_q64 = u128::from(negative_log2_q32(bits)) * u128::from(LN_2_Q32);
-                u128::from(mean) * (nats_q64 >> 32) >> 32
+                (u128::from(mean) * (nats_q64 >> 32)) >> 32
             }
             // With exponent 2 the least value is half the mean, and the quantile is a root.
             Distribution::Pareto => (u128::from(mean / 2) << 32) / u128::from(bits.isqrt()),
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
 
     fn mean(distribution: Distribution) -> f64 {
-        let choices = Choices::new(7);
+        let choices = Choices::new(Seed::from(7));
         let spans = (0..100_000).map(|k| choices.span(distribution, 1_000_000, "test", &[k]) as f64);
         spans.sum::<f64>() / 1e5
     }
@@ -124,29 +126,43 @@ mod tests {
 
     #[test]
     fn exponential_times_have_the_quantiles_of_the_distribution() {
-        let choices = Choices::new(7);
+        let choices = Choices::new(Seed::from(7));
         let mut spans: Vec<u64> =
             (0..10_000).map(|k| choices.span(Distribution::Exponential, 1_000_000, "test", &[k])).collect();
         spans.sort_unstable();
-        for quantile in [0.1, 0.5, 0.9, 0.99] {
-            let expected = -(1.0 - quantile as f64).ln();
-            let seen = spans[(quantile * 10_000.0) as usize] as f64 / 1e6;
-            assert!((seen / expected - 1.0).abs() < 0.06, "quantile {quantile}: {seen} for {expected}");
+        // The negative natural logarithms of 0.9, 0.5, 0.1 and 0.01.
+        for (index, expected) in [
+            (1_000, 0.105_361),
+            (5_000, std::f64::consts::LN_2),
+            (9_000, std::f64::consts::LN_10),
+            (9_900, 4.605_170),
+        ] {
+            let seen = spans[index] as f64 / 1e6;
+            assert!((seen / expected - 1.0).abs() < 0.06, "at {index}: {seen} for {expected}");
         }
     }
 
     #[test]
     fn the_logarithm_is_exact_to_its_digits() {
-        for bits in [1, 2, 3, 1 << 32, 12_345_678_901_234_567, u64::MAX / 3, 1 << 63, u64::MAX] {
-            let expected = 64.0 - (bits as f64).log2();
+        const LOG2_3: f64 = 1.584_962_500_721_156;
+        let known = [
+            (1, 64.0),
+            (2, 63.0),
+            (3, 64.0 - LOG2_3),
+            (1 << 32, 32.0),
+            (1 << 63, 1.0),
+            (3 << 62, 2.0 - LOG2_3),
+        ];
+        for (bits, expected) in known {
             let seen = negative_log2_q32(bits) as f64 / (1u64 << 32) as f64;
-            assert!((seen - expected).abs() < 1e-8, "{bits}: {seen} for {expected}");
+            assert!((seen - expected).abs() < 1e-9, "{bits}: {seen} for {expected}");
         }
+        assert!(negative_log2_q32(u64::MAX) <= 1, "the least draw is next to nothing");
     }
 
     #[test]
     fn a_sample_moves_by_at_most_one_node_when_the_world_shrinks_by_one() {
-        let choices = Choices::new(42);
+        let choices = Choices::new(Seed::from(42));
         let large = choices.sample((0..100).collect(), 10, "crash", 0);
         let small = choices.sample((0..99).collect(), 10, "crash", 0);
         assert!(large.iter().filter(|node| !small.contains(node)).count() <= 1);

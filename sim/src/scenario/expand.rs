@@ -4,6 +4,7 @@ use super::choices::Choices;
 use super::units::SECOND;
 use super::workloads::{Joining, Phase, Senders, Workload, WorkloadKind};
 use super::{FaultKind, Scenario, ScenarioError};
+use crate::draw::Seed;
 use crate::schedule::{Action, ClockChange, Order, Schedule, Step};
 use bytes::Bytes;
 use rumormill_core::{Class, Command, Config, MapConfig, MapId, Topic};
@@ -22,7 +23,7 @@ impl Scenario {
     ///
     /// # Panics
     /// When the scenario does not validate, with the message: [`Scenario::try_expand`] returns it instead.
-    pub fn expand(&self, seed: u64) -> Schedule {
+    pub fn expand(&self, seed: impl Into<Seed>) -> Schedule {
         self.try_expand(seed).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -30,9 +31,9 @@ impl Scenario {
     ///
     /// # Errors
     /// [`ScenarioError`] when the scenario does not validate.
-    pub fn try_expand(&self, seed: u64) -> Result<Schedule, ScenarioError> {
+    pub fn try_expand(&self, seed: impl Into<Seed>) -> Result<Schedule, ScenarioError> {
         self.validate()?;
-        let mut expansion = Expansion::new(self, seed);
+        let mut expansion = Expansion::new(self, seed.into());
         let (start_ns, end_ns) = if self.phases.is_empty() { expansion.timed() } else { expansion.phased() };
         Ok(Schedule {
             nodes: self.nodes,
@@ -68,7 +69,7 @@ pub(super) struct Expansion<'s> {
 }
 
 impl<'s> Expansion<'s> {
-    fn new(scenario: &'s Scenario, seed: u64) -> Self {
+    fn new(scenario: &'s Scenario, seed: Seed) -> Self {
         let bootstrap = &scenario.bootstrap;
         let joins_ns = u64::from(scenario.nodes - 1).saturating_mul(bootstrap.join_every_ns);
         let mut topics = Vec::new();

@@ -19,7 +19,7 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`] for anything that cannot be run, with its line and column.
     pub fn from_toml(text: &str, name: &str) -> Result<Self, ScenarioError> {
-        Self::from_toml_with(text, name, &[])
+        Self::from_toml_with::<&str>(text, name, &[])
     }
 
     /// Reads a scenario from TOML with some keys changed first, each by a path like `fault[0].at_s` and a TOML value;
@@ -27,8 +27,14 @@ impl Scenario {
     ///
     /// # Errors
     /// [`ScenarioError`] for anything that cannot be run, with its line and column, or with the change that caused it.
-    pub fn from_toml_with(text: &str, name: &str, sets: &[(&str, &str)]) -> Result<Self, ScenarioError> {
-        Self::parse(text, sets).map_err(|error| error.located(name, text, sets))
+    pub fn from_toml_with<S: AsRef<str>>(
+        text: &str,
+        name: &str,
+        sets: &[(S, S)],
+    ) -> Result<Self, ScenarioError> {
+        let sets: Vec<(&str, &str)> =
+            sets.iter().map(|(path, value)| (path.as_ref(), value.as_ref())).collect();
+        Self::parse(text, &sets).map_err(|error| error.located(name, text, &sets))
     }
 
     fn parse(text: &str, sets: &[(&str, &str)]) -> Result<Self, ScenarioError> {

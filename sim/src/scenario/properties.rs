@@ -266,7 +266,7 @@ impl Walk for PropertySpec {
             | Check::NothingLost { map }
             | Check::EventsFoldToView { map } => f.required("map", Text, map),
             Check::Symmetric { min_ppm } | Check::Reliability { min_ppm, .. } => {
-                f.defaulted("min", Share, min_ppm)
+                f.defaulted("min", Share, min_ppm);
             }
             Check::Rmr { max_ppm, .. } => f.required("max", Ratio { what: "a ratio" }, max_ppm),
             Check::Ldh { max_ppm, .. } => f.required("max", Ratio { what: "a number of hops" }, max_ppm),

@@ -55,6 +55,10 @@ impl Scenario {
         ensure(self.network.profile != Profile::Ideal || self.network.loss_ppm == 0, "network.loss", || {
             "profile \"ideal\" loses nothing; write profile = \"quic\" or loss = 0".into()
         })?;
+        let joins_ns = u64::from(self.nodes).saturating_mul(self.bootstrap.join_every_ns);
+        ensure(joins_ns <= SPAN_NS_MAX, "bootstrap.join_every_ms", || {
+            format!("all joins take {}; at most {}", seconds(joins_ns), seconds(SPAN_NS_MAX))
+        })?;
         self.config
             .validate()
             .or_else(|error| ensure(false, format!("config.{}", error.key), || error.what.into()))
