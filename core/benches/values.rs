@@ -144,7 +144,9 @@ where
     };
     let mut delta = move || {
         let mut delta = OrMap::new();
-        (0..CHANGES).for_each(|_| assert!(delta.merge(&change())));
+        for _ in 0..CHANGES {
+            delta.merge(&change()); // says nothing when the key to remove is already gone
+        }
         delta
     };
     let round = move || {
