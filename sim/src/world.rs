@@ -750,7 +750,8 @@ impl<A: App> Nodes for World<A, Node> {
     }
 
     fn each_entry(&self, node: u32, map: MapId, visit: &mut dyn FnMut(&Bytes, &Bytes)) {
-        let _ = (self.process(node).and_then(|node| node.map(map)), visit);
+        let Some(map) = self.process(node).and_then(|node| node.map(map)) else { return };
+        map.iter().for_each(|(key, value)| visit(key, &value));
     }
 
     fn totals(&self) -> Stats {
