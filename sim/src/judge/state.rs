@@ -208,8 +208,8 @@ impl State {
         };
         let latest = writes.iter().filter(survives).max_by_key(|write| write.version)?;
         let is_exact = |shown: Shown| {
-            if shown.version == (0, 0) {
-                return latest.value.is_none();
+            if shown.value == 0 && latest.value.is_none() {
+                return true; // removing what is not there changes nothing, so no event tells of it
             }
             let is_later =
                 |write: &&Write| write.version >= latest.version && ordered(write.version) == shown.version;
