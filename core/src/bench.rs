@@ -5,12 +5,13 @@
 
 use crate::frame::{Announcement, Frame, Gossip};
 use crate::hlc::{Hlc, Stamp};
-use crate::id::{MessageId, NodeId};
+use crate::id::{Contact, Incarnation, MessageId, NodeId};
 use crate::machine::{Cx, Effect, Machine};
 use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::time::{Instant, NANOS_PER_MILLI, Now, Wall};
 use core::fmt::Debug;
+use core::net::{Ipv4Addr, SocketAddr};
 use std::format;
 use std::string::String;
 use std::vec::Vec;
@@ -102,6 +103,17 @@ pub(crate) fn node(number: u8) -> NodeId {
 /// Names the life of a publisher of the bench.
 pub(crate) fn origin(number: u8) -> u64 {
     u64::from(number) << 32 // what a debug print of a message's name shows
+}
+
+/// Builds the contact of a node of the bench, in its first life.
+pub(crate) fn contact(number: u8) -> Contact {
+    contact_in(number, 1)
+}
+
+/// Builds the contact of a node of the bench in one of its lives.
+pub(crate) fn contact_in(number: u8, life: u64) -> Contact {
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1_000 + u16::from(number)));
+    Contact::new(node(number), Incarnation(life), &[addr])
 }
 
 fn show_effect(effect: &Effect) -> String {

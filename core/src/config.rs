@@ -360,6 +360,13 @@ impl Config {
             (self.sync_interval_ms >= 1, "sync_interval_ms", "must be at least 1"),
             (self.maps.len() <= self.maps_max, "maps", "more maps than maps_max"),
             (!self.replica || self.broadcast, "replica", "needs broadcast = true"),
+            (self.dial_backoff_ms >= 1, "dial_backoff_ms", "must be at least 1"),
+            (self.link_idle_ms >= 1, "link_idle_ms", "must be at least 1"),
+            (self.neighbor_timeout_ms >= 1, "neighbor_timeout_ms", "must be at least 1"),
+            (self.refill_backoff_ms >= 1, "refill_backoff_ms", "must be at least 1"),
+            (self.join_timeout_ms >= 1, "join_timeout_ms", "must be at least 1"),
+            (self.seed_backoff_ms >= 1, "seed_backoff_ms", "must be at least 1"),
+            (self.lost_retry_ms >= 1, "lost_retry_ms", "must be at least 1"),
             (self.clock_mark_ms > 0, "clock_mark_ms", "must be at least 1"),
         ];
         match rules.iter().find(|(holds, ..)| !holds) {

@@ -319,10 +319,13 @@ impl Links {
             cx.stats.dials_failed += 1;
         }
         if link.is_up() {
-            // A link that was dialled for had no deadline of its own.
-            let idle_at = link.last_use.plus_millis(self.config.link_idle_ms);
-            let deadline = link.deadline.min(idle_at);
-            return self.set_deadline(&peer, deadline);
+            if !link.is_held {
+                // While it was dialled for it had no deadline of its own.
+                let idle_at = link.last_use.plus_millis(self.config.link_idle_ms);
+                let deadline = link.deadline.min(idle_at);
+                self.set_deadline(&peer, deadline);
+            }
+            return;
         }
         if link.is_dialing && !was_up {
             return;
@@ -485,3 +488,6 @@ impl Machine for Links {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

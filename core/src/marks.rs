@@ -175,3 +175,6 @@ pub(crate) enum Admission {
     /// It is refused.
     Refused(Token, CommandError),
 }
+
+#[cfg(test)]
+mod tests;

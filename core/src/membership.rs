@@ -230,7 +230,9 @@ impl Membership {
             return false;
         };
         neighbor.last_heard = now;
-        neighbor.probed_at = None;
+        if neighbor.probed_at.take().is_some() {
+            self.due = self.due.min(now.plus_millis(self.config.probe_after_ms));
+        }
         true
     }
 
@@ -276,7 +278,10 @@ impl Membership {
     fn add_active(&mut self, contact: &Contact, cx: &mut Cx<'_>) {
         let id = contact.id();
         assert!(id != self.me.id(), "a node never becomes its own neighbour");
-        if self.position(&id).is_some() {
+        if let Some(i) = self.position(&id) {
+            if contact.incarnation() > self.active[i].contact.incarnation() {
+                self.active[i].contact = contact.clone();
+            }
             return;
         }
         if self.is_full()
@@ -298,15 +303,17 @@ impl Membership {
         self.on_member(id, cx);
     }
 
-    /// Gives up the neighbour at `i` for somebody else.
+    /// Gives up the neighbour at `i` for somebody else, who takes the place at once.
     fn evict(&mut self, i: usize, cx: &mut Cx<'_>) {
-        let contact = self.active[i].contact.clone();
+        let contact = self.active.remove(i).contact;
+        let peer = contact.id();
         cx.stats.evictions += 1;
-        cx.send(contact.id(), Channel::Control, Frame::Disconnect(DisconnectReason::Evicted));
-        self.remove_active(i, NeighborLoss::Replaced, cx);
+        cx.send(peer, Channel::Control, Frame::Disconnect(DisconnectReason::Evicted));
+        self.events.push_back(Event::NeighborDown { peer, loss: NeighborLoss::Replaced });
         self.remember(contact, 0, cx);
     }
 
+    /// Gives up the neighbour at `i`, and looks for another one.
     fn remove_active(&mut self, i: usize, loss: NeighborLoss, cx: &mut Cx<'_>) {
         let contact = self.active.remove(i).contact;
         let (peer, now) = (contact.id(), cx.now.mono);
@@ -366,8 +373,10 @@ impl Membership {
     fn on_neighbor(&mut self, from: NodeId, contact: &Contact, priority: NeighborPriority, cx: &mut Cx<'_>) {
         if contact.id() != from || from == self.me.id() {
             cx.stats.misplaced += 1;
-        } else if self.phase == Phase::Left || self.has_departed(contact) {
+        } else if self.phase == Phase::Left {
             self.reach(contact, Frame::Leave(self.me.incarnation()));
+        } else if self.has_departed(contact) {
+            self.answer(contact, NeighborAnswer::Full, cx); // a request from before it left
         } else if self.position(&from).is_some() || priority == NeighborPriority::High || !self.is_full() {
             self.add_active(contact, cx);
             self.answer(contact, NeighborAnswer::Accepted, cx);
@@ -434,11 +443,7 @@ impl Membership {
                     self.add_active(&asked.contact, cx);
                 }
             }
-            (NeighborAnswer::Accepted, _) => {
-                if self.position(&from).is_none() {
-                    self.let_go(from, cx); // an answer that came after its time
-                }
-            }
+            (NeighborAnswer::Accepted, _) => self.let_go(from, cx), // an answer that came after its time
             (NeighborAnswer::Full, Some(asked)) => {
                 self.lost.remove(&from); // it lives: shuffles keep it from now on
                 self.remember(asked.contact, 0, cx);
@@ -448,9 +453,11 @@ impl Membership {
         }
     }
 
-    /// The peer took us in, but there is no place for it here: it must not keep a one-sided edge.
+    /// The peer took us in, but unless it has a place here as well it must not keep a one-sided edge.
     fn let_go(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
-        cx.send(peer, Channel::Control, Frame::Disconnect(DisconnectReason::NotNeighbor));
+        if self.position(&peer).is_none() {
+            cx.send(peer, Channel::Control, Frame::Disconnect(DisconnectReason::NotNeighbor));
+        }
     }
 
     fn on_disconnect(&mut self, from: NodeId, cx: &mut Cx<'_>) {
@@ -464,8 +471,12 @@ impl Membership {
     }
 
     fn on_leave(&mut self, from: NodeId, incarnation: Incarnation, cx: &mut Cx<'_>) {
+        let position = self.position(&from);
+        if position.is_some_and(|i| self.active[i].contact.incarnation() > incarnation) {
+            return; // a word from an earlier life that its next join has overtaken
+        }
         self.on_departed(from, incarnation);
-        if let Some(i) = self.position(&from) {
+        if let Some(i) = position {
             self.remove_active(i, NeighborLoss::Left, cx);
         }
         self.on_unreached(from, cx);
@@ -477,10 +488,10 @@ impl Membership {
         self.lost.remove(&id);
         self.waiting.retain(|(contact, _)| contact.id() != id);
         self.departed.retain(|(departed, _)| *departed != id);
-        if self.departed.len() >= self.config.departed_max {
+        self.departed.push_back((id, incarnation));
+        if self.departed.len() > self.config.departed_max {
             self.departed.pop_front();
         }
-        self.departed.push_back((id, incarnation));
     }
 
     // --- signs of life
@@ -512,27 +523,36 @@ impl Membership {
 
     /// Probes neighbours that were not heard for a while and gives up those that stay silent.
     fn on_probes_due(&mut self, cx: &mut Cx<'_>) {
-        let (probe_after_ms, silent_after_ms) = (self.config.probe_after_ms, self.config.silent_after_ms);
+        let (now, probe_after_ms) = (cx.now.mono, self.config.probe_after_ms);
         if probe_after_ms == 0 {
             return;
         }
-        let now = cx.now.mono;
+        if now.millis_since(self.due) >= probe_after_ms {
+            // This node was paused itself: the answers may lie behind this very deadline. Everybody is asked again.
+            self.active.iter_mut().for_each(|neighbor| neighbor.probed_at = None);
+        }
         for i in (0..self.active.len()).rev() {
             let neighbor = &self.active[i];
-            let silence_ms = now.millis_since(neighbor.last_heard);
-            if silence_ms >= silent_after_ms {
-                self.on_silent(i, cx);
-            } else if silence_ms >= probe_after_ms && neighbor.probed_at.is_none() {
-                self.probe(i, cx);
+            match neighbor.probed_at {
+                _ if now < self.next_probing(neighbor) => {}
+                Some(_) => self.on_silent(i, cx),
+                None => self.probe(i, cx),
             }
         }
     }
 
-    fn probe_deadline(&self) -> Option<Instant> {
+    /// Tells when a neighbour must be probed, or given up when it was.
+    fn next_probing(&self, neighbor: &Neighbor) -> Instant {
         let (probe_after_ms, silent_after_ms) = (self.config.probe_after_ms, self.config.silent_after_ms);
-        let after = |n: &Neighbor| if n.probed_at.is_some() { silent_after_ms } else { probe_after_ms };
-        let deadline = |n: &Neighbor| n.last_heard.plus_millis(after(n));
-        (probe_after_ms > 0).then(|| self.active.iter().map(deadline).min()).flatten()
+        match neighbor.probed_at {
+            Some(at) => at.plus_millis(silent_after_ms.saturating_sub(probe_after_ms)),
+            None => neighbor.last_heard.plus_millis(probe_after_ms),
+        }
+    }
+
+    fn probe_deadline(&self) -> Option<Instant> {
+        let deadlines = self.active.iter().map(|neighbor| self.next_probing(neighbor));
+        if self.config.probe_after_ms > 0 { deadlines.min() } else { None }
     }
 
     // --- links
@@ -553,13 +573,18 @@ impl Membership {
         self.on_seed_unreached(peer, cx);
     }
 
-    fn recompute_due(&mut self) {
+    /// Requests under way at most: for free slots and walks, for lost neighbours and promotions.
+    fn asked_max(&self) -> usize {
+        self.config.active_size.saturating_mul(2) + self.config.lost_max
+    }
+
+    fn next_deadline(&self) -> Instant {
         let asked = self.asked.iter().map(|asked| asked.deadline).min();
         let waiting = self.waiting.iter().map(|(_, deadline)| *deadline).min();
         let timers = [self.promote_at, self.refill.at, self.shuffle.at, self.entry.at];
         let deadlines = [asked, waiting, self.lost.deadline(), self.probe_deadline()];
         let earliest = timers.into_iter().chain(deadlines.into_iter().flatten()).min();
-        self.due = earliest.unwrap_or(Instant::NEVER);
+        earliest.unwrap_or(Instant::NEVER)
     }
 }
 
@@ -590,7 +615,7 @@ impl Machine for Membership {
         self.on_shuffle_due(cx);
         self.on_promotion_due(cx);
         self.on_lost_due(cx);
-        self.recompute_due();
+        self.due = self.next_deadline();
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -615,11 +640,12 @@ impl Machine for Membership {
         assert!(self.lost.len() <= self.config.lost_max, "more lost neighbours than lost_max");
         assert!(self.departed.len() <= self.config.departed_max, "more departed nodes than departed_max");
         assert!(self.phase != Phase::Left || self.active.is_empty(), "a node that left has neighbours");
-        let asked = self.asked.iter().all(|asked| self.due <= asked.deadline);
-        assert!(
-            asked && self.due <= self.refill.at && self.due <= self.entry.at && self.due <= self.shuffle.at,
-            "a deadline would be missed"
-        );
+        assert!(self.asked.len() <= self.asked_max(), "more requests are under way than asked_max");
+        assert!(self.due <= self.next_deadline(), "a deadline would be missed");
+        assert!(self.entry.is_going_on(), "a join waits for nothing");
+        let has_place = self.phase == Phase::Member && !self.active.is_empty() && !self.is_full();
+        let is_filling = self.refill.at != Instant::NEVER || !self.asked.is_empty();
+        assert!(is_filling || !has_place || !self.config.refill, "free slots wait for nothing");
     }
 }
 
@@ -648,3 +674,6 @@ impl Membership {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

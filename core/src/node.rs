@@ -238,7 +238,7 @@ impl Machines {
         if !self.membership.heard(&from, cx.now.mono) {
             self.links.heard(&from, cx.now.mono);
         }
-        if frame.channel() != channel {
+        if frame.channel() != channel || from == self.id {
             cx.stats.misplaced += 1;
             return;
         }

@@ -26,6 +26,13 @@ pub(super) struct Entry {
     pub(super) at: Instant,
 }
 
+impl Entry {
+    /// Tells whether a command that waits will ever be answered.
+    pub(super) fn is_going_on(&self) -> bool {
+        self.token.is_none() || self.at != Instant::NEVER
+    }
+}
+
 impl Default for Entry {
     fn default() -> Self {
         Self { token: None, asked: None, tries: 0, delay_ms: 0, at: Instant::NEVER }
@@ -60,7 +67,8 @@ impl Membership {
             return;
         }
         if self.phase == Phase::Left {
-            let incarnation = Incarnation(self.me.incarnation().0.max(cx.clock.now(cx.now.wall).0) + 1);
+            // Just above the life that left, and far below the one after a restart: marks are ten seconds apart.
+            let incarnation = Incarnation(self.me.incarnation().0.saturating_add(1));
             self.me = Contact::new(self.me.id(), incarnation, self.me.addrs());
         }
         let me = self.me.id();
@@ -166,6 +174,7 @@ impl Membership {
             self.schedule_shuffle(cx);
             self.schedule_promotion(cx);
         }
+        self.keep_filling(cx);
     }
 
     pub(super) fn on_join_reply(
@@ -175,19 +184,21 @@ impl Membership {
         contacts: Vec<Contact>,
         cx: &mut Cx<'_>,
     ) {
-        if self.phase != Phase::Member {
-            return;
-        }
         let seed = self.seeds.iter().find(|seed| seed.id() == from).cloned();
+        let Some(seed) = seed.filter(|_| self.phase == Phase::Member) else {
+            if accepted {
+                self.let_go(from, cx); // nobody asked it, or nobody is left who did
+            }
+            return;
+        };
         if self.entry.asked == Some(from) {
             self.entry.asked = None;
         }
-        match (accepted, seed) {
-            (true, Some(seed)) => self.add_active(&seed, cx),
-            (true, None) => self.let_go(from, cx),
-            (false, _) => {}
+        if accepted {
+            self.add_active(&seed, cx);
         }
-        contacts.into_iter().for_each(|contact| self.remember(contact, 0, cx));
+        let age = self.hint_age_max();
+        contacts.into_iter().for_each(|contact| self.remember(contact, age, cx));
         self.on_slot_free(cx);
     }
 
@@ -207,18 +218,28 @@ impl Membership {
         cx.stats.joins += 1;
         self.departed.retain(|(departed, _)| *departed != from);
         let is_storm = self.join_rate.is_exceeded(cx.now.mono, self.config.joins_per_s_max);
+        let is_neighbor = self.position(&from).is_some();
         let hints = self.hints(&contact, cx);
-        if is_storm && self.is_full() && self.position(&from).is_none() {
+        if is_storm && self.is_full() && !is_neighbor {
             cx.stats.joins_redirected += 1;
             self.reach(&contact, Frame::JoinReply { accepted: false, contacts: hints });
             return self.remember(contact, 0, cx);
         }
         self.add_active(&contact, cx);
         self.reach(&contact, Frame::JoinReply { accepted: true, contacts: hints });
+        if is_storm && is_neighbor {
+            return; // its walks are under way, and a flood of them is what a hostile neighbour would want
+        }
         let walk = Frame::ForwardJoin { contact: contact.clone(), ttl: self.config.arwl };
         for neighbor in self.active.iter().filter(|neighbor| neighbor.contact.id() != from) {
             cx.send(neighbor.contact.id(), Channel::Control, walk.clone());
         }
+    }
+
+    /// The age that a joiner gives to contacts named to it, and the age up to which they are named. A joiner cannot
+    /// make a contact younger than it is, or the dead would circulate for as long as others join.
+    fn hint_age_max(&self) -> u8 {
+        self.config.passive_age_max / 2
     }
 
     /// Contacts for a joiner to start its passive view with; none in paper mode.
@@ -226,7 +247,9 @@ impl Membership {
         if self.config.joins_per_s_max == 0 {
             return Vec::new();
         }
-        let known = self.active.iter().map(|n| &n.contact).chain(self.passive.iter().map(|p| &p.contact));
+        let age_max = self.hint_age_max();
+        let young = self.passive.iter().filter(|entry| age_max == 0 || entry.age <= age_max);
+        let known = self.active.iter().map(|n| &n.contact).chain(young.map(|entry| &entry.contact));
         let mut hints: Vec<Contact> = known.filter(|c| c.id() != joiner.id()).cloned().collect();
         cx.rng.draw(Purpose::Redirect).sample(&mut hints, REDIRECTS);
         hints
@@ -239,6 +262,7 @@ impl Membership {
             return;
         }
         self.departed.retain(|(id, life)| *id != joiner || contact.incarnation() <= *life);
+        let ttl = ttl.min(self.config.arwl); // whatever a hostile node wishes
         let mut next: Vec<NodeId> = self.active().filter(|id| *id != from && *id != joiner).collect();
         let next = cx.rng.draw(Purpose::JoinWalk).index(next.len()).map(|i| next.swap_remove(i));
         match next {

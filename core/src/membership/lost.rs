@@ -45,7 +45,7 @@ impl Lost {
     /// Hands out one that is due, and puts its next try off for twice as long, with `jitter` per cent more.
     pub(super) fn due(&mut self, now: Instant, delay_ms_max: u64, jitter: u64) -> Option<Contact> {
         let entry = self.entries.iter_mut().find(|entry| entry.retry_at <= now)?;
-        entry.delay_ms = entry.delay_ms.saturating_mul(2).min(delay_ms_max);
+        entry.delay_ms = entry.delay_ms.saturating_mul(2).min(delay_ms_max).max(1); // never at once again
         entry.retry_at = now.plus_millis(entry.delay_ms + entry.delay_ms * jitter / 100);
         Some(entry.contact.clone())
     }

@@ -45,6 +45,16 @@ impl Membership {
         self.seek_entry(cx);
     }
 
+    /// The node has come in, or has one neighbour more: the slots that are free yet are filled in a while, for
+    /// whoever fills them may be on its way.
+    pub(super) fn keep_filling(&mut self, cx: &mut Cx<'_>) {
+        if self.config.refill && !self.is_full() && self.refill.at == Instant::NEVER {
+            let delay_ms = cx.rng.draw(Purpose::Refill).jitter(self.config.refill_backoff_ms, 50);
+            self.refill.at = cx.now.mono.plus_millis(delay_ms);
+            self.set_due(self.refill.at);
+        }
+    }
+
     pub(super) fn on_refill_due(&mut self, cx: &mut Cx<'_>) {
         if cx.now.mono < self.refill.at {
             return;
@@ -160,7 +170,7 @@ impl Membership {
         while self.lost.deadline().is_some_and(|at| at <= now) {
             let jitter = cx.rng.draw(Purpose::Refill).below(50);
             let Some(contact) = self.lost.due(now, self.config.lost_retry_ms_max, jitter) else { return };
-            if self.is_asked(&contact.id()) {
+            if self.is_asked(&contact.id()) || self.asked.len() >= self.asked_max() {
                 continue;
             }
             if core::mem::take(&mut self.reunite) {
@@ -191,7 +201,8 @@ impl Membership {
         self.promote_at = Instant::NEVER;
         if self.phase == Phase::Member {
             self.schedule_promotion(cx);
-            if self.is_full() && self.ask_one(Why::Insist, cx) {
+            let is_idle = self.is_full() && self.asked.is_empty();
+            if is_idle && self.ask_one(Why::Insist, cx) {
                 cx.stats.promotions += 1;
             }
         }

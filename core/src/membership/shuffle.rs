@@ -80,7 +80,7 @@ impl Membership {
         if origin.id() == self.me.id() || self.phase != Phase::Member {
             return;
         }
-        let ttl = ttl.saturating_sub(1);
+        let ttl = ttl.min(self.config.shuffle_ttl).saturating_sub(1);
         let next: Vec<NodeId> = self.active().filter(|id| *id != from && *id != origin.id()).collect();
         if ttl > 0
             && self.active.len() > 1

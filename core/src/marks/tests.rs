@@ -1,0 +1,1 @@
+//! One fact for each test.
