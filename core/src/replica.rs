@@ -29,6 +29,8 @@ pub use crate::lww_map::{LwwMap, Merged};
 
 mod schedule;
 mod session;
+#[cfg(test)]
+mod tests;
 
 /// What happens to the replica.
 #[derive(Clone, Debug)]

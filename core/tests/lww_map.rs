@@ -108,7 +108,7 @@ proptest! {
         wild.iter().for_each(|op| apply(&mut it, op));
         it.audit();
         let mut greatest = BTreeMap::new();
-        ops.iter().for_each(|op| drop(greatest.insert(op.key.clone(), op))); // stamps rise in order
+        ops.iter().for_each(|op| _ = greatest.insert(op.key.clone(), op)); // stamps rise in order
         let live = greatest.iter().filter_map(|(key, op)| Some((key.clone(), op.value()?.clone())));
         prop_assert_eq!(it.iter().map(|(key, value)| (key.clone(), value)).collect::<Vec<_>>(), live.collect::<Vec<_>>());
         for (key, op) in &greatest {

@@ -278,7 +278,11 @@ fn config() -> Config {
 }
 
 fn chaos(count: usize, seed: u64, steps: u64) -> Cluster {
-    let mut it = Cluster::new(count, seed, &config());
+    chaos_with(count, seed, steps, &config())
+}
+
+fn chaos_with(count: usize, seed: u64, steps: u64, config: &Config) -> Cluster {
+    let mut it = Cluster::new(count, seed, config);
     it.loss_percent = 30;
     for _ in 0..steps {
         let (a, b) = (it.draw(count as u64) as usize, it.draw(count as u64) as usize);
@@ -501,7 +505,7 @@ mod hostile {
                     Act::Ready(n) => replica.handle(Input::LinkReady { peer: peer(n) }, &mut cx),
                     Act::Put(key) => {
                         let (key, value) = (Bytes::from(vec![key]), Bytes::from_static(b"v"));
-                        drop(replica.put(MapId::named("m"), key, value, None, &mut cx));
+                        let _ = replica.put(MapId::named("m"), key, value, None, &mut cx);
                     }
                     Act::Wait(span) => ms += span,
                 }
@@ -518,5 +522,30 @@ mod hostile {
                 }
             }
         }
+    }
+}
+
+#[cfg(rumormill_canary)]
+mod canaries {
+    use super::*;
+    use rumormill_core::Canary;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// Tells how many of ten seeds find a planted bug.
+    fn found(canary: Option<Canary>) -> usize {
+        let run = |seed: u64| {
+            let mut it = chaos_with(4, seed, 150, &Config { canary, ..config() });
+            it.each_pair(Cluster::join);
+            it.run_to(it.now + 90_000);
+            it.assert_converged();
+        };
+        (0..10).filter(|seed| catch_unwind(AssertUnwindSafe(|| run(*seed))).is_err()).count()
+    }
+
+    #[test]
+    fn planted_bugs_are_found_and_nothing_is_found_without() {
+        assert_eq!(found(None), 0);
+        assert_eq!(found(Some(Canary::ArrivalOrder)), 10);
+        assert!(found(Some(Canary::ContextBeforeData)) > 5);
     }
 }

@@ -242,16 +242,17 @@ impl Replica {
     }
 
     fn on_hello(&mut self, from: NodeId, hello: &SyncHello, cx: &mut Cx<'_>) {
+        let ours = self.maps.get(&hello.map).map(|hosted| hosted.map.generation());
+        if ours.is_some_and(|ours| ours < hello.generation) {
+            self.adopt(hello.map, hello.generation, Origin::Sync);
+        }
         let mut session = self.session(hello.map, from, Role::Responder, hello.session, cx.now.mono);
-        let Some(hosted) = self.maps.get(&hello.map) else {
+        if ours.is_none() {
             return session.send_end(SyncOutcome::NoSuchMap, cx);
-        };
-        if hello.generation < hosted.map.generation() {
+        }
+        if ours > Some(hello.generation) {
             session.send_end(SyncOutcome::Busy, cx);
             return self.offer(hello.map, from, cx.now.mono); // with ours it learns the generation
-        }
-        if hello.generation > hosted.map.generation() {
-            self.adopt(hello.map, hello.generation, Origin::Sync);
         }
         if !self.make_way(&session) {
             return session.send_end(SyncOutcome::Busy, cx);
