@@ -21,6 +21,7 @@ use crate::op::{Body, Op};
 use crate::version_vector::{Recorded, VersionVector, is_masked};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::cmp::Ordering;
 use core::ops::Bound;
@@ -74,19 +75,25 @@ pub enum Merged {
     Full,
 }
 
-/// What a peer holds, as far as it told: covers of the writers in the buckets of a mask.
+/// What a peer holds, as far as is known: for each writer, by its number here, the stamp up to which it has all.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
-    /// The buckets that the peer told of; in the others it held what this replica holds.
-    pub mask: u16,
-    /// The covers of the writers in those buckets.
-    pub covers: BTreeMap<Writer, Stamp>,
-}
+pub struct Held(Vec<Stamp>);
 
 impl Held {
-    /// Tells up to which stamp the peer holds a writer's operations, given the cover held here.
-    fn cover(&self, writer: &Writer, own: Stamp) -> Stamp {
-        if is_masked(self.mask, writer) { self.covers.get(writer).copied().unwrap_or_default() } else { own }
+    /// Takes the peer's word for the writers in a mask's buckets. Those it does not name it has nothing of.
+    pub fn tell(&mut self, map: &LwwMap, mask: u16, told: &BTreeMap<Writer, Stamp>) {
+        self.0.resize(map.vector.len(), Stamp::ZERO);
+        for (number, cover) in (0..).zip(&mut self.0) {
+            let writer = map.vector.writer(number);
+            if is_masked(mask, writer) {
+                *cover = told.get(writer).copied().unwrap_or_default();
+            }
+        }
+    }
+
+    /// Tells what the peer has of a writer; nothing of one that came to be known here later.
+    fn cover(&self, number: u32) -> Stamp {
+        self.0.get(number as usize).copied().unwrap_or_default()
     }
 }
 
@@ -289,11 +296,16 @@ impl LwwMap {
         }
     }
 
+    /// Tells what a peer holds whose vector is equal to this one.
+    pub fn held(&self) -> Held {
+        Held(self.vector.spans().map(|(cover, _)| cover).collect())
+    }
+
     /// Tells a stamp above which everything is that a peer lacks; `None` when it lacks nothing.
     pub fn lowest_lacked(&self, held: &Held) -> Option<Stamp> {
         let below = |stamp: Stamp| Stamp(stamp.0.saturating_sub(1));
-        let behind = self.vector.spans(held.mask).filter_map(|(writer, cover, first)| {
-            let theirs = held.cover(writer, cover);
+        let behind = (0..).zip(self.vector.spans()).filter_map(|(number, (cover, first))| {
+            let theirs = held.cover(number);
             (theirs < cover).then(|| theirs.max(below(first)))
         });
         let mut lowest = behind.min();
@@ -312,11 +324,8 @@ impl LwwMap {
     /// All of it, also what is not covered here. Entries of one stamp come in an order of this replica's own.
     pub fn lacked<'a>(&'a self, held: &'a Held, after: Stamp) -> impl Iterator<Item = (Stamp, &'a Bytes)> {
         let from = (Bound::Excluded((after, u32::MAX, Bytes::new())), Bound::Unbounded);
-        self.index.range(from).filter_map(|(stamp, writer, key)| {
-            let writer = self.vector.writer(*writer);
-            let is_lacked = *stamp > held.cover(writer, self.vector.cover(writer));
-            is_lacked.then(|| (*stamp, &self.entries[key].raw))
-        })
+        let lacked = self.index.range(from).filter(|(stamp, writer, _)| *stamp > held.cover(*writer));
+        lacked.map(|(stamp, _, key)| (*stamp, &self.entries[key].raw))
     }
 
     fn version_of(&self, entry: &Entry) -> Version {

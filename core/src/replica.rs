@@ -29,6 +29,8 @@ pub use crate::lww_map::{LwwMap, Merged};
 
 mod schedule;
 mod session;
+#[cfg(test)]
+mod tests;
 
 /// What happens to the replica.
 #[derive(Clone, Debug)]
@@ -323,7 +325,7 @@ impl Replica {
             return self.report(refusal, from);
         }
         if op.generation > generation {
-            self.adopt(op.map, op.generation, Origin::Broadcast, cx);
+            self.adopt(op.map, op.generation, Origin::Broadcast);
         }
         self.apply(from, &op, &raw, cx);
     }
@@ -390,7 +392,7 @@ impl Replica {
     }
 
     /// Takes a map to a higher generation: whatever it held before is void, and so are its sessions.
-    fn adopt(&mut self, map: MapId, generation: u64, origin: Origin, cx: &mut Cx<'_>) {
+    fn adopt(&mut self, map: MapId, generation: u64, origin: Origin) {
         let Some(hosted) = self.maps.get_mut(&map) else { return };
         for (key, old) in hosted.map.iter() {
             let Some(version) = hosted.map.version(key) else { continue };
@@ -402,7 +404,7 @@ impl Replica {
         hosted.changes += 1;
         self.sessions.retain(|session| session.map != map);
         self.known.retain(|(of, _), _| *of != map);
-        self.wake(cx.now.mono);
+        self.unblock();
     }
 }
 
@@ -427,7 +429,7 @@ impl Machine for Replica {
         match input {
             Input::Op { from, payload } => self.on_op(from, payload, cx),
             Input::NeighborUp { peer } => self.on_neighbor_up(peer, cx),
-            Input::NeighborDown { peer } => self.on_neighbor_down(peer, cx),
+            Input::NeighborDown { peer } => self.on_neighbor_down(peer),
             Input::Frame { from, frame } => self.on_frame(from, frame, cx),
             Input::LinkFull { peer } => self.on_link_full(peer),
             Input::LinkReady { peer } => self.on_link_ready(peer, cx),

@@ -176,14 +176,14 @@ impl VersionVector {
 
     /// Lists writers and covers of the buckets in a mask (bit k for bucket k).
     pub fn entries(&self, mask: u16) -> impl Iterator<Item = (&Writer, Stamp)> {
-        self.spans(mask).map(|(writer, cover, _)| (writer, cover))
-    }
-
-    /// Lists writers with their cover and the lowest stamp ever seen of them.
-    pub(crate) fn spans(&self, mask: u16) -> impl Iterator<Item = (&Writer, Stamp, Stamp)> {
         let covered = self.covers.iter().filter(|(_, cover)| cover.stamp > Stamp::ZERO);
         let masked = covered.filter(move |(writer, _)| is_masked(mask, writer));
-        masked.map(|(writer, cover)| (writer, cover.stamp, cover.first))
+        masked.map(|(writer, cover)| (writer, cover.stamp))
+    }
+
+    /// Lists each writer's cover with the lowest stamp ever seen of it, by the writers' numbers.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (Stamp, Stamp)> {
+        self.covers.values().map(|cover| (cover.stamp, cover.first))
     }
 
     /// Counts the known writers.

@@ -86,10 +86,8 @@ impl Replica {
     }
 
     /// A session has ended: offers may have waited for that.
-    pub(super) fn unblock(&mut self, cx: &mut Cx<'_>) {
-        if !self.offers.is_empty() {
-            self.wake(cx.now.mono);
-        }
+    pub(super) fn unblock(&mut self) {
+        self.due = self.offers.values().copied().fold(self.due, Instant::min);
     }
 
     /// Offers a session to a neighbour, no later than `at`.
@@ -121,13 +119,13 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_neighbor_down(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
+    pub(super) fn on_neighbor_down(&mut self, peer: NodeId) {
         self.neighbors.retain(|neighbor| *neighbor != peer);
         self.full.retain(|full| *full != peer);
         self.offers.retain(|(_, offered), _| *offered != peer);
         self.known.retain(|(_, known), _| *known != peer);
         self.sessions.retain(|session| session.peer != peer);
-        self.unblock(cx);
+        self.unblock();
     }
 
     /// The predecessor of a broadcast operation is missing: it is likely under way, so this waits a little.
@@ -163,7 +161,8 @@ impl Replica {
         let at = cx.now.mono.plus_millis(cx.rng.draw(Purpose::SyncJitter).jitter(mean_ms, 25));
         let is_over = calendar.next_at <= cx.now.mono;
         calendar.next_at = if is_over { at } else { at.min(calendar.next_at) };
-        self.wake(at);
+        let next_at = calendar.next_at;
+        self.wake(next_at);
     }
 
     pub(super) fn on_news_due(&mut self, cx: &mut Cx<'_>) {

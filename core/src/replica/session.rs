@@ -7,8 +7,9 @@
 //! 4. The responder does the same in return and ends the session.
 //!
 //! Operations are merged as they come; the vector is raised only over the peer's closing vector, when all that it
-//! covers has arrived (law L2). A session that breaks off leaves data behind and no context. A writer with an
-//! operation that was refused stays as it was, so the operation is offered again.
+//! covers has arrived (law L2). A session that breaks off leaves data behind and no context. So does one in which an
+//! operation was refused: it may have replaced operations of any writer, which are then not here either. All of it
+//! is offered again.
 //!
 //! A sender needs no frozen snapshot: its closing vector is taken before the first chunk, chunks go by stamp, and an
 //! entry that is replaced meanwhile is replaced by a later one, which is still to come. (Two writers' stamps may be
@@ -31,7 +32,7 @@ use crate::rng::Purpose;
 use crate::time::Instant;
 use crate::version_vector::is_masked;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -39,8 +40,6 @@ use bytes::Bytes;
 const TURN_CHUNKS: usize = 4;
 /// Time between two turns. A guess: with chunks of 48 KiB, 38 MB/s.
 const TURN_MS: u64 = 5;
-/// Writers with refused operations that a session tells apart at most; with more it covers nothing. A guess.
-const REFUSED_MAX: usize = 64;
 
 /// Who opened the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,28 +59,6 @@ enum Phase {
     Receiving,
 }
 
-/// Writers of which an operation was refused.
-#[derive(Clone, Debug, Default)]
-struct Refused {
-    writers: BTreeSet<Writer>,
-    /// Whether there were more than can be told apart.
-    is_all: bool,
-}
-
-impl Refused {
-    fn add(&mut self, writer: Writer) {
-        if self.writers.len() < REFUSED_MAX {
-            self.writers.insert(writer);
-        } else {
-            self.is_all |= !self.writers.contains(&writer);
-        }
-    }
-
-    fn contains(&self, writer: &Writer) -> bool {
-        self.is_all || self.writers.contains(writer)
-    }
-}
-
 /// One side of a session.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
@@ -99,14 +76,16 @@ pub(super) struct Session {
     is_repair: bool,
     /// The pieces of the peer's vector that have arrived.
     told: BTreeMap<Writer, Stamp>,
-    /// What the peer holds: what is not sent.
+    /// What the peer holds, and is not sent: at first what was held here when the session began, because the peer
+    /// has the same in the buckets that do not differ.
     held: Held,
     /// Our vector from before the first chunk.
     closing: Vec<(Writer, Stamp)>,
     /// The stamp up to which everything was sent; `None` when there is nothing more.
     cursor: Option<Stamp>,
     is_full: bool,
-    refused: Refused,
+    /// Whether an operation of the peer was refused.
+    has_refused: bool,
     /// The map's root, and its changes, when the session began.
     root: u64,
     changes: u64,
@@ -135,8 +114,7 @@ impl Session {
     pub(super) fn check(&self, config: &Config) {
         assert!(self.told.len() <= config.writers_max, "a peer's vector is longer than writers_max");
         assert!(self.closing.len() <= config.writers_max, "a vector is longer than writers_max");
-        assert!(self.refused.writers.len() <= REFUSED_MAX, "more refused writers than REFUSED_MAX");
-        assert_eq!(self.phase == Phase::Greeted, self.role == Role::Initiator && self.mask == 0);
+        assert!(self.phase == Phase::Greeted || self.mask != 0, "a session over nothing");
         assert!(
             self.phase == Phase::Sending || self.turn_at == Instant::NEVER,
             "a turn with nothing to send"
@@ -229,11 +207,11 @@ impl Replica {
             is_same_vector: false,
             is_repair: false,
             told: BTreeMap::new(),
-            held: Held::default(),
+            held: hosted.map_or(Held::default(), |hosted| hosted.map.held()),
             closing: Vec::new(),
             cursor: None,
             is_full: self.full.contains(&peer),
-            refused: Refused::default(),
+            has_refused: false,
             root: hosted.map_or(0, |hosted| hosted.map.root()),
             changes: hosted.map_or(0, |hosted| hosted.changes),
             changed: 0,
@@ -264,16 +242,17 @@ impl Replica {
     }
 
     fn on_hello(&mut self, from: NodeId, hello: &SyncHello, cx: &mut Cx<'_>) {
+        let ours = self.maps.get(&hello.map).map(|hosted| hosted.map.generation());
+        if ours.is_some_and(|ours| ours < hello.generation) {
+            self.adopt(hello.map, hello.generation, Origin::Sync);
+        }
         let mut session = self.session(hello.map, from, Role::Responder, hello.session, cx.now.mono);
-        let Some(hosted) = self.maps.get(&hello.map) else {
+        if ours.is_none() {
             return session.send_end(SyncOutcome::NoSuchMap, cx);
-        };
-        if hello.generation < hosted.map.generation() {
+        }
+        if ours > Some(hello.generation) {
             session.send_end(SyncOutcome::Busy, cx);
             return self.offer(hello.map, from, cx.now.mono); // with ours it learns the generation
-        }
-        if hello.generation > hosted.map.generation() {
-            self.adopt(hello.map, hello.generation, Origin::Sync, cx);
         }
         if !self.make_way(&session) {
             return session.send_end(SyncOutcome::Busy, cx);
@@ -309,6 +288,7 @@ impl Replica {
         let is_ours = self.sessions[i].role == Role::Initiator && self.writer.node < opened.peer;
         if !is_ours {
             self.sessions.remove(i); // of two opened by the peer, it has forgotten the first
+            self.unblock();
         }
         !is_ours
     }
@@ -331,7 +311,7 @@ impl Replica {
         if generation != ours {
             self.sessions.remove(i);
             if generation > ours {
-                self.adopt(map, generation, Origin::Sync, cx);
+                self.adopt(map, generation, Origin::Sync);
             }
             self.offer(map, peer, cx.now.mono);
             return None;
@@ -345,12 +325,11 @@ impl Replica {
         let Some(i) = self.find_alive(from, map, generation, session, cx) else { return };
         let writers_max = self.config.writers_max;
         let it = &mut self.sessions[i];
-        if it.phase == Phase::Greeted && it.told.is_empty() && it.held.mask == 0 {
-            it.held.mask = mask;
+        if it.phase == Phase::Greeted && it.told.is_empty() {
+            it.mask = mask;
         }
-        let expected = if it.phase == Phase::Greeted { it.held.mask } else { it.mask };
         let is_sound = it.phase != Phase::Sending
-            && (mask, mask != 0) == (expected, true)
+            && (mask, mask != 0) == (it.mask, true)
             && it.told.len() + entries.len() <= writers_max
             && entries.iter().all(|(writer, _)| is_masked(mask, writer));
         if !is_sound {
@@ -360,28 +339,28 @@ impl Replica {
         match (last, it.phase) {
             (false, _) => {}
             (true, Phase::Greeted) => {
-                (it.mask, it.held.covers) = (mask, core::mem::take(&mut it.told));
-                self.begin_sending(i, cx);
+                let told = core::mem::take(&mut it.told);
+                self.begin_sending(i, &told, cx);
             }
             (true, Phase::Sending | Phase::Receiving) => self.on_closing(i, cx),
         }
     }
 
     /// The peer's vector is complete: whatever it does not cover is sent, and then our own.
-    fn begin_sending(&mut self, i: usize, cx: &mut Cx<'_>) {
+    fn begin_sending(&mut self, i: usize, told: &BTreeMap<Writer, Stamp>, cx: &mut Cx<'_>) {
         let is_early = self.config.is_planted(Canary::ContextBeforeData);
         let session = &mut self.sessions[i];
         let Some(hosted) = self.maps.get_mut(&session.map) else { return };
         session.phase = Phase::Sending;
+        session.held.tell(&hosted.map, session.mask, told);
+        session.cursor = hosted.map.lowest_lacked(&session.held);
         session.closing = vector_of(&hosted.map, session.mask);
         if session.role == Role::Responder {
             // The initiator knows its own: only what is ahead of that tells it something.
-            let theirs = &session.held.covers;
-            session.closing.retain(|(writer, stamp)| theirs.get(writer).is_none_or(|theirs| stamp > theirs));
+            session.closing.retain(|(writer, stamp)| told.get(writer).is_none_or(|theirs| stamp > theirs));
         }
-        session.cursor = hosted.map.lowest_lacked(&session.held);
         if is_early {
-            for (writer, stamp) in &session.held.covers {
+            for (writer, stamp) in told {
                 hosted.map.raise(writer, *stamp);
             }
         }
@@ -430,7 +409,7 @@ impl Replica {
             cx.stats.sync_ops += 1;
             if let Err(refused) = self.absorb(i, &op, &raw, cx) {
                 cx.stats.ops_refused += 1;
-                self.sessions[i].refused.add(op.writer);
+                self.sessions[i].has_refused = true;
                 refusal = refused.or(refusal);
             }
         }
@@ -466,12 +445,9 @@ impl Replica {
         let delay_ms = cx.rng.draw(Purpose::SyncJitter).jitter(self.config.sync_spread_ms, 25);
         let news_at = cx.now.mono.plus_millis(delay_ms);
         let told = core::mem::take(&mut self.sessions[i].told);
-        for (writer, stamp) in &told {
-            if self.sessions[i].refused.contains(writer) {
-                continue;
-            }
+        let has_all = !self.sessions[i].has_refused;
+        for (writer, stamp) in told.iter().filter(|_| has_all) {
             if self.follow(*stamp, cx).is_err() {
-                self.sessions[i].refused.add(*writer);
                 continue;
             }
             let session = &mut self.sessions[i];
@@ -483,21 +459,18 @@ impl Replica {
                 self.wake(news_at);
             }
         }
-        let session = &mut self.sessions[i];
-        match session.role {
-            Role::Initiator => self.finish(i, cx),
-            Role::Responder => {
-                let covers = if session.is_repair { BTreeMap::new() } else { told };
-                session.held = Held { mask: session.mask, covers };
-                self.begin_sending(i, cx);
-            }
+        let session = &self.sessions[i];
+        match (session.role, session.is_repair) {
+            (Role::Initiator, _) => self.finish(i, cx),
+            (Role::Responder, false) => self.begin_sending(i, &told, cx),
+            (Role::Responder, true) => self.begin_sending(i, &BTreeMap::new(), cx),
         }
     }
 
     fn on_end(&mut self, from: NodeId, end: SyncEnd, cx: &mut Cx<'_>) {
         let Some(i) = self.find(from, end.map, end.session) else { return };
         let session = self.sessions.remove(i);
-        self.unblock(cx);
+        self.unblock();
         if session.role == Role::Responder {
             return;
         }
@@ -518,13 +491,12 @@ impl Replica {
     /// A session has come to its end on this side.
     fn finish(&mut self, i: usize, cx: &mut Cx<'_>) {
         let session = self.sessions.remove(i);
-        self.unblock(cx);
+        self.unblock();
         let Some(hosted) = self.maps.get(&session.map) else { return };
-        let has_all = session.refused.writers.is_empty();
         let is_alone = hosted.changes - session.changes == session.changed;
         if session.is_same_vector && !session.is_repair {
             self.know(session.map, session.peer, Known::Suspect);
-        } else if has_all && is_alone {
+        } else if !session.has_refused && is_alone {
             let root = hosted.map.root();
             self.know(session.map, session.peer, Known::Equal { root });
         }
@@ -541,7 +513,7 @@ impl Replica {
         cx.stats.malformed += 1;
         session.send_end(SyncOutcome::Busy, cx);
         self.events.push_back(Event::Malformed { from: session.peer });
-        self.unblock(cx);
+        self.unblock();
     }
 
     fn know(&mut self, map: MapId, peer: NodeId, known: Known) {
