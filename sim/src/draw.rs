@@ -244,6 +244,6 @@ mod tests {
         assert_eq!(draws.node_id(3).to_string(), GOLDEN_ID);
     }
 
-    const GOLDEN: u64 = 0;
-    const GOLDEN_ID: &str = "";
+    const GOLDEN: u64 = 0xDFE5_AD69_3315_3654;
+    const GOLDEN_ID: &str = "ed096ab5";
 }

@@ -21,6 +21,8 @@
 pub(crate) mod connection;
 mod fate;
 mod latency;
+#[cfg(test)]
+mod tests;
 
 use crate::agenda::{Agenda, Happening};
 use crate::draw::{Domain, Draws, number_of};
