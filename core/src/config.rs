@@ -148,6 +148,12 @@ pub struct Config {
     pub sync_interval_ms: u64,
     /// Delay before the news of a session is offered to other neighbours. A guess.
     pub sync_spread_ms: u64,
+    /// Age from which an operation that a session brought is offered on to other neighbours; younger ones are likely
+    /// under way on the broadcast tree. A guess, above the slowest broadcast.
+    pub sync_news_ms: u64,
+    /// How long a gap in a writer's operations may stay open before a session looks after it. A guess, above the
+    /// slowest broadcast.
+    pub sync_gap_ms: u64,
     /// Sessions at once in each direction at most (facts/state.md section 1.5).
     pub sync_sessions_max: usize,
     /// Time after which a session that makes no progress ends. A guess.
@@ -264,6 +270,8 @@ impl Default for Config {
             waiting_max: 1_024,
             sync_interval_ms: 10_000,
             sync_spread_ms: 200,
+            sync_news_ms: 3_000,
+            sync_gap_ms: 1_500,
             sync_sessions_max: 2,
             sync_timeout_ms: 10_000,
             sync_chunk_bytes: 48 << 10,

@@ -22,7 +22,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use schedule::{Calendar, News};
+use schedule::Calendar;
 use session::{Role, Session};
 
 pub use crate::lww_map::{LwwMap, Merged};
@@ -114,7 +114,6 @@ struct Hosted {
     map: LwwMap,
     schema: Option<Schema>,
     calendar: Calendar,
-    news: News,
     /// Counts what changed the map: entries that won, covers that rose.
     changes: u64,
 }
@@ -122,7 +121,7 @@ struct Hosted {
 impl Hosted {
     fn new(config: Arc<Config>, schema: Option<Schema>, generation: u64) -> Self {
         let map = LwwMap::new(config, generation);
-        Self { map, schema, calendar: Calendar::default(), news: News::default(), changes: 0 }
+        Self { map, schema, calendar: Calendar::default(), changes: 0 }
     }
 }
 
@@ -313,7 +312,6 @@ impl Replica {
             return self.events.push_back(Event::Malformed { from });
         };
         let Some(hosted) = self.maps.get_mut(&op.map) else { return }; // not ours to keep
-        hosted.news.is_broadcast(&op.writer, op.stamp);
         let generation = hosted.map.generation();
         let is_covered = op.generation == generation && hosted.map.vector().covers(&op.version());
         if op.generation < generation || is_covered {
@@ -400,7 +398,7 @@ impl Replica {
             self.events.push_back(Event::Changed { map, key, old, new: None, version, origin });
         }
         hosted.map = LwwMap::new(self.config.clone(), generation);
-        hosted.news = News::default();
+        hosted.calendar.news_at = None;
         hosted.changes += 1;
         self.sessions.retain(|session| session.map != map);
         self.known.retain(|(of, _), _| *of != map);
@@ -474,7 +472,6 @@ impl Machine for Replica {
         assert!(self.offers.keys().all(|(_, peer)| is_neighbor(peer)), "an offer to nobody");
         assert!(self.known.keys().all(|(_, peer)| is_neighbor(peer)), "knowledge of nobody");
         self.maps.values().for_each(|hosted| hosted.map.check());
-        self.maps.values().for_each(|hosted| hosted.news.check());
         assert!(self.due <= self.earliest(), "a deadline would be missed");
     }
 }

@@ -1,23 +1,19 @@
 //! When anti-entropy runs, and with whom.
 //!
 //! An *offer* is a session to be opened with a neighbour: at once after it came, when a gap stays open, when the
-//! interval is over, and when a session brought news. News is what a session covered and the broadcast tree does not
-//! bring as well: in a busy cluster every session finds operations that are just under way, and passing those on
-//! would never end. After a partition has healed nothing is under way, so news crosses the overlay hop by hop, each
-//! hop a short delay and a session, not an interval.
+//! interval is over, and when a session brought news. News is what a session covered and is too old to be still under
+//! way on the broadcast tree: in a busy cluster every session finds operations that are just under way, and passing
+//! those on would never end. After a partition has healed news crosses the overlay hop by hop, each hop a short delay
+//! and a session, not an interval.
 
 use super::{Known, Replica, Role, Session};
 use crate::hash::Fold;
 use crate::hlc::Stamp;
-use crate::id::{MapId, NodeId, Writer};
+use crate::id::{MapId, NodeId};
 use crate::machine::Cx;
 use crate::rng::Purpose;
 use crate::time::Instant;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-
-/// Writers that news is told apart by at most; of more than these not all will come by broadcast. A guess.
-const NEWS_MAX: usize = 64;
 
 /// How many intervals a replica waits at most while its sessions find nothing (facts, section 1.5: 10 s to 60 s).
 const QUIET_MAX: u64 = 5;
@@ -31,6 +27,8 @@ pub(super) struct Calendar {
     pub(super) quiet: u64,
     /// When, and with whom, a gap is looked after if it is still open.
     pub(super) gap: Option<(Instant, NodeId)>,
+    /// When the neighbours are told of news.
+    pub(super) news_at: Option<Instant>,
 }
 
 impl Calendar {
@@ -38,45 +36,8 @@ impl Calendar {
         into.word(span(self.next_at));
         into.word(self.quiet);
         let (at, peer) = self.gap.map_or((0, 0), |(at, peer)| (span(at), peer.prefix()));
-        into.word(at);
-        into.word(peer);
-    }
-}
-
-/// What sessions have covered and no broadcast has brought since.
-#[derive(Clone, Debug, Default)]
-pub(super) struct News {
-    /// When the neighbours are told, unless broadcasts have brought it all by then.
-    at: Option<Instant>,
-    raised: BTreeMap<Writer, Stamp>,
-    /// Whether there was more than could be told apart.
-    has_more: bool,
-}
-
-impl News {
-    pub(super) fn add(&mut self, writer: Writer, stamp: Stamp, at: Instant) {
-        self.at.get_or_insert(at);
-        if self.raised.len() < NEWS_MAX || self.raised.contains_key(&writer) {
-            self.raised.insert(writer, stamp);
-        } else {
-            self.has_more = true;
-        }
-    }
-
-    /// A broadcast brings a writer's operation: what is known of that writer was under way.
-    pub(super) fn is_broadcast(&mut self, writer: &Writer, stamp: Stamp) {
-        if self.raised.get(writer).is_some_and(|raised| *raised <= stamp) {
-            self.raised.remove(writer);
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.raised.is_empty() && !self.has_more
-    }
-
-    pub(super) fn check(&self) {
-        assert!(self.raised.len() <= NEWS_MAX, "more news than NEWS_MAX");
-        assert!(self.at.is_some() || self.is_empty(), "news that nobody will hear");
+        let news_at = self.news_at.map_or(0, span);
+        [at, peer, news_at].into_iter().for_each(|word| into.word(word));
     }
 }
 
@@ -128,9 +89,15 @@ impl Replica {
         self.unblock();
     }
 
+    /// Tells whether an operation is too old to be still under way on the broadcast tree. The hybrid clock follows the
+    /// cluster, so a node whose wall clock is behind judges like the others.
+    pub(super) fn is_news(&self, stamp: Stamp, cx: &Cx<'_>) -> bool {
+        stamp.millis().saturating_add(self.config.sync_news_ms) <= cx.clock.last().millis()
+    }
+
     /// The predecessor of a broadcast operation is missing: it is likely under way, so this waits a little.
     pub(super) fn on_gap(&mut self, map: MapId, from: NodeId, cx: &mut Cx<'_>) {
-        let at = cx.now.mono.plus_millis(self.config.sync_spread_ms * 2);
+        let at = cx.now.mono.plus_millis(self.config.sync_gap_ms);
         let Some(hosted) = self.maps.get_mut(&map) else { return };
         if hosted.calendar.gap.is_none() {
             hosted.calendar.gap = Some((at, from));
@@ -169,7 +136,7 @@ impl Replica {
         let now = cx.now.mono;
         let mut spreading = Vec::new();
         for (map, hosted) in &mut self.maps {
-            if hosted.news.at.is_some_and(|at| at <= now) && !core::mem::take(&mut hosted.news).is_empty() {
+            if hosted.calendar.news_at.take_if(|at| *at <= now).is_some() {
                 spreading.push(*map);
             }
         }
@@ -251,7 +218,7 @@ impl Replica {
         let maps = self.maps.values().flat_map(|hosted| {
             let interval = has_neighbors.then_some(hosted.calendar.next_at);
             let gap = hosted.calendar.gap.map(|(at, _)| at);
-            [interval, gap, hosted.news.at].into_iter().flatten()
+            [interval, gap, hosted.calendar.news_at].into_iter().flatten()
         });
         offers.chain(sessions).chain(maps).min().unwrap_or(Instant::NEVER)
     }

@@ -450,13 +450,16 @@ impl Replica {
             if self.follow(*stamp, cx).is_err() {
                 continue;
             }
+            let is_news = self.is_news(*stamp, cx);
             let session = &mut self.sessions[i];
             let Some(hosted) = self.maps.get_mut(&session.map) else { return };
             if hosted.map.raise(writer, *stamp) {
-                hosted.news.add(*writer, *stamp, news_at);
                 hosted.changes += 1;
                 session.changed += 1;
-                self.wake(news_at);
+                if is_news {
+                    hosted.calendar.news_at.get_or_insert(news_at);
+                    self.wake(news_at);
+                }
             }
         }
         let session = &self.sessions[i];
