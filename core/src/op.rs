@@ -264,7 +264,7 @@ mod tests {
             Op { map: MapId(1), generation: 0, writer, prev, stamp, base: None, expires: None, key, body };
         let raw = op.encode();
         let range = raw.as_ptr_range();
-        let decoded = Op::decode(&mut raw.clone()).unwrap();
+        let decoded = Op::decode(&mut { raw }).unwrap();
         assert!(range.contains(&decoded.key.as_ptr()));
         assert!(range.contains(&decoded.value().unwrap().as_ptr()));
         let equal_stamps = Op { prev: stamp, ..op };

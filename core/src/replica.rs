@@ -1,8 +1,8 @@
 //! The replica: replicated maps, kept equal by broadcast operations and by anti-entropy.
 //!
-//! A write is applied here and broadcast. What the broadcast does not bring, anti-entropy does ([`session`]): with a
+//! A write is applied here and broadcast. What the broadcast does not bring, anti-entropy does (`session`): with a
 //! new neighbour, where an operation's predecessor stays away, now and then with a random neighbour, and onwards to
-//! the others when a session brought what no broadcast brings ([`schedule`]).
+//! the others when a session brought what no broadcast brings (`schedule`).
 //!
 //! A map uses a registered schema, or plain bytes. Arriving values that the schema refuses are kept and handed on,
 //! so that vectors and fingerprints stay equal among nodes that judge differently, and never shown.

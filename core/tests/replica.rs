@@ -314,7 +314,7 @@ fn two_halves_of_a_line_meet_hop_by_hop_without_waiting_for_an_interval() {
     let mut it = Cluster::new(6, 7, &Config::default());
     it.each_pair(|it, a, b| {
         if b > a + 1 {
-            it.cut(a, b)
+            it.cut(a, b);
         }
     });
     it.run_to(15_000);

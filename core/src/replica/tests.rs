@@ -142,7 +142,8 @@ fn a_session_brings_both_sides_what_they_lack_and_no_more() {
     hear(&mut b, 9, &common);
     put(&mut a, "left", "1").unwrap();
     put(&mut b, "right", "2").unwrap();
-    (events(&mut a), events(&mut b));
+    events(&mut a);
+    events(&mut b);
     open(&mut a, 2);
     let script = [
         "a: hello of 2",
@@ -357,7 +358,7 @@ fn every_refusal_of_a_write_leaves_everything_as_it_was() {
     let small = Config { key_len_max: 2, value_len_max: 3, entries_max: 1, maps_max: 3, ..config() };
     let mut a = replica(1, small);
     put(&mut a, "k", "v").unwrap();
-    (events(&mut a), root(&a));
+    events(&mut a);
     let before = root(&a);
     assert_eq!(put(&mut a, "key", "v"), Err(CommandError::TooLarge { len: 3, max: 2 }));
     assert_eq!(put(&mut a, "k", "long"), Err(CommandError::TooLarge { len: 4, max: 3 }));
@@ -434,7 +435,8 @@ fn a_chunk_that_does_not_decode_ends_the_session_and_is_told() {
     let Frame::SyncHello(hello) = &frame else { panic!("no hello") };
     let session = hello.session;
     b.call(|replica, cx| replica.handle(Input::Frame { from: node(1), frame }, cx));
-    (b.effects.clear(), events(&mut b));
+    b.effects.clear();
+    events(&mut b);
     let ops = Bytes::from_static(b"no operation");
     let chunk = Frame::SyncChunk(alloc::boxed::Box::new(SyncChunk {
         map: map(),
