@@ -83,7 +83,6 @@ impl Membership {
             self.events.push_back(Event::Done { token, result: Ok(Reply::Joined { through: me }) });
         } else {
             self.entry = Entry { token: Some(token), at: cx.now.mono, ..Entry::default() };
-            self.set_due(cx.now.mono);
             self.on_entry_due(cx);
         }
     }
