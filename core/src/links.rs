@@ -477,6 +477,10 @@ impl Machine for Links {
 
     fn check(&self) {
         assert!(self.table.len() <= self.config.links_max, "more links than links_max");
+    }
+
+    fn audit(&self) {
+        self.check();
         for (peer, link) in &self.table {
             assert!(*peer != self.me, "a link to oneself");
             assert!(link.queue.len() <= self.config.link_queue_max, "more frames wait than link_queue_max");

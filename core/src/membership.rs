@@ -632,10 +632,8 @@ impl Machine for Membership {
             let id = neighbor.contact.id();
             assert!(id != self.me.id(), "the node is its own neighbour");
             assert!(!self.active[i + 1..].iter().any(|n| n.contact.id() == id), "a neighbour stands twice");
-            assert!(!self.passive.iter().any(|p| p.contact.id() == id), "a neighbour is passive as well");
             assert!(!self.has_departed(&neighbor.contact), "a neighbour that has left");
         }
-        self.passive.check(&self.me.id());
         assert!(self.waiting.len() <= WAITING_MAX, "more requests wait than WAITING_MAX");
         assert!(self.lost.len() <= self.config.lost_max, "more lost neighbours than lost_max");
         assert!(self.departed.len() <= self.config.departed_max, "more departed nodes than departed_max");
@@ -646,6 +644,13 @@ impl Machine for Membership {
         let has_place = self.phase == Phase::Member && !self.active.is_empty() && !self.is_full();
         let is_filling = self.refill.at != Instant::NEVER || !self.asked.is_empty();
         assert!(is_filling || !has_place || !self.config.refill, "free slots wait for nothing");
+    }
+
+    fn audit(&self) {
+        self.check();
+        self.passive.check(&self.me.id());
+        let is_passive = |id: NodeId| self.passive.iter().any(|passive| passive.contact.id() == id);
+        assert!(!self.active().any(is_passive), "a neighbour is passive as well");
     }
 }
 

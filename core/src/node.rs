@@ -176,9 +176,19 @@ impl Node {
         fold.finish()
     }
 
-    /// Asserts every invariant of every machine, and those between them.
+    /// Asserts the invariants of every machine, and those between them, that cost no more than a view to check.
     pub fn check(&self) {
         self.machines.check();
+    }
+
+    /// Asserts every invariant of every machine, also those over whole tables.
+    pub fn audit(&self) {
+        let Machines { links, membership, broadcast, replica, .. } = &self.machines;
+        self.check();
+        links.audit();
+        membership.audit();
+        broadcast.iter().for_each(Machine::audit);
+        replica.iter().for_each(Machine::audit);
     }
 }
 
