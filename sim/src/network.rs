@@ -432,17 +432,17 @@ impl Network {
                 }
             }
             Happening::Copy { connection, sender, frame } => {
-                self.on_copy(cx, connection, usize::from(sender), frame)
+                self.on_copy(cx, connection, usize::from(sender), frame);
             }
             Happening::Ready { connection, side, channel } => {
-                self.on_ready(cx, connection, usize::from(side), channel)
+                self.on_ready(cx, connection, usize::from(side), channel);
             }
             Happening::Leg { connection, leg, attempt } => self.on_leg(cx, connection, leg, attempt),
             Happening::Resend { connection, leg, attempt } => self.on_resend(cx, connection, leg, attempt),
             Happening::Established { connection, side } => self.establish(cx, connection, usize::from(side)),
             Happening::Overdue { connection } => self.on_overdue(cx, connection),
             Happening::Down { connection, side, reason } => {
-                self.on_down(cx, connection, usize::from(side), reason)
+                self.on_down(cx, connection, usize::from(side), reason);
             }
             Happening::Silence { connection, side } => self.on_silence(cx, connection, usize::from(side)),
             Happening::Wake | Happening::Drain | Happening::Written { .. } | Happening::Input { .. } => {}

@@ -630,6 +630,7 @@ impl<A: App, P: Process> World<A, P> {
             return;
         }
         slot.wake_at_ns = NEVER;
+        slot.count_wake(self.agenda.now_ns);
         let Some(process) = &slot.process else { return };
         let mono = slot.clock.read(self.agenda.now_ns).mono;
         let (node_due, app_due) = (process.poll_timeout(), slot.app.poll_timeout());
