@@ -59,6 +59,16 @@ pub(crate) enum Arrival {
     Ready { peer: u32, channel: Channel },
 }
 
+/// What is known of a frame that arrives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mail {
+    pub(crate) connection: ConnectionId,
+    pub(crate) sender: u8,
+    pub(crate) left_ns: u64,
+    pub(crate) channel: Channel,
+    pub(crate) len: u32,
+}
+
 /// What the network may touch outside itself.
 pub(crate) struct Cx<'a> {
     pub(crate) agenda: &'a mut Agenda,
@@ -310,17 +320,22 @@ impl Network {
         let link = host.links.get(self.number(to)?)?;
         let is_up = |index: &u32, side: usize| self.connections.at(*index).sides[side].state == State::Up;
         let on = |side: usize| Some((link.connections[side].filter(|index| is_up(index, side))?, side));
-        if host.id < *to { on(DIALER).or_else(|| on(ACCEPTOR)) } else { on(ACCEPTOR).or_else(|| on(DIALER)) }
+        match link.connections {
+            [Some(_), Some(_)] if host.id < *to => on(DIALER).or_else(|| on(ACCEPTOR)),
+            [_, Some(_)] => on(ACCEPTOR).or_else(|| on(DIALER)),
+            [_, None] => on(DIALER),
+        }
     }
 
     /// Puts a frame on its way at `leave_ns`, and settles when it arrives.
+    #[inline]
     fn transmit(&mut self, cx: &mut Cx<'_>, (index, side): (u32, usize), leave_ns: u64, parcel: Parcel) {
-        let connection = self.connections.at(index);
-        let (id, path) = (connection.id, connection.path(side));
-        let (latency_ns, probe_timeout_ns) = (connection.latency_ns, connection.probe_timeout_ns());
         let Parcel { channel, len, frame } = parcel;
+        let leave_ns = self.through_uplink(self.connections.at(index).sides[side].node, leave_ns, len);
+        let connection = self.connections.at_mut(index);
+        let (id, path, latency_ns) = (connection.id, connection.path(side), connection.latency_ns);
+        let probe_timeout_ns = connection.probe_timeout_ns();
         let is_datagram = channel == Channel::Datagram;
-        let leave_ns = self.through_uplink(path.0, leave_ns, len);
         let mut fate = Fate::default();
         if self.fates.is_active(cx.faults) {
             let subject =
@@ -333,7 +348,7 @@ impl Network {
         }
         let left_ns = leave_ns + fate.resent_ns;
         let under_way_ns = latency_ns + cx.faults.delay(path.0, path.1, u64::from(len)) + fate.held_back_ns;
-        let lane = &mut self.connections.at_mut(index).sides[side].lane;
+        let lane = &mut connection.sides[side].lane;
         let mut at_ns = left_ns + under_way_ns;
         if !is_datagram {
             at_ns = at_ns.max(lane.arrivals_ns[channel as usize]);
@@ -411,56 +426,60 @@ impl Network {
     pub(crate) fn handle(&mut self, cx: &mut Cx<'_>, happening: Happening) {
         match happening {
             Happening::Frame { connection, sender, channel, len, left_ns, frame } => {
-                let parcel = Parcel { channel, len, frame };
-                self.on_frame(cx, connection, usize::from(sender), left_ns, parcel);
+                let mail = Mail { connection, sender, left_ns, channel, len };
+                if let Some(from) = self.receive(cx, mail) {
+                    cx.arrivals.push(Arrival::Frame { from, channel, frame });
+                }
             }
             Happening::Copy { connection, sender, frame } => {
-                self.on_copy(cx, connection, usize::from(sender), frame)
+                self.on_copy(cx, connection, usize::from(sender), frame);
             }
             Happening::Ready { connection, side, channel } => {
-                self.on_ready(cx, connection, usize::from(side), channel)
+                self.on_ready(cx, connection, usize::from(side), channel);
             }
             Happening::Leg { connection, leg, attempt } => self.on_leg(cx, connection, leg, attempt),
             Happening::Resend { connection, leg, attempt } => self.on_resend(cx, connection, leg, attempt),
             Happening::Established { connection, side } => self.establish(cx, connection, usize::from(side)),
             Happening::Overdue { connection } => self.on_overdue(cx, connection),
             Happening::Down { connection, side, reason } => {
-                self.on_down(cx, connection, usize::from(side), reason)
+                self.on_down(cx, connection, usize::from(side), reason);
             }
             Happening::Silence { connection, side } => self.on_silence(cx, connection, usize::from(side)),
             Happening::Wake | Happening::Drain | Happening::Written { .. } | Happening::Input { .. } => {}
         }
     }
 
-    fn on_frame(&mut self, cx: &mut Cx<'_>, id: ConnectionId, sender: usize, left_ns: u64, parcel: Parcel) {
-        let Some(connection) = self.connections.get(id).filter(|it| it.sides[sender].crashed_ns >= left_ns)
+    /// A frame arrives. Tells from whom, if there is still somebody to take it.
+    #[inline]
+    pub(crate) fn receive(&mut self, cx: &mut Cx<'_>, mail: Mail) -> Option<u32> {
+        let Mail { connection: id, sender, left_ns, channel, len } = mail;
+        let side = usize::from(sender);
+        let Some(connection) = self.connections.get(id).filter(|it| it.sides[side].crashed_ns >= left_ns)
         else {
             self.carried.dropped += 1;
-            return;
+            return None;
         };
-        let ((from, to), latency_ns) = (connection.path(sender), connection.latency_ns);
-        let Parcel { channel, len, frame } = parcel;
-        let lane = &mut connection.sides[sender].lane;
-        let at_ns = cx.agenda.now_ns + latency_ns;
-        if lane.settle(channel, len, self.model.high_water_bytes) {
-            let side = sender as u8;
-            cx.agenda.push(at_ns, from, to, Happening::Ready { connection: id, side, channel });
+        let (from, to) = connection.path(side);
+        let at_ns = cx.agenda.now_ns + connection.latency_ns;
+        if connection.sides[side].lane.settle(channel, len, self.model.high_water_bytes) {
+            cx.agenda.push(at_ns, from, to, Happening::Ready { connection: id, side: sender, channel });
         }
-        match connection.sides[1 - sender].state {
-            State::Up => {}
-            // Only the dialer can be told anything while it is opening: the acknowledgement comes with it.
-            State::Opening => self.establish(cx, id, 1 - sender),
-            State::Closed => return self.carried.dropped += 1,
-            State::Lost => {
-                self.carried.dropped += 1;
-                if self.hosts[to as usize].is_up {
-                    let (side, reason) = (sender as u8, DownReason::Reset);
-                    cx.agenda.push(at_ns, from, to, Happening::Down { connection: id, side, reason });
-                }
-                return;
+        match connection.sides[1 - side].state {
+            State::Up => return Some(from),
+            State::Opening => {
+                // Only the dialer can be told anything while it is opening: the acknowledgement comes with it.
+                self.establish(cx, id, 1 - side);
+                return Some(from);
             }
+            State::Closed => {}
+            State::Lost if self.hosts[to as usize].is_up => {
+                let reset = Happening::Down { connection: id, side: sender, reason: DownReason::Reset };
+                cx.agenda.push(at_ns, from, to, reset);
+            }
+            State::Lost => {}
         }
-        cx.arrivals.push(Arrival::Frame { from, channel, frame });
+        self.carried.dropped += 1;
+        None
     }
 
     fn on_copy(&mut self, cx: &mut Cx<'_>, id: ConnectionId, sender: usize, frame: Frame) {

@@ -15,7 +15,7 @@ use crate::agenda::{Agenda, Happening};
 use crate::draw::{Domain, Draws, Seed};
 use crate::faults::{Faults, Receipt};
 use crate::network::connection::NEVER;
-use crate::network::{Arrival, Cx, Network, Parcel};
+use crate::network::{Arrival, Cx, Mail, Network, Parcel};
 use crate::queue::Queue;
 use crate::schedule::{Action, ClockChange, DiskFate, FaultEffect, Order, Schedule};
 use bytes::Bytes;
@@ -134,7 +134,7 @@ pub struct World<A: App = (), P: Process = Node> {
     /// The counters of lives that have ended.
     past_stats: Stats,
     // Buffers, empty between steps.
-    output: Output,
+    output: Option<Box<Output>>,
     arrivals: Vec<Arrival>,
     commands: Vec<Command>,
     wire: Vec<u8>,
@@ -175,7 +175,7 @@ impl<A: App, P: Process> World<A, P> {
             checkpoints: Vec::new(),
             next_checkpoint_ns: if every_ns == 0 { NEVER } else { every_ns },
             past_stats: Stats::default(),
-            output: Output::default(),
+            output: Some(Box::default()),
             arrivals: Vec::new(),
             commands: Vec::new(),
             wire: Vec::new(),
@@ -554,6 +554,16 @@ impl<A: App, P: Process> World<A, P> {
     /// Lets something happen that came at `at_ns`, which is now unless it had to wait.
     fn happen(&mut self, number: u32, at_ns: u64, happening: Happening, observer: &mut impl Observer) {
         match happening {
+            Happening::Frame { connection, sender, channel, len, left_ns, frame } => {
+                let mail = Mail { connection, sender, left_ns, channel, len };
+                let from = self.network(|network, cx| network.receive(cx, mail));
+                if !self.arrivals.is_empty() {
+                    self.deliver(number, observer);
+                }
+                if let Some(from) = from.map(|from| self.network.id(from)) {
+                    self.feed(number, Input::Frame { from, channel, frame }, observer);
+                }
+            }
             Happening::Wake => self.on_wake(number, at_ns, observer),
             Happening::Drain => self.on_drain(number, at_ns, observer),
             Happening::Written { token, life } => {
@@ -574,18 +584,22 @@ impl<A: App, P: Process> World<A, P> {
             | Happening::Overdue { .. }
             | Happening::Down { .. }
             | Happening::Silence { .. }
-            | Happening::Frame { .. }
             | Happening::Copy { .. }
             | Happening::Ready { .. } => {
                 self.network(|network, cx| network.handle(cx, happening));
-                let mut arrivals = std::mem::take(&mut self.arrivals);
-                for arrival in arrivals.drain(..) {
-                    let input = self.input_of(arrival);
-                    self.feed(number, input, observer);
-                }
-                self.arrivals = arrivals;
+                self.deliver(number, observer);
             }
         }
+    }
+
+    /// Hands to a node what its driver learned from the network, in order.
+    fn deliver(&mut self, number: u32, observer: &mut impl Observer) {
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        for arrival in arrivals.drain(..) {
+            let input = self.input_of(arrival);
+            self.feed(number, input, observer);
+        }
+        self.arrivals = arrivals;
     }
 
     fn network<R>(&mut self, act: impl FnOnce(&mut Network, &mut Cx<'_>) -> R) -> R {
@@ -616,6 +630,7 @@ impl<A: App, P: Process> World<A, P> {
             return;
         }
         slot.wake_at_ns = NEVER;
+        slot.count_wake(self.agenda.now_ns);
         let Some(process) = &slot.process else { return };
         let mono = slot.clock.read(self.agenda.now_ns).mono;
         let (node_due, app_due) = (process.poll_timeout(), slot.app.poll_timeout());
@@ -645,7 +660,7 @@ impl<A: App, P: Process> World<A, P> {
         let slot = &mut self.slots[number as usize];
         let Some(process) = &mut slot.process else { return };
         let now = slot.clock.read(now_ns);
-        let mut output = std::mem::take(&mut self.output);
+        let mut output = self.output.take().unwrap_or_default();
         process.handle(now, input, &mut output);
         if self.options.check {
             process.check();
@@ -659,12 +674,16 @@ impl<A: App, P: Process> World<A, P> {
             slot.busy_until_ns = now_ns + per_input_ns;
             self.faults.note(fault, (number, number), 0, per_input_ns);
         }
-        output.effects.drain(..).for_each(|effect| self.carry_out(number, effect));
-        for event in output.events.drain(..) {
-            observer.observe(&Observation { at_ns: now_ns, node: number, what: Observed::Event(&event) });
-            self.ask_app(number, observer, |app, cx| app.on_event(&event, cx));
+        if !output.effects.is_empty() {
+            output.effects.drain(..).for_each(|effect| self.carry_out(number, effect));
         }
-        self.output = output;
+        if !output.events.is_empty() {
+            for event in output.events.drain(..) {
+                observer.observe(&Observation { at_ns: now_ns, node: number, what: Observed::Event(&event) });
+                self.ask_app(number, observer, |app, cx| app.on_event(&event, cx));
+            }
+        }
+        self.output = Some(output);
         self.plan_wake(number);
     }
 

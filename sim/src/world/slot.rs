@@ -14,6 +14,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// The port of every simulated node.
 const PORT: u16 = 7400;
 
+/// Wake-ups of one node at one instant at most.
+const WAKES_MAX: u32 = 10_000;
+
 /// Derives the address of a node from its number.
 pub(crate) fn addr_of(number: u32) -> SocketAddr {
     let [high, middle, low] = [number >> 16, number >> 8, number].map(|word| word as u8);
@@ -63,6 +66,8 @@ pub(crate) struct Slot<A, P> {
     pub(crate) wake_at_ns: u64,
     /// The deadline that it is for.
     wake_for: Instant,
+    /// When the node was woken last, and how often at that instant.
+    woken: (u64, u32),
     pub(crate) inbox: VecDeque<Waiting>,
     /// When the one outstanding look into the inbox comes.
     pub(crate) drain_at_ns: u64,
@@ -92,6 +97,7 @@ impl<A, P: Process> Slot<A, P> {
             disk: Disk::default(),
             wake_at_ns: NEVER,
             wake_for: Instant::NEVER,
+            woken: (NEVER, 0),
             inbox: VecDeque::new(),
             drain_at_ns: NEVER,
             busy_until_ns: 0,
@@ -124,6 +130,13 @@ impl<A, P: Process> Slot<A, P> {
         self.wake_for = deadline;
         self.wake_at_ns = self.clock.virtual_at(deadline).max(now_ns);
         Some(self.wake_at_ns)
+    }
+
+    /// Counts a wake-up. A node that asks for one at the same instant without end would stop the world in silence.
+    pub(crate) fn count_wake(&mut self, now_ns: u64) {
+        let (last_ns, count) = self.woken;
+        self.woken = if last_ns == now_ns { (now_ns, count + 1) } else { (now_ns, 1) };
+        assert!(count < WAKES_MAX, "{} is due again and again at {now_ns} ns", self.id);
     }
 
     /// Ends the life of the process; hands it back.

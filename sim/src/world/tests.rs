@@ -267,7 +267,7 @@ fn an_application_hears_and_commands_its_node() {
 // --- worlds of toys
 
 /// A process whose every move is a command: `Join` dials, `Publish` sends a probe with the topic's number to all
-/// links, `Put` persists, `Subscribe` sets a deadline in so many milliseconds, `Leave` closes all links.
+/// links, `Put` persists, `Subscribe` sets a deadline in so many milliseconds, `Cycle` one that never passes.
 #[derive(Clone, Debug)]
 struct Toy {
     contact: Contact,
@@ -290,7 +290,7 @@ impl Process for Toy {
         match input {
             Input::LinkUp { peer, .. } => self.peers.push(peer),
             Input::LinkDown { peer, .. } => self.peers.retain(|other| *other != peer),
-            Input::Timeout => self.deadline = None,
+            Input::Timeout if self.deadline != Some(Instant(0)) => self.deadline = None,
             Input::Command { token, command } => self.on_command(now, token, command, out),
             _ => {}
         }
@@ -326,6 +326,7 @@ impl Toy {
                 let rows = vec![Row { space: Space::Marks, key, value: Some(value) }];
                 effects.push(Effect::Persist { token, class: Durability::Sync, rows });
             }
+            Command::Cycle => self.deadline = Some(Instant(0)),
             Command::Subscribe { topic } => self.deadline = Some(now.mono.plus_millis(u64::from(topic.0))),
             _ => {}
         }
@@ -518,6 +519,12 @@ fn a_quiesce_gives_up_at_its_limit() {
     ];
     let world = toys(steps, |_| {});
     assert_eq!(text(&world, 0)[2..], ["102 command", "5000 Unreachable"]);
+}
+
+#[test]
+#[should_panic(expected = "due again and again")]
+fn a_node_that_is_always_due_is_found_out() {
+    toys(vec![at(100, command(0, Command::Cycle))], |_| {});
 }
 
 #[test]
