@@ -44,7 +44,7 @@ impl<M: Machine<Event: Debug>> Bench<M> {
     pub(crate) fn call<R>(&mut self, call: impl FnOnce(&mut M, &mut Cx<'_>) -> R) -> R {
         let Self { machine, now, rng, clock, stats, effects } = self;
         let returned = call(machine, &mut Cx { now: *now, rng, clock, stats, effects });
-        self.machine.check();
+        self.machine.audit();
         returned
     }
 

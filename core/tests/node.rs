@@ -115,7 +115,7 @@ impl Network {
         let member = &mut self.members[number];
         member.inputs.push((now, input.clone()));
         member.node.handle(now, input, &mut out);
-        member.node.check();
+        member.node.audit();
         member.events.extend(out.events.into_iter().map(|event| (self.now_ms, event)));
         for effect in out.effects {
             self.carry_out(number, effect);
@@ -570,7 +570,7 @@ proptest! {
                     return;
                 }
                 node.handle(now, Input::Timeout, out);
-                node.check();
+                node.audit();
             }
             panic!("the node spins at {now_ms} ms");
         };
@@ -586,7 +586,7 @@ proptest! {
             };
             let now = Now { mono: Instant::from_millis(now_ms), wall: Wall(WALL_MS + now_ms) };
             node.handle(now, input, &mut out);
-            node.check();
+            node.audit();
         }
         // A join fails when no seed answers, a write when the store does: at the latest now.
         for _ in 0..200 {

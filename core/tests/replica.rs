@@ -104,7 +104,7 @@ impl Cluster {
         let now = Now { mono: Instant::from_millis(self.now), wall: Wall(WALL_ORIGIN_MS + self.now) };
         let Node { replica, clock, rng, stats, .. } = &mut self.nodes[n];
         let returned = react(replica, &mut Cx { now, rng, clock, stats, effects: &mut effects });
-        replica.check();
+        replica.audit();
         for effect in effects {
             let Effect::Send { to, frame, .. } = effect else { panic!("a replica only sends") };
             self.send(n, to, frame);
@@ -510,7 +510,7 @@ mod hostile {
                     Act::Wait(span) => ms += span,
                 }
                 replica.handle_timeout(&mut cx);
-                replica.check();
+                replica.audit();
                 let map = replica.map(MapId::named("m")).unwrap();
                 map.audit();
                 prop_assert!(map.len() <= 6 && map.vector().len() <= 5);

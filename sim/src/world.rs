@@ -27,6 +27,9 @@ use rumormill_core::{
 use slot::{Slot, Waiting, addr_of};
 use std::sync::Arc;
 
+/// Inputs of a node between two audits of its whole tables.
+const AUDIT_EVERY: u64 = 4_096;
+
 /// Frame kinds that are counted one by one; higher ones count together in the last place.
 pub const KINDS: usize = 64;
 
@@ -664,6 +667,9 @@ impl<A: App, P: Process> World<A, P> {
         process.handle(now, input, &mut output);
         if self.options.check {
             process.check();
+            if slot.load.events % AUDIT_EVERY == AUDIT_EVERY - 1 {
+                process.audit();
+            }
         }
         slot.load.events += 1;
         self.counters.events += 1;

@@ -414,7 +414,7 @@ fn a_gap_that_stays_open_asks_who_told_of_it() {
     let second = op(9, first.stamp, 1, "l", "v");
     hear(&mut a, 2, &second);
     assert_eq!(a.stats.ops_gapped, 1);
-    let shown = a.run_to(800);
+    let shown = a.run_to(1_900);
     assert!(shown.iter().any(|line| line.starts_with("n2 Sync: SyncHello")), "{shown:?}");
 
     let mut b = replica(1, config());

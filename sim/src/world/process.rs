@@ -16,8 +16,12 @@ pub trait Process: Clone {
     fn trace_hash(&self) -> u64;
     /// Shows its counters.
     fn stats(&self) -> &Stats;
-    /// Asserts its invariants.
+    /// Asserts the invariants that cost no more than a view to check.
     fn check(&self);
+    /// Asserts all of its invariants.
+    fn audit(&self) {
+        self.check();
+    }
 }
 
 impl Process for Node {
@@ -43,5 +47,8 @@ impl Process for Node {
     }
     fn check(&self) {
         Node::check(self);
+    }
+    fn audit(&self) {
+        Node::audit(self);
     }
 }
