@@ -58,7 +58,7 @@ pub enum Action {
         /// What becomes of its disk.
         disk: DiskFate,
     },
-    /// Boots a node that a fault crashed, and has it join again through these contacts.
+    /// Boots a node that a fault crashed or held back, and has it join through these contacts.
     Restart {
         /// The fault it belongs to, for its receipt.
         fault: u32,

@@ -114,12 +114,12 @@ impl<'s> Expansion<'s> {
         self.steps.push(Step { at_ns, action });
     }
 
-    pub(super) fn command(&mut self, at_ns: u64, node: u32, command: Command) {
+    fn command(&mut self, at_ns: u64, node: u32, command: Command) {
         self.push(at_ns, Action::Command { node, command: Order::Core(command) });
     }
 
     /// Boots a node for the first time and lets it join through the contacts that are there before it.
-    pub(super) fn start(&mut self, at_ns: u64, node: u32) {
+    fn start(&mut self, at_ns: u64, node: u32) {
         self.push(at_ns, Action::Start { node });
         self.subscribe(at_ns, node);
         let contacts = (0..self.scenario.bootstrap.contacts.min(node)).collect();

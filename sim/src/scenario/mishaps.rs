@@ -43,7 +43,7 @@ impl Expansion<'_> {
             FaultKind::JoinStorm { .. } => {
                 let at_ns = self.start_ns + fault.at_ns;
                 for node in self.storm_nodes(fault) {
-                    self.start(at_ns, node);
+                    self.bring(number, node, at_ns);
                 }
             }
             FaultKind::Partition { shape, flapping } => {
@@ -100,10 +100,15 @@ impl Expansion<'_> {
     fn crash(&mut self, fault: u32, node: u32, disk: DiskFate, at_ns: u64, back_ns: Option<u64>) {
         self.push(at_ns, Action::Crash { fault, node, disk });
         if let Some(back_ns) = back_ns {
-            let contacts = self.contacts_again(node);
-            self.push(back_ns, Action::Restart { fault, node, contacts });
-            self.subscribe(back_ns, node);
+            self.bring(fault, node, back_ns);
         }
+    }
+
+    /// Boots a node on behalf of a fault, which gets the receipt.
+    fn bring(&mut self, fault: u32, node: u32, at_ns: u64) {
+        let contacts = self.contacts_again(node);
+        self.push(at_ns, Action::Restart { fault, node, contacts });
+        self.subscribe(at_ns, node);
     }
 
     fn churn(
