@@ -122,7 +122,8 @@ pub struct Config {
     // --- clock
     /// How far ahead of the wall clock a stamp may be (facts/state.md section 1.1).
     pub clock_drift_ms_max: u64,
-    /// How far ahead the persisted clock mark is set (facts/state.md section 1.1).
+    /// How far ahead the persisted clock mark is set: no further than `clock_drift_ms_max`, or the writes of a node that
+    /// has restarted would be refused for a while.
     pub clock_mark_ms: u64,
 
     // --- replica
@@ -242,8 +243,8 @@ impl Default for Config {
             broadcast: true,
             flood: false,
             message_len_max: 64 * 1024,
-            announce_delay_ms: 50,
-            graft_delay_ms: 250,
+            announce_delay_ms: 150,
+            graft_delay_ms: 400,
             graft_retry_ms: 250,
             grafts_max: 10,
             optimise_hops: 7,
@@ -257,7 +258,7 @@ impl Default for Config {
             topics_max: 1_024,
 
             clock_drift_ms_max: 1_000,
-            clock_mark_ms: 10_000,
+            clock_mark_ms: 1_000,
 
             replica: true,
             maps: Vec::new(),
@@ -375,7 +376,11 @@ impl Config {
             (self.join_timeout_ms >= 1, "join_timeout_ms", "must be at least 1"),
             (self.seed_backoff_ms >= 1, "seed_backoff_ms", "must be at least 1"),
             (self.lost_retry_ms >= 1, "lost_retry_ms", "must be at least 1"),
-            (self.clock_mark_ms > 0, "clock_mark_ms", "must be at least 1"),
+            (
+                (1..=self.clock_drift_ms_max.max(1)).contains(&self.clock_mark_ms),
+                "clock_mark_ms",
+                "must be from 1 to clock_drift_ms_max, or a restarted node's writes are refused for a while",
+            ),
         ];
         match rules.iter().find(|(holds, ..)| !holds) {
             Some((_, key, what)) => Err(ConfigError { key, what }),
