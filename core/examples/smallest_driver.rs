@@ -105,10 +105,8 @@ impl Driver {
             let timer = self.nodes.iter().enumerate().filter_map(deadline).min();
             let (due_ms, node) = timer.unwrap_or((u64::MAX, 0));
             let arrival_ms = self.queue.keys().next().map_or(u64::MAX, |key| key.0);
-            if due_ms.min(arrival_ms) > end_ms {
-                break;
-            }
-            self.now_ms = self.now_ms.max(due_ms.min(arrival_ms));
+            let Some(at) = Some(due_ms.min(arrival_ms)).filter(|at| *at <= end_ms) else { break };
+            self.now_ms = self.now_ms.max(at);
             let arrival = self.queue.first_entry().filter(|_| arrival_ms <= due_ms);
             let (to, input) = arrival.map_or((node, Input::Timeout), |first| first.remove());
             self.handle(to, input);
@@ -132,6 +130,7 @@ fn form_and_write() -> Driver {
     driver
 }
 
+#[expect(clippy::disallowed_macros, reason = "a driver tells its user")]
 fn main() {
     form_and_write().events.iter().for_each(|(node, event)| println!("node {node}: {event:?}"));
 }

@@ -204,10 +204,10 @@ impl Network {
                 }
                 self.ends.insert((to, peer, Dialer::Remote), connection.expect("a connection"));
             }
-            Input::LinkUp { peer, dialer: Dialer::Local, .. } => {
-                if self.ends.get(&(to, number(peer), Dialer::Local)).copied() != connection {
-                    return;
-                }
+            Input::LinkUp { peer, dialer: Dialer::Local, .. }
+                if self.ends.get(&(to, number(peer), Dialer::Local)).copied() != connection =>
+            {
+                return;
             }
             Input::LinkDown { peer, dialer, .. } => {
                 let end = (to, number(peer), *dialer);
