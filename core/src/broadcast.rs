@@ -210,6 +210,8 @@ pub struct Broadcast {
     seen: SeenTable,
     missing: MissingTable,
     cache: Cache,
+    /// The lowest publisher heard lately, and when it was heard last.
+    shaper: Option<(u64, Instant)>,
     /// When waiting announcements go out.
     announce_at: Option<Instant>,
     /// Since when there is no neighbour; never while there is one.
@@ -231,6 +233,7 @@ impl Broadcast {
             seen: SeenTable::default(),
             missing: MissingTable::default(),
             cache: Cache::default(),
+            shaper: None,
             announce_at: None,
             alone_since: Instant::default(),
             events: VecDeque::new(),
@@ -299,7 +302,8 @@ impl Broadcast {
         self.published += 1;
         cx.stats.published += 1;
         let id = MessageId { origin: self.origin, seq: self.published };
-        let message = Gossip { id, topic, class, hops: 0, age_ms: 0, payload };
+        let shapes_tree = self.may_shape_tree(cx.now.mono);
+        let message = Gossip { id, topic, class, shapes_tree, hops: 0, age_ms: 0, payload };
         if self.is_hearing(topic) {
             self.deliver(&message, self.me);
         }
@@ -415,6 +419,21 @@ impl Broadcast {
 
     // --- messages on their way
 
+    /// Judges whether a message published now shapes the tree: those of one publisher at a time do, the lowest of
+    /// those heard lately. A lone publisher always does; among many, about one message in an interval.
+    fn may_shape_tree(&mut self, now: Instant) -> bool {
+        self.note_publisher(self.origin, now);
+        self.shaper.is_some_and(|(origin, _)| origin == self.origin)
+    }
+
+    fn note_publisher(&mut self, heard: u64, now: Instant) {
+        let interval_ms = self.config.shape_interval_ms;
+        let gives_way = |(lowest, at): (u64, Instant)| heard <= lowest || now.millis_since(at) >= interval_ms;
+        if self.shaper.is_none_or(gives_way) {
+            self.shaper = Some((heard, now));
+        }
+    }
+
     /// Judges whether links take too little for one more message of a class.
     fn is_busy(&self, class: Class) -> bool {
         let is_full = |neighbor: &Neighbor| neighbor.is_gossip_full;
@@ -468,14 +487,14 @@ impl Broadcast {
 
     /// Keeps name and payload of a message.
     fn remember(&mut self, message: Gossip, parent: LinkNumber, cx: &mut Cx<'_>) {
-        let Gossip { id, topic, class, hops, age_ms, payload } = message;
+        let Gossip { id, topic, class, shapes_tree, hops, age_ms, payload } = message;
         let now = cx.now.mono;
         let cached = Cached { id, payload, since: now, rested_ms: age_ms, topic, hops, class };
         let place = self.cache.insert(cached, now, &self.config);
         if self.config.is_planted(Canary::ForgetfulSeen) {
             return;
         }
-        if self.seen.insert(id, Seen { parent, place, hops }, now, &self.config) {
+        if self.seen.insert(id, Seen { parent, place, hops, shapes_tree }, now, &self.config) {
             cx.stats.seen_overflow += 1;
         }
     }
@@ -484,13 +503,15 @@ impl Broadcast {
     fn on_gossip(&mut self, from: NodeId, mut message: Gossip, cx: &mut Cx<'_>) {
         cx.stats.payloads_received += 1;
         if let Some(seen) = self.seen.get(&message.id) {
-            return self.on_duplicate(&from, seen.parent, cx);
+            let parent = seen.parent;
+            return self.on_duplicate(&from, parent, message.shapes_tree, cx);
         }
         if u64::from(message.age_ms) > self.config.cache_ms {
             cx.stats.expired += 1; // its name may have been heard and forgotten
             return;
         }
         cx.stats.delivered += 1;
+        self.note_publisher(message.id.origin, cx.now.mono);
         message.hops = message.hops.max(1); // it has crossed this link, whatever it says
         let missing = self.missing.take(&message.id);
         let mut told = missing.map_or(0, |missing| missing.announcers);
@@ -505,9 +526,10 @@ impl Broadcast {
             self.deliver(&message, from);
         }
         self.spread(&message, told, cx);
-        let (id, hops) = (message.id, message.hops);
+        let Gossip { id, hops, shapes_tree, .. } = message;
         self.remember(message, parent, cx);
         if let Some(Missing { best, best_hops, announcers, .. }) = missing
+            && shapes_tree
             && announcers & slot_bit(best) != 0
         {
             self.optimise(best, Announcement { id, hops: best_hops }, (parent, hops), cx);
@@ -515,9 +537,13 @@ impl Broadcast {
     }
 
     /// A payload has come again: the link closes a cycle.
-    fn on_duplicate(&mut self, from: &NodeId, parent: LinkNumber, cx: &mut Cx<'_>) {
+    ///
+    /// Departure from the paper, which prunes for every duplicate: the copies of messages from several publishers meet
+    /// at different links of one cycle, and pruning all of those cuts the tree in two. Only one message at a time
+    /// shapes the tree, so a cycle loses one link.
+    fn on_duplicate(&mut self, from: &NodeId, parent: LinkNumber, shapes_tree: bool, cx: &mut Cx<'_>) {
         cx.stats.duplicates += 1;
-        if self.config.flood || self.config.is_planted(Canary::NoPrune) {
+        if !shapes_tree || self.config.flood || self.config.is_planted(Canary::NoPrune) {
             return;
         }
         // A stranger holds us for a neighbour: membership settles that.
@@ -580,7 +606,9 @@ impl Broadcast {
         if !saves_hops(seen.hops, what.hops, &self.config) {
             self.neighbors[i].withdraw(&what.id);
         }
-        self.optimise(self.neighbors[i].slot, what, (seen.parent, seen.hops), cx);
+        if seen.shapes_tree {
+            self.optimise(self.neighbors[i].slot, what, (seen.parent, seen.hops), cx);
+        }
     }
 
     /// A peer asks for a message, or for the link alone (algorithm 2, Receive GRAFT).

@@ -101,6 +101,9 @@ pub struct Config {
     /// Hops that an announcement must save to change the tree; zero never changes it (Plumtree, section 3.8: 3 for one
     /// sender, 7 for many).
     pub optimise_hops: u16,
+    /// How long the publisher whose messages shape the tree keeps that place without publishing; zero lets every message
+    /// shape it (as in the paper). A guess, several times what a message takes to reach everybody.
+    pub shape_interval_ms: u64,
     /// Missing messages tracked at most. A guess.
     pub missing_max: usize,
     /// Names in each of the seen-table's two generations at most. A guess.
@@ -248,6 +251,7 @@ impl Default for Config {
             graft_retry_ms: 250,
             grafts_max: 10,
             optimise_hops: 7,
+            shape_interval_ms: 3_000,
             missing_max: 4_096,
             seen_max: 65_536,
             seen_ms: 60_000,
@@ -310,6 +314,7 @@ impl Config {
             probe_after_ms: 0,
             joins_per_s_max: 0,
             promotion_interval_ms: 0,
+            shape_interval_ms: 0,
             lost_max: 0,
             reannounce_ms: 0,
             ..Self::default()

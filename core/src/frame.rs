@@ -22,7 +22,7 @@ pub const HEADER_LEN: usize = 6;
 /// The longest body of a frame on the gossip and sync channels, in bytes.
 pub const BODY_LEN_MAX: usize = 1 << 20;
 /// Bytes of a body before the payload of a broadcast at most: what a message's length must leave free.
-pub const GOSSIP_HEADER_LEN_MAX: usize = 34;
+pub const GOSSIP_HEADER_LEN_MAX: usize = 35;
 /// Entries in a shuffle or a redirect at most.
 pub const CONTACTS_MAX: usize = 32;
 /// Announcements in one batch at most.
@@ -119,6 +119,8 @@ pub struct Gossip {
     pub topic: Topic,
     /// How it is treated when links are slow.
     pub class: Class,
+    /// Whether copies of it may change the tree: at most one such message is meant to be under way at a time.
+    pub shapes_tree: bool,
     /// Links crossed so far, this one included: one from the publisher to its neighbours.
     pub hops: u16,
     /// Milliseconds that the message rested in caches on its way.

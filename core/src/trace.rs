@@ -146,9 +146,9 @@ impl Folded for Frame {
 
 #[inline]
 fn fold_gossip(kind: u16, gossip: &Gossip, into: &mut Fold) {
-    let Gossip { id, topic, class, hops, age_ms, payload } = gossip;
+    let Gossip { id, topic, class, shapes_tree, hops, age_ms, payload } = gossip;
     into.word(head(kind, *class as u16, topic.0));
-    into.word(head(*hops, 0, *age_ms));
+    into.word(head(*hops, u16::from(*shapes_tree), *age_ms));
     into.value(id);
     into.bytes(payload);
 }

@@ -69,7 +69,7 @@ impl Steady {
 
     fn gossip(&mut self, id: MessageId) -> Frame {
         let payload = Bytes::from_static(b"a payload that nobody copies");
-        Frame::Gossip(Gossip { id, topic: Topic(1), class: Class::Normal, hops: 3, age_ms: 0, payload })
+        Frame::Gossip(Gossip { id, topic: Topic(1), class: Class::Normal, shapes_tree: true, hops: 3, age_ms: 0, payload })
     }
 
     /// One message with everything around it, and all neighbours heard.

@@ -297,6 +297,7 @@ fn the_longest_message_that_a_configuration_allows_fits_a_frame() {
         id: MessageId { origin: u64::MAX, seq: u64::MAX },
         topic: Topic(u32::MAX),
         class: Class::Bulk,
+        shapes_tree: true,
         hops: u16::MAX,
         age_ms: u32::MAX,
         payload: vec![0; message_len_max].into(),
@@ -324,7 +325,7 @@ fn id() -> MessageId {
 
 fn gossip(payload: Vec<u8>) -> Frame {
     let payload = payload.into();
-    Frame::Gossip(Gossip { id: id(), topic: Topic(5), class: Class::Normal, hops: 2, age_ms: 1000, payload })
+    Frame::Gossip(Gossip { id: id(), topic: Topic(5), class: Class::Normal, shapes_tree: true, hops: 2, age_ms: 1000, payload })
 }
 
 fn contact(n: u8) -> Contact {

@@ -49,6 +49,7 @@ impl Cached {
             id: self.id,
             topic: self.topic,
             class: self.class,
+            shapes_tree: false, // an answer crosses the tree wherever it was asked for
             hops: self.hops.saturating_add(1),
             age_ms: u32::try_from(age_ms).unwrap_or(u32::MAX),
             payload: self.payload.clone(),

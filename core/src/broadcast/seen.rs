@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) place: Place,
     /// Hops that the message has behind it here.
     pub(super) hops: u16,
+    /// Whether copies of it may change the tree.
+    pub(super) shapes_tree: bool,
 }
 
 /// Names of messages, each remembered for `seen_ms` at least and twice that at most while messages come.
@@ -76,7 +78,7 @@ impl SeenTable {
 mod tests {
     use super::*;
 
-    const SEEN: Seen = Seen { parent: 0, place: Place(0), hops: 0 };
+    const SEEN: Seen = Seen { parent: 0, place: Place(0), hops: 0, shapes_tree: true };
 
     fn id(seq: u64) -> MessageId {
         MessageId { origin: 1, seq }

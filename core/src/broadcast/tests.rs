@@ -39,7 +39,7 @@ fn id(seq: u64) -> MessageId {
 
 fn gossip_of(seq: u64, hops: u16) -> Gossip {
     let payload = Bytes::from(format!("m{seq}"));
-    Gossip { id: id(seq), topic: TOPIC, class: Class::Normal, hops, age_ms: 0, payload }
+    Gossip { id: id(seq), topic: TOPIC, class: Class::Normal, shapes_tree: true, hops, age_ms: 0, payload }
 }
 
 fn framed(from: u8, frame: Frame) -> Input {

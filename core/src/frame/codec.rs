@@ -244,6 +244,7 @@ impl Fields {
                 id: self.next()?,
                 topic: self.next()?,
                 class: self.next()?,
+                shapes_tree: self.next()?,
                 hops: self.next()?,
                 age_ms: self.next()?,
                 payload: self.tail(),
@@ -372,8 +373,8 @@ impl Frame {
             Frame::Shuffle { origin, ttl, entries } => put(&(origin, ttl, entries), out),
             Frame::ShuffleReply { entries } => put(entries, out),
             Frame::Probe { nonce } | Frame::ProbeAck { nonce } => put(nonce, out),
-            Frame::Gossip(Gossip { id, topic, class, hops, age_ms, payload }) => {
-                put(&(id, topic, class, hops, age_ms), out);
+            Frame::Gossip(Gossip { id, topic, class, shapes_tree, hops, age_ms, payload }) => {
+                put(&(id, topic, class, shapes_tree, hops, age_ms), out);
                 out.extend_from_slice(payload);
             }
             Frame::IHave(announcements) => put(announcements, out),
@@ -413,9 +414,9 @@ impl Frame {
             }
             Frame::ShuffleReply { entries } => list_len(entries, aged_len),
             Frame::Probe { nonce } | Frame::ProbeAck { nonce } => varint_len(*nonce),
-            Frame::Gossip(Gossip { id, topic, class: _, hops, age_ms, payload }) => {
+            Frame::Gossip(Gossip { id, topic, class: _, shapes_tree: _, hops, age_ms, payload }) => {
                 let numbers = varint_len(topic.0) + varint_len(*hops) + varint_len(*age_ms);
-                message_id_len(id) + numbers + 1 + payload.len()
+                message_id_len(id) + numbers + 2 + payload.len()
             }
             Frame::IHave(announcements) => {
                 list_len(announcements, |Announcement { id, hops }| message_id_len(id) + varint_len(*hops))

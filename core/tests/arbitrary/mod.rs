@@ -84,9 +84,9 @@ fn membership_frame() -> impl Strategy<Value = Frame> {
 fn broadcast_frame() -> impl Strategy<Value = Frame> {
     let announcement = (message_id(), any::<u16>()).prop_map(|(id, hops)| Announcement { id, hops });
     prop_oneof![
-        (message_id(), number32(), class(), any::<u16>(), number32(), bytes()).prop_map(
-            |(id, topic, class, hops, age_ms, payload)| {
-                Frame::Gossip(Gossip { id, topic: Topic(topic), class, hops, age_ms, payload })
+        (message_id(), number32(), class(), any::<bool>(), any::<u16>(), number32(), bytes()).prop_map(
+            |(id, topic, class, shapes_tree, hops, age_ms, payload)| {
+                Frame::Gossip(Gossip { id, topic: Topic(topic), class, shapes_tree, hops, age_ms, payload })
             }
         ),
         vec(announcement, 0..9).prop_map(Frame::IHave),
