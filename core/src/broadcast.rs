@@ -109,6 +109,8 @@ struct Neighbor {
     owed: Vec<MessageId>,
     /// When a PRUNE last crossed the link, either way, unless it has become eager since.
     pruned_at: Option<Instant>,
+    /// When it became a neighbour.
+    came_at: Instant,
     /// Names this neighbourhood; never used again.
     number: LinkNumber,
     /// Its bit in sets of announcers.
@@ -120,12 +122,13 @@ struct Neighbor {
 }
 
 impl Neighbor {
-    fn new(peer: NodeId, number: LinkNumber, slot: Slot) -> Self {
+    fn new(peer: NodeId, number: LinkNumber, slot: Slot, now: Instant) -> Self {
         Self {
             peer,
             announcements: VecDeque::new(),
             owed: Vec::new(),
             pruned_at: None,
+            came_at: now,
             number,
             slot,
             is_eager: true, // paper, algorithm 3: a new neighbour is a candidate for the tree
@@ -365,7 +368,7 @@ impl Broadcast {
         }
         self.links = self.links.wrapping_add(1).max(NO_LINK + 1);
         let slot = self.slots().trailing_ones() as Slot;
-        self.neighbors.push(Neighbor::new(peer, self.links, slot));
+        self.neighbors.push(Neighbor::new(peer, self.links, slot, cx.now.mono));
         self.announce_recent(cx);
         self.alone_since = Instant::NEVER;
     }
@@ -540,16 +543,19 @@ impl Broadcast {
     ///
     /// Departure from the paper, which prunes for every duplicate: the copies of messages from several publishers meet
     /// at different links of one cycle, and pruning all of those cuts the tree in two. Only one message at a time
-    /// shapes the tree, so a cycle loses one link.
+    /// shapes the tree, so a cycle loses one link; and a link to a new neighbour may go for any message, because
+    /// it is most likely the one that closed the cycle.
     fn on_duplicate(&mut self, from: &NodeId, parent: LinkNumber, shapes_tree: bool, cx: &mut Cx<'_>) {
         cx.stats.duplicates += 1;
-        if !shapes_tree || self.config.flood || self.config.is_planted(Canary::NoPrune) {
+        if self.config.flood || self.config.is_planted(Canary::NoPrune) {
             return;
         }
         // A stranger holds us for a neighbour: membership settles that.
         let Some(i) = self.position(from) else { return };
         let neighbor = &mut self.neighbors[i];
-        if neighbor.number != parent && !neighbor.is_prune_under_way(cx.now.mono, &self.config) {
+        let is_young = cx.now.mono.millis_since(neighbor.came_at) < self.config.shape_interval_ms;
+        let may_go = neighbor.number != parent && (shapes_tree || is_young);
+        if may_go && !neighbor.is_prune_under_way(cx.now.mono, &self.config) {
             neighbor.prune(cx);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bench::{Bench, node, origin};
+use crate::machine::Effect;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use proptest::prelude::*;
@@ -13,7 +14,14 @@ const TOPIC: Topic = Topic(7);
 
 /// Nothing is ever forgotten, so that a test sees only the deadlines that it is about.
 fn calm() -> Config {
-    Config { cache_ms: u64::MAX, seen_ms: u64::MAX, ..Config::default() }
+    Config {
+        cache_ms: u64::MAX,
+        seen_ms: u64::MAX,
+        announce_delay_ms: 50,
+        graft_delay_ms: 250,
+        graft_retry_ms: 250,
+        ..Config::default()
+    }
 }
 
 /// Node 1 with the neighbours 2, 3, … up to `last`; it hears the tests' topic.
@@ -150,6 +158,56 @@ fn a_duplicate_prunes_its_link_and_is_not_handed_up() {
     assert_eq!(bench.input(gossip(3, 1, 1))[0], "n3 Control: PRUNE");
     assert_eq!((eager(&bench), lazy(&bench)), (vec![2], vec![3]));
     assert_eq!((bench.stats.duplicates, bench.stats.delivered), (1, 1));
+}
+
+#[test]
+fn only_messages_that_shape_the_tree_prune_links_that_have_proved_themselves() {
+    let mut bench = bench(calm(), 3);
+    let plain = |from, seq| framed(from, Frame::Gossip(Gossip { shapes_tree: false, ..gossip_of(seq, 1) }));
+    bench.run_to(bench_age_ms());
+    given(&mut bench, [plain(2, 1)]);
+    assert!(bench.input(plain(3, 1)).iter().all(|line| !line.contains("PRUNE")), "an old link was pruned");
+    assert_eq!(eager(&bench), vec![2, 3]);
+    given(&mut bench, [gossip(2, 2, 1)]);
+    assert_eq!(bench.input(gossip(3, 2, 1))[0], "n3 Control: PRUNE");
+}
+
+#[test]
+fn a_link_to_a_new_neighbour_is_pruned_for_any_message() {
+    let mut bench = bench(calm(), 3);
+    let plain = |from| framed(from, Frame::Gossip(Gossip { shapes_tree: false, ..gossip_of(1, 1) }));
+    given(&mut bench, [plain(2)]);
+    assert_eq!(bench.input(plain(3))[0], "n3 Control: PRUNE");
+}
+
+/// A time after which no neighbour is new any more.
+fn bench_age_ms() -> u64 {
+    calm().shape_interval_ms
+}
+
+#[test]
+fn the_lowest_publisher_heard_lately_shapes_the_tree() {
+    let shapes = |bench: &mut Bench<Broadcast>| {
+        bench.clear();
+        bench.call(|it, cx| drop(it.publish(TOPIC, Class::Normal, Bytes::from_static(b"x"), cx)));
+        let sent = bench.effects.iter().find_map(|effect| match effect {
+            Effect::Send { frame: Frame::Gossip(gossip), .. } => Some(gossip.shapes_tree),
+            _ => None,
+        });
+        sent.expect("the message was pushed")
+    };
+    let heard_from = |bench: &mut Bench<Broadcast>, origin: u64, seq: u64| {
+        let message = Gossip { id: MessageId { origin, seq }, ..gossip_of(seq, 1) };
+        given(bench, [framed(2, Frame::Gossip(message))]);
+    };
+    let mut bench = bench(calm(), 2);
+    assert!(shapes(&mut bench), "a lone publisher shapes the tree");
+    heard_from(&mut bench, u64::MAX, 1);
+    assert!(shapes(&mut bench), "a higher publisher changes nothing");
+    heard_from(&mut bench, 0, 1);
+    assert!(!shapes(&mut bench), "a lower publisher takes over");
+    bench.run_to(calm().shape_interval_ms + 1);
+    assert!(shapes(&mut bench), "and has the place no longer than it publishes");
 }
 
 #[test]

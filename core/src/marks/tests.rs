@@ -19,7 +19,7 @@ struct Bench {
 impl Bench {
     fn boot(rows: &[Row], wall_ms: u64) -> Self {
         let now = Now { mono: Instant(0), wall: Wall(wall_ms) };
-        let config = Arc::new(Config { waiting_max: 3, ..Config::default() });
+        let config = Arc::new(Config { waiting_max: 3, clock_mark_ms: 10_000, ..Config::default() });
         let (marks, clock) = Marks::recover(config, rows, now);
         Self { marks, clock, rng: Rng::new([1; 32]), stats: Stats::default(), effects: vec![], wall_ms }
     }
