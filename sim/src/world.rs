@@ -335,6 +335,12 @@ impl<A: App, P: Process> World<A, P> {
         &self.slots[node as usize].app
     }
 
+    /// Shows the applications of the nodes that run, with their numbers.
+    pub fn apps(&self) -> impl Iterator<Item = (u32, &A)> {
+        let running = (0..).zip(&self.slots).filter(|(_, slot)| slot.process.is_some());
+        running.map(|(number, slot)| (number, &slot.app))
+    }
+
     /// Names a node by its number.
     pub fn id(&self, node: u32) -> NodeId {
         self.network.id(node)
@@ -404,6 +410,7 @@ impl<A: App, P: Process> World<A, P> {
         self.network(|network, cx| network.boot(cx, number));
         self.give(number, Input::Timeout, observer); // a new node makes its marks durable at once
         self.ask_app(number, observer, App::on_start);
+        self.plan_wake(number); // the application may have set a deadline and said nothing
         true
     }
 

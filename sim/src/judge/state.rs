@@ -63,7 +63,7 @@ pub struct State {
 /// How the replicas stand at the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exactness {
-    /// Keys written.
+    /// Keys of the map written.
     pub keys: u64,
     /// The first key on which a node shows something else than the latest write, in words.
     pub fault: Option<(u32, String)>,
@@ -188,17 +188,23 @@ impl State {
         self.views[node as usize].get(key as usize).copied().unwrap_or_default()
     }
 
-    /// Compares every member's view with the latest write of each key that cannot have died with its only holder.
+    /// Lists the keys of one map with their numbers, in their order.
+    fn keys_of(&self, map: MapId) -> impl Iterator<Item = (&Bytes, u32)> {
+        let keys = self.keys.range((map, Bytes::new())..);
+        keys.take_while(move |((of, _), _)| *of == map).map(|((_, key), number)| (key, *number))
+    }
+
+    /// Compares every member's view of a map with the latest write of each key that cannot have died with its only
+    /// holder.
     ///
     /// A write survives when another node has shown it or its writer has not stopped since. A later write that died
     /// with its writer may be shown or not.
-    pub fn exactness(&self, members: &[u32]) -> Exactness {
-        let keys = self.keys();
-        let fault = self.keys.iter().find_map(|((_, key), &number)| {
+    pub fn exactness(&self, map: MapId, members: &[u32]) -> Exactness {
+        let fault = self.keys_of(map).find_map(|(key, number)| {
             let (node, what) = self.inexact(number, members)?;
             Some((node, format!("key {}: {what}", key.escape_ascii())))
         });
-        Exactness { keys, fault }
+        Exactness { keys: self.keys_of(map).count() as u64, fault }
     }
 
     fn inexact(&self, key: u32, members: &[u32]) -> Option<(u32, String)> {
@@ -221,9 +227,10 @@ impl State {
         })
     }
 
-    /// Finds an acknowledged write that a member does not show, nor a later one, although its writer never stopped.
-    pub fn lost(&self, members: &[u32]) -> Option<(u32, String)> {
-        self.keys.iter().find_map(|((_, key), &number)| {
+    /// Finds an acknowledged write to a map that a member does not show, nor a later one, although its writer never
+    /// stopped.
+    pub fn lost(&self, map: MapId, members: &[u32]) -> Option<(u32, String)> {
+        self.keys_of(map).find_map(|(key, number)| {
             let lives = |write: &&Write| self.stopped_at[write.by as usize].is_none_or(|at| at < write.at);
             let latest =
                 self.writes[number as usize].iter().filter(lives).max_by_key(|write| write.version)?;
@@ -253,8 +260,7 @@ impl State {
                 ));
             }
         }
-        let is_live = |(_, number): &(&(MapId, Bytes), &u32)| self.shown(node, **number).value != 0;
-        let told = self.keys.iter().filter(|((of, _), _)| *of == map).filter(is_live).count();
+        let told = self.keys_of(map).filter(|(_, number)| self.shown(node, *number).value != 0).count();
         (told != count).then(|| format!("events told of {told} live keys, the node holds {count}"))
     }
 }

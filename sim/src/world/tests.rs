@@ -264,6 +264,45 @@ fn an_application_hears_and_commands_its_node() {
     assert_eq!([0, 1, 2].map(|node| world.app(node).woken), [Some(Instant::from_millis(3_500)); 3]);
 }
 
+/// Says nothing, and wants to be woken a millisecond after its node has booted.
+#[derive(Clone, Debug, Default)]
+struct Sleeper {
+    due: Option<Instant>,
+    late_ns: Option<u64>,
+}
+
+impl App for Sleeper {
+    fn on_start(&mut self, cx: &mut AppCx<'_>) {
+        self.due = Some(cx.now.mono.plus_millis(1));
+    }
+    fn on_event(&mut self, _event: &Event, _cx: &mut AppCx<'_>) {}
+    fn on_timeout(&mut self, cx: &mut AppCx<'_>) {
+        self.late_ns = self.due.take().map(|due| (cx.now.mono - due).0);
+    }
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+}
+
+#[test]
+fn an_application_that_only_sets_a_deadline_is_woken_in_time() {
+    let schedule = Arc::new(schedule(1, vec![at(0, Action::Start { node: 0 })], 1_000));
+    let mut world: World<Sleeper> = World::new(schedule, Seed::from(42), CHECKED, |_| Sleeper::default());
+    world.run(&mut ());
+    assert_eq!(world.app(0).late_ns, Some(0));
+}
+
+#[test]
+fn the_applications_of_running_nodes_are_shown_and_no_others() {
+    let crash = |node| Action::Crash { fault: 0, node, disk: DiskFate::Kept };
+    let mut steps: Vec<Step> = (0..3).map(|node| at(0, Action::Start { node })).collect();
+    steps.push(at(500, crash(1)));
+    let mut world: World<Echo> =
+        World::new(Arc::new(schedule(3, steps, 1_000)), Seed::from(42), CHECKED, |_| Echo::default());
+    world.run(&mut ());
+    assert_eq!(world.apps().map(|(number, _)| number).collect::<Vec<_>>(), [0, 2]);
+}
+
 // --- worlds of toys
 
 /// A process whose every move is a command: `Join` dials, `Publish` sends a probe with the topic's number to all
