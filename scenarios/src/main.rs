@@ -60,7 +60,7 @@ struct RunArgs {
     #[arg(long, default_value = "1")]
     seed: rumormill_sim::Seed,
     /// How many nodes, instead of what the scenario says.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     nodes: Option<u32>,
     /// Change a key before the scenario is read, for example network.loss=0.1 or 'fault[0].at_s=20'.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
@@ -93,6 +93,10 @@ enum Driver {
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, for example network.loss=0.1")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "expected a whole number, for example 100".to_owned())
 }
 
 fn main() -> ExitCode {

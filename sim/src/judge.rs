@@ -472,7 +472,8 @@ impl core::fmt::Display for Milli {
 impl Asked {
     /// Tells whether the next look is the last: comparing every key of every node is asked again only at the end.
     fn is_settled(&self) -> bool {
-        self.held_since.is_some() && matches!(self.spec.check, Check::Exact { .. } | Check::NothingLost { .. })
+        self.held_since.is_some()
+            && matches!(self.spec.check, Check::Exact { .. } | Check::NothingLost { .. })
     }
 
     fn note(&mut self, at_ns: u64, judged: Result<(), Fault>) {

@@ -553,7 +553,8 @@ impl<A: App, P: Process> World<A, P> {
         while self.slots[number as usize].can_go_on(at_ns) {
             let Some(waiting) = self.slots[number as usize].inbox.pop_front() else { break };
             let Waiting { since_ns, fault, happening } = waiting;
-            if let Some(fault) = fault {
+            // What waits at the door of a dead node would have come to nothing anyway.
+            if let (Some(fault), true) = (fault, self.slots[number as usize].process.is_some()) {
                 self.faults.note(fault, (number, number), happening.len(), at_ns - since_ns);
             }
             self.happen(number, since_ns, happening, observer);

@@ -431,6 +431,19 @@ fn a_paused_node_takes_its_inputs_in_order_once_it_goes_on() {
 }
 
 #[test]
+fn a_pause_of_a_dead_node_touches_nothing() {
+    let steps = vec![
+        at(100, Action::Crash { fault: 1, node: 1, disk: DiskFate::Kept }),
+        at(110, Action::Begin { fault: 0, effect: FaultEffect::Pause { nodes: vec![1] } }),
+        at(120, command(0, publish(1))),
+        at(1_000, Action::End { fault: 0 }),
+    ];
+    let world = toys(steps, |_| {});
+    let (_, receipt) = world.receipts().next().expect("the pause has a receipt");
+    assert!(receipt.is_empty(), "{receipt:?}");
+}
+
+#[test]
 fn a_slow_node_takes_one_input_after_another() {
     let mut steps: Vec<Step> = (0..3).map(|topic| at(100, command(0, publish(topic)))).collect();
     let effect = FaultEffect::Slow { nodes: vec![1], per_input_ns: 30 * MILLI };
