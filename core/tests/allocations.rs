@@ -69,7 +69,15 @@ impl Steady {
 
     fn gossip(&mut self, id: MessageId) -> Frame {
         let payload = Bytes::from_static(b"a payload that nobody copies");
-        Frame::Gossip(Gossip { id, topic: Topic(1), class: Class::Normal, shapes_tree: true, hops: 3, age_ms: 0, payload })
+        Frame::Gossip(Gossip {
+            id,
+            topic: Topic(1),
+            class: Class::Normal,
+            shapes_tree: true,
+            hops: 3,
+            age_ms: 0,
+            payload,
+        })
     }
 
     /// One message with everything around it, and all neighbours heard.
@@ -150,7 +158,7 @@ fn a_deadline_without_a_list_to_send_allocates_nothing() {
     let mut probes = 0;
     let most = steady.most(|steady| {
         // Whatever was to be announced goes out first; then the neighbours fall silent and are probed.
-        steady.now_ms += 60;
+        steady.now_ms += 160;
         steady.input(Input::Timeout);
         steady.now_ms += 1_500;
         let count = steady.input(Input::Timeout);
@@ -184,7 +192,7 @@ fn lists_sent_allocate_at_most_once_each() {
         let message = steady.message();
         let frame = steady.gossip(message);
         steady.frame(1, frame);
-        steady.now_ms += 60;
+        steady.now_ms += 160;
         let count = steady.input(Input::Timeout);
         let sent = steady.out.effects.len() as u64;
         lists += sent;

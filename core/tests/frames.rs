@@ -325,7 +325,246 @@ fn id() -> MessageId {
 
 fn gossip(payload: Vec<u8>) -> Frame {
     let payload = payload.into();
-    Frame::Gossip(Gossip { id: id(), topic: Topic(5), class: Class::Normal, shapes_tree: true, hops: 2, age_ms: 1000, payload })
+    Frame::Gossip(Gossip {
+        id: id(),
+        topic: Topic(5),
+        class: Class::Normal,
+        shapes_tree: true,
+        hops: 2,
+        age_ms: 1000,
+        payload,
+    })
+}
+
+fn contact(n: u8) -> Contact {
+    let addrs =
+        ["10.1.2.3:4433".parse().expect("an address"), "[2001:db8::1]:443".parse().expect("an address")];
+    Contact::new(NodeId([n; 32]), Incarnation(200), &addrs[..usize::from(n % 3)])
+}
+
+/// One frame of each type, in the order of their numbers.
+fn golden_frames() -> Vec<Frame> {
+    let (map, generation, session) = (MapId(0x1122_3344_5566_7788), 1, 128);
+    let writer = Writer { node: NodeId([3; 32]), epoch: 2 };
+    let buckets = core::array::from_fn(|bucket| bucket as u64 * 100);
+    vec![
+        Frame::Join(contact(1)),
+        Frame::JoinReply { accepted: true, contacts: vec![contact(2), contact(3)] },
+        Frame::ForwardJoin { contact: contact(1), ttl: 6 },
+        Frame::Neighbor { contact: contact(3), priority: NeighborPriority::High },
+        Frame::NeighborReply(NeighborAnswer::Full),
+        Frame::Disconnect(DisconnectReason::NotNeighbor),
+        Frame::Leave(Incarnation(200)),
+        Frame::Shuffle { origin: contact(1), ttl: 5, entries: vec![Aged { contact: contact(3), age: 255 }] },
+        Frame::ShuffleReply { entries: vec![Aged { contact: contact(1), age: 0 }] },
+        Frame::Probe { nonce: 127 },
+        Frame::ProbeAck { nonce: 128 },
+        gossip(b"rumor".to_vec()),
+        Frame::IHave(vec![Announcement { id: id(), hops: 3 }, Announcement { id: id(), hops: 300 }]),
+        Frame::Graft { id: Some(id()) },
+        Frame::Prune,
+        Frame::SyncHello(Box::new(SyncHello {
+            map,
+            generation,
+            session,
+            buckets,
+            fingerprint: u64::MAX,
+            count: 7,
+        })),
+        Frame::SyncVector(Box::new(SyncVector {
+            map,
+            generation,
+            session,
+            mask: 0x8001,
+            last: true,
+            entries: vec![(writer, Stamp::new(1_000_000, 5))],
+        })),
+        Frame::SyncChunk(Box::new(SyncChunk {
+            map,
+            generation,
+            session,
+            count: 2,
+            ops: b"ops".to_vec().into(),
+        })),
+        Frame::SyncEnd(SyncEnd { map, session, outcome: SyncOutcome::Busy }),
+    ]
+}
+
+#[test]
+fn the_bytes_and_fingerprints_of_every_type_never_change() {
+    let frames = golden_frames();
+    let found: Vec<(u16, String, u64)> = frames
+        .iter()
+        .map(|frame| {
+            let hex = encoded(frame).iter().map(|byte| format!("{byte:02x}")).collect();
+            (frame.kind(), hex, frame.fingerprint())
+        })
+        .collect();
+    let golden: Vec<(u16, String, u64)> =
+        GOLDEN.iter().map(|(kind, hex, fingerprint)| (*kind, hex.replace(' ', ""), *fingerprint)).collect();
+    assert_eq!(found, golden, "old nodes would not understand; append a type instead: {found:#x?}");
+    let kinds: BTreeSet<u16> = frames.iter().map(Frame::kind).collect();
+    assert_eq!(kinds, (1..=19).collect(), "a type is missing here");
+}
+
+/// Type, bytes (length, type, body and payload), fingerprint.
+#[rustfmt::skip]
+const GOLDEN: [(u16, &str, u64); 19] = [
+    (1, "2d000000 0100 200101010101010101010101010101010101010101010101010101010101010101c80101000a0102 \
+         03d122", 0x38b8_eea8_163c_627e),
+    (2, "66000000 0200 0102200202020202020202020202020202020202020202020202020202020202020202c80102000a \
+         010203d1220120010db8000000000000000000000001bb0320030303030303030303030303030303 \
+         0303030303030303030303030303030303c80100", 0xfb37_88a4_d21b_ffe3),
+    (3, "2e000000 0300 200101010101010101010101010101010101010101010101010101010101010101c80101000a0102 \
+         03d12206", 0x5ea2_8656_e448_f133),
+    (4, "27000000 0400 200303030303030303030303030303030303030303030303030303030303030303c8010001", 0xf85f_188d_fce0_04f7),
+    (5, "03000000 0500 01", 0x3c4e_edd9_d971_4174),
+    (6, "03000000 0600 01", 0xad33_5fd9_45ef_e76e),
+    (7, "04000000 0700 c801", 0xfeb3_e015_5d74_2259),
+    (8, "54000000 0800 200101010101010101010101010101010101010101010101010101010101010101c80101000a0102 \
+         03d1220501200303030303030303030303030303030303030303030303030303030303030303c801 \
+         00ff", 0x6084_f5f5_d43d_45f8),
+    (9, "2f000000 0900 01200101010101010101010101010101010101010101010101010101010101010101c80101000a01 \
+         0203d12200", 0x20de_700a_7ebe_46de),
+    (10, "03000000 0a00 7f", 0xa90c_9d9b_cc8f_af24),
+    (11, "04000000 0b00 8001", 0x3393_9c5e_5860_bfa8),
+    (12, "19000000 0c00 81808080f0ddefd6de01ac0205010102e80772756d6f72", 0xd438_649b_47b4_c83c),
+    (13, &[], ANNOUNCEMENTS_MAX),
+    (17, &[1, 1, 1, 1, 1], VECTOR_ENTRIES_MAX),
+];
+
+#[test]
+fn a_shuffle_and_a_contact_are_bounded_too() {
+    let origin = postcard(&contact(1));
+    let body = [&origin[..], &[3], &postcard(&(CONTACTS_MAX as u64 + 1))].concat();
+    let (decoded, memory) = measured(raw(8, &body));
+    assert_eq!(decoded, Err(DecodeError::TooMany { kind: 8, count: 33, max: CONTACTS_MAX }));
+    assert!(memory < MEMORY_FLOOR);
+
+    let addrs = [&origin[..34], &postcard(&u64::MAX)].concat();
+    assert_eq!(measured(raw(1, &addrs)), (Err(DecodeError::BadField { kind: 1, at: 0 }), 0));
+}
+
+#[test]
+fn lists_hold_as_much_as_their_bound() {
+    let entry = (Writer { node: NodeId([9; 32]), epoch: u64::MAX }, Stamp(u64::MAX));
+    let Frame::SyncVector(vector) = golden_frames().swap_remove(16) else {
+        panic!("the golden frames have moved")
+    };
+    let entries = vec![entry; VECTOR_ENTRIES_MAX];
+    for frame in [
+        Frame::JoinReply { accepted: false, contacts: (0..CONTACTS_MAX as u8).map(contact).collect() },
+        Frame::IHave(vec![Announcement { id: id(), hops: 3 }; ANNOUNCEMENTS_MAX]),
+        Frame::SyncVector(Box::new(SyncVector { entries, ..*vector })),
+    ] {
+        assert_eq!(decode(&mut encoded(&frame)), Ok(Some(frame)));
+    }
+}
+
+#[test]
+fn an_unknown_type_is_skipped_and_the_next_frame_read() {
+    for kind in [0, 20, u16::MAX] {
+        let mut input = Bytes::from([raw(kind, &[1, 2, 3]), encoded(&Frame::Prune)].concat());
+        assert_eq!(decode(&mut input), Ok(None));
+        assert_eq!(decode(&mut input), Ok(Some(Frame::Prune)));
+        assert!(input.is_empty());
+    }
+}
+
+#[test]
+fn a_bad_body_is_skipped_and_the_next_frame_read() {
+    for (kind, body, expected) in [
+        (15, &[0][..], DecodeError::Trailing { kind: 15, extra: 1 }),
+        (10, &[1, 2], DecodeError::Trailing { kind: 10, extra: 1 }),
+        (10, &[], DecodeError::BadField { kind: 10, at: 0 }),
+        (10, &[0x81, 0x00], DecodeError::Padded { kind: 10, extra: 1 }),
+        (14, &[2], DecodeError::BadField { kind: 14, at: 0 }),
+        (4, &[0xFF], DecodeError::BadField { kind: 4, at: 0 }),
+        (3, &contact_and(&[]), DecodeError::BadField { kind: 3, at: 35 }),
+    ] {
+        let mut input = Bytes::from([raw(kind, body), encoded(&Frame::Prune)].concat());
+        assert_eq!(decode(&mut input), Err(expected));
+        assert!(expected.is_recoverable());
+        assert_eq!(decode(&mut input), Ok(Some(Frame::Prune)));
+    }
+}
+
+#[test]
+fn a_length_out_of_range_ends_the_stream_before_the_body_has_come() {
+    let header = |len: usize| Bytes::from((len as u32).to_le_bytes().to_vec());
+    for (input, max, expected) in [
+        (header(0), BODY_LEN_MAX, DecodeError::TooShort { len: 0 }),
+        (header(1), BODY_LEN_MAX, DecodeError::TooShort { len: 1 }),
+        (header(BODY_LEN_MAX + 3), BODY_LEN_MAX, TOO_LONG),
+        (header(BODY_LEN_MAX + 3), usize::MAX, TOO_LONG),
+        (header(103), 100, DecodeError::TooLong { len: 101, max: 100 }),
+    ] {
+        let mut rest = input.clone();
+        assert_eq!(decode_within(&mut rest, max), Err(expected));
+        assert_eq!(rest, input, "nothing is consumed");
+        assert!(!expected.is_recoverable());
+    }
+    assert_eq!(decode_within(&mut header(102), 100), Err(DecodeError::Incomplete { missing: 102 }));
+}
+
+/// A contact of 35 bytes, then others.
+fn contact_and(rest: &[u8]) -> Vec<u8> {
+    let mut body = postcard(&Contact::new(NodeId([1; 32]), Incarnation(0), &[]));
+    body.extend_from_slice(rest);
+    body
+}
+
+const TOO_LONG: DecodeError = DecodeError::TooLong { len: BODY_LEN_MAX + 1, max: BODY_LEN_MAX };
+
+#[test]
+fn the_longest_message_that_a_configuration_allows_fits_a_frame() {
+    let message_len_max = BODY_LEN_MAX - GOSSIP_HEADER_LEN_MAX;
+    let config = Config { message_len_max, ..Config::default() };
+    assert_eq!(config.validate(), Ok(()));
+    let config = Config { message_len_max: message_len_max + 1, ..config };
+    assert_eq!(config.validate().map_err(|error| error.key), Err("message_len_max"));
+
+    let longest = Frame::Gossip(Gossip {
+        id: MessageId { origin: u64::MAX, seq: u64::MAX },
+        topic: Topic(u32::MAX),
+        class: Class::Bulk,
+        shapes_tree: true,
+        hops: u16::MAX,
+        age_ms: u32::MAX,
+        payload: vec![0; message_len_max].into(),
+    });
+    assert_eq!(longest.wire_len(), HEADER_LEN + BODY_LEN_MAX);
+    assert_eq!(decode(&mut encoded(&longest)), Ok(Some(longest)));
+}
+
+#[test]
+fn errors_say_what_was_expected_and_what_becomes_of_the_stream() {
+    let text = |error: DecodeError| error.to_string();
+    assert_eq!(
+        text(DecodeError::TooMany { kind: 13, count: 300, max: 256 }),
+        "frame of type 13 lists 300 elements, at most 256 expected; it was skipped, the stream goes on behind it"
+    );
+    assert_eq!(
+        text(TOO_LONG),
+        "body of 1048577 bytes is too long, at most 1048576 expected; the stream is unusable"
+    );
+}
+
+fn id() -> MessageId {
+    MessageId { origin: 0xDEAD_BEEF_0000_0001, seq: 300 }
+}
+
+fn gossip(payload: Vec<u8>) -> Frame {
+    let payload = payload.into();
+    Frame::Gossip(Gossip {
+        id: id(),
+        topic: Topic(5),
+        class: Class::Normal,
+        shapes_tree: true,
+        hops: 2,
+        age_ms: 1000,
+        payload,
+    })
 }
 
 fn contact(n: u8) -> Contact {

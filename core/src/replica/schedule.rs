@@ -92,7 +92,7 @@ impl Replica {
     /// Tells whether an operation is too old to be still under way on the broadcast tree. The hybrid clock follows the
     /// cluster, so a node whose wall clock is behind judges like the others.
     pub(super) fn is_news(&self, stamp: Stamp, cx: &Cx<'_>) -> bool {
-        stamp.millis().saturating_add(self.config.sync_news_ms) <= cx.clock.last().millis()
+        stamp.millis().saturating_add(self.config.sync_news_ms) <= cx.clock.peek(cx.now.wall).millis()
     }
 
     /// The predecessor of a broadcast operation is missing: it is likely under way, so this waits a little.
