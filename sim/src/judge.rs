@@ -68,6 +68,8 @@ struct Asked {
     held_since: Option<u64>,
     /// What was seen when it last did not hold.
     last_fault: Option<Fault>,
+    /// Whether it did not hold at the look before.
+    is_in_doubt: bool,
 }
 
 /// Counters at one look, to measure windows by difference.
@@ -127,6 +129,7 @@ impl Judge {
             violated: None,
             held_since: None,
             last_fault: None,
+            is_in_doubt: false,
         };
         let series = |name, unit| Series { name, unit, points_milli: Vec::new() };
         Self {
@@ -477,9 +480,15 @@ impl Asked {
     }
 
     fn note(&mut self, at_ns: u64, judged: Result<(), Fault>) {
+        let is_forgiving = matches!(self.spec.check, Check::Connected | Check::NobodyAlone);
         match judged {
             Ok(()) => {
                 self.held_since.get_or_insert(at_ns);
+                self.is_in_doubt = false;
+            }
+            // A neighbour that is exchanged for another can leave a node alone for the moment that this takes.
+            Err(_) if is_forgiving && self.held_since.is_some() && !self.is_in_doubt => {
+                self.is_in_doubt = true
             }
             Err(fault) => {
                 // A `sometimes` stays reached; everything else must hold again from here on.

@@ -40,7 +40,7 @@ pub struct Window {
 /// What must hold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Check {
-    /// All living, joined nodes are connected through active views.
+    /// All living, joined nodes are connected through active views; one look may find it broken, two in a row may not.
     Connected,
     /// Of two living nodes each has the other in its active view or neither has, but for what is under way: one look
     /// may find it broken, two in a row may not.
@@ -50,7 +50,7 @@ pub enum Check {
     },
     /// No view exceeds its limit, and no node stands in its own view or in both.
     Bounded,
-    /// Every living, joined node has a neighbour.
+    /// Every living, joined node has a neighbour; one look may find it broken, two in a row may not.
     NobodyAlone,
     /// No view names a node that is dead, or that has left.
     NobodyFromTheDead,
