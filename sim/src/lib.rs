@@ -12,6 +12,7 @@ mod queue;
 mod run;
 pub mod scenario;
 mod schedule;
+mod trial;
 mod world;
 
 pub use clock::WALL_EPOCH_MS;
@@ -24,4 +25,5 @@ pub use schedule::{
     Action, ClockChange, DiskFate, FaultEffect, LatencyModel, NetworkModel, NodeSet, Order, Profile,
     Schedule, Step,
 };
+pub use trial::{Failure, Trial};
 pub use world::{Checkpoint, Counters, KINDS, Load, Observer, Options, Process, Stepped, World};
