@@ -58,7 +58,8 @@ pub struct Config {
     pub refill_backoff_ms_max: u64,
     /// Silence of a neighbour after which it is probed; zero for never (paper mode). A guess.
     pub probe_after_ms: u64,
-    /// Silence of a neighbour after which it is given up. A guess; above the 2 s pauses that targets row 12 forgives.
+    /// Silence of a neighbour after which it is given up. A guess; above pauses of 2 s, which do not mean a
+    /// dead node.
     pub silent_after_ms: u64,
     /// How long a full view's unheard neighbours may take to answer before a requester gets a place. A guess.
     pub probe_full_ms: u64,
@@ -123,7 +124,7 @@ pub struct Config {
     pub topics_max: usize,
 
     // --- clock
-    /// How far ahead of the wall clock a stamp may be (facts/state.md section 1.1).
+    /// How far ahead of the wall clock a stamp may be. A guess: twice what CockroachDB allows (500 ms).
     pub clock_drift_ms_max: u64,
     /// How far ahead the persisted clock mark is set: no further than `clock_drift_ms_max`, or the writes of a node that
     /// has restarted would be refused for a while.
@@ -136,19 +137,19 @@ pub struct Config {
     pub maps: Vec<MapConfig>,
     /// Maps hosted at most. A guess.
     pub maps_max: usize,
-    /// The longest key in bytes (facts/state.md section 1.3).
+    /// The longest key in bytes. A guess.
     pub key_len_max: usize,
-    /// The longest value in bytes (facts/state.md section 1.3).
+    /// The longest value in bytes. A guess.
     pub value_len_max: usize,
-    /// Entries of one map at most, for local writes (facts/state.md section 1.3).
+    /// Entries of one map at most, for local writes. A guess.
     pub entries_max: usize,
-    /// Writers in one map's version vector at most (facts/state.md section 1.7).
+    /// Writers in one map's version vector at most. A guess: about 1.5 MB.
     pub writers_max: usize,
-    /// Out-of-order operations remembered for each writer at most (facts/state.md section 1.7).
+    /// Out-of-order operations remembered for each writer at most. A guess.
     pub pending_max: usize,
     /// Commands that wait for the store at most. A guess.
     pub waiting_max: usize,
-    /// Mean time between anti-entropy sessions (facts/state.md section 0).
+    /// Mean time between anti-entropy sessions. A guess.
     pub sync_interval_ms: u64,
     /// Delay before the news of a session is offered to other neighbours. A guess.
     pub sync_spread_ms: u64,
@@ -158,11 +159,11 @@ pub struct Config {
     /// How long a gap in a writer's operations may stay open before a session looks after it. A guess, above the
     /// slowest broadcast.
     pub sync_gap_ms: u64,
-    /// Sessions at once in each direction at most (facts/state.md section 1.5).
+    /// Sessions at once in each direction at most. A guess.
     pub sync_sessions_max: usize,
     /// Time after which a session that makes no progress ends. A guess.
     pub sync_timeout_ms: u64,
-    /// Bytes of operations in one chunk (facts/state.md section 1.5).
+    /// Bytes of operations in one chunk. A guess.
     pub sync_chunk_bytes: usize,
 
     /// Users' value types.

@@ -269,7 +269,7 @@ impl fmt::Debug for MapId {
 /// Who writes to replicated state: a node and the epoch of its store.
 ///
 /// A store that was lost, reset or cloned gets a new epoch, so that no stamp is ever minted twice under one
-/// writer (facts: identity is never reused).
+/// writer (an identity is never reused).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Writer {
     /// The node.

@@ -5,7 +5,7 @@
 //! An index by version lists what a peer lacks without looking at the rest; a commutative hash over keys and versions
 //! tells in one comparison whether two replicas hold the same.
 //!
-//! Law L2 of the facts: the version vector is raised over an operation only once the operation is merged. Entries
+//! The context never runs ahead of data: the version vector is raised over an operation only once it is merged. Entries
 //! that are merged and not yet covered (out of order, or of a session that has not ended) are kept track of.
 //!
 //! Not here: values that join. An entry carries one version, so a joined value could not tell a peer that holds the

@@ -2,7 +2,7 @@
 //!
 //! A postcard header, then the raw key and the raw value. The header tells both lengths, so operations can stand one
 //! after another. A replica keeps the encoded form as it came and hands it on unchanged: a stamp is never altered in
-//! transit (facts: law L1), and what travels between thousands of simulated nodes is one shared buffer.
+//! transit, and what travels between thousands of simulated nodes is one shared buffer.
 
 use crate::hlc::Stamp;
 use crate::id::{MapId, Version, Writer};

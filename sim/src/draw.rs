@@ -1,4 +1,4 @@
-//! Addressed randomness: every draw names its decision (law 2).
+//! Addressed randomness: every draw names its decision.
 //!
 //! A draw is a hash of the seed, its version, a domain, the words that name the subject, and a count of equal
 //! subjects. One decision more or fewer elsewhere never moves another.

@@ -1,4 +1,4 @@
-//! The faults of a run: which are at work now, and what each has touched so far (law 4).
+//! The faults of a run: which are at work now, and what each has touched so far.
 
 use crate::schedule::FaultEffect;
 

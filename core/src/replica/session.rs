@@ -7,7 +7,7 @@
 //! 4. The responder does the same in return and ends the session.
 //!
 //! Operations are merged as they come; the vector is raised only over the peer's closing vector, when all that it
-//! covers has arrived (law L2). A session that breaks off leaves data behind and no context. So does one in which an
+//! covers has arrived: the context never runs ahead of data. A session that breaks off leaves data behind and no context. So does one in which an
 //! operation was refused: it may have replaced operations of any writer, which are then not here either. All of it
 //! is offered again.
 //!
