@@ -209,10 +209,7 @@ impl State {
 
     fn inexact(&self, key: u32, members: &[u32]) -> Option<(u32, String)> {
         let writes = &self.writes[key as usize];
-        let survives = |write: &&Write| {
-            write.seen_by.is_some() || self.stopped_at[write.by as usize].is_none_or(|at| at < write.at)
-        };
-        let latest = writes.iter().filter(survives).max_by_key(|write| write.version)?;
+        let latest = self.latest(key)?;
         let is_exact = |shown: Shown| {
             if shown.value == 0 && latest.value.is_none() {
                 return true; // removing what is not there changes nothing, so no event tells of it
@@ -227,13 +224,19 @@ impl State {
         })
     }
 
+    /// The latest write of a key that cannot have died with its only holder.
+    fn latest(&self, key: u32) -> Option<&Write> {
+        let survives = |write: &&Write| {
+            write.seen_by.is_some() || self.stopped_at[write.by as usize].is_none_or(|at| at < write.at)
+        };
+        self.writes[key as usize].iter().filter(survives).max_by_key(|write| write.version)
+    }
+
     /// Finds an acknowledged write to a map that a member does not show, nor a later one, although its writer never
     /// stopped.
     pub fn lost(&self, map: MapId, members: &[u32]) -> Option<(u32, String)> {
         self.keys_of(map).find_map(|(key, number)| {
-            let lives = |write: &&Write| self.stopped_at[write.by as usize].is_none_or(|at| at < write.at);
-            let latest =
-                self.writes[number as usize].iter().filter(lives).max_by_key(|write| write.version)?;
+            let latest = self.latest(number)?;
             latest.value.as_ref()?;
             let is_missing = |node: &&u32| self.shown(**node, number).version < ordered(latest.version);
             let node = members.iter().find(is_missing)?;
