@@ -99,6 +99,9 @@ pub enum Event {
     },
 }
 
+/// Payloads in a row that a link of the tree may bring too late. A guess.
+const USELESS_MAX: u8 = 4;
+
 /// One neighbour, and what the tree knows of the link to it.
 #[derive(Clone, Debug)]
 struct Neighbor {
@@ -111,6 +114,8 @@ struct Neighbor {
     pruned_at: Option<Instant>,
     /// When it became a neighbour.
     came_at: Instant,
+    /// Payloads in a row that came over the link too late to be of use.
+    useless: u8,
     /// Names this neighbourhood; never used again.
     number: LinkNumber,
     /// Its bit in sets of announcers.
@@ -129,6 +134,7 @@ impl Neighbor {
             owed: Vec::new(),
             pruned_at: None,
             came_at: now,
+            useless: 0,
             number,
             slot,
             is_eager: true, // paper, algorithm 3: a new neighbour is a candidate for the tree
@@ -521,6 +527,7 @@ impl Broadcast {
         let mut parent = NO_LINK;
         if let Some(i) = self.position(&from) {
             let sender = &mut self.neighbors[i];
+            sender.useless = 0;
             sender.make_eager(); // whoever sends first is a good parent
             told |= slot_bit(sender.slot);
             parent = sender.number;
@@ -543,7 +550,8 @@ impl Broadcast {
     ///
     /// Departure from the paper, which prunes for every duplicate: the copies of messages from several publishers meet
     /// at different links of one cycle, and pruning all of those cuts the tree in two. Only one message at a time
-    /// shapes the tree, so a cycle loses one link; and a link to a new neighbour may go for any message, because
+    /// shapes the tree, so a cycle loses one link; and a link to a new neighbour, or one that has
+    /// brought nothing in time for a while, may go for any message, because
     /// it is most likely the one that closed the cycle.
     fn on_duplicate(&mut self, from: &NodeId, parent: LinkNumber, shapes_tree: bool, cx: &mut Cx<'_>) {
         cx.stats.duplicates += 1;
@@ -554,8 +562,10 @@ impl Broadcast {
         let Some(i) = self.position(from) else { return };
         let neighbor = &mut self.neighbors[i];
         let is_young = cx.now.mono.millis_since(neighbor.came_at) < self.config.shape_interval_ms;
-        let may_go = neighbor.number != parent && (shapes_tree || is_young);
-        if may_go && !neighbor.is_prune_under_way(cx.now.mono, &self.config) {
+        let is_parent = neighbor.number == parent;
+        neighbor.useless = neighbor.useless.saturating_add(u8::from(!is_parent));
+        let may_go = shapes_tree || is_young || neighbor.useless >= USELESS_MAX;
+        if may_go && !is_parent && !neighbor.is_prune_under_way(cx.now.mono, &self.config) {
             neighbor.prune(cx);
         }
     }

@@ -639,7 +639,6 @@ impl Machine for Membership {
         assert!(self.departed.len() <= self.config.departed_max, "more departed nodes than departed_max");
         assert!(self.phase != Phase::Left || self.active.is_empty(), "a node that left has neighbours");
         assert!(self.asked.len() <= self.asked_max(), "more requests are under way than asked_max");
-        assert!(self.due <= self.next_deadline(), "a deadline would be missed");
         assert!(self.entry.is_going_on(), "a join waits for nothing");
         let has_place = self.phase == Phase::Member && !self.active.is_empty() && !self.is_full();
         let is_filling = self.refill.at != Instant::NEVER || !self.asked.is_empty();
@@ -648,6 +647,7 @@ impl Machine for Membership {
 
     fn audit(&self) {
         self.check();
+        assert!(self.due <= self.next_deadline(), "a deadline would be missed");
         self.passive.check(&self.me.id());
         let is_passive = |id: NodeId| self.passive.iter().any(|passive| passive.contact.id() == id);
         assert!(!self.active().any(is_passive), "a neighbour is passive as well");

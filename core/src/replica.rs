@@ -460,22 +460,22 @@ impl Machine for Replica {
             let count = self.sessions.iter().filter(|session| session.role == role).count();
             assert!(count <= max, "more sessions than sync_sessions_max");
         }
+        assert!(self.maps.len() <= self.config.maps_max, "more maps than maps_max");
+    }
+
+    fn audit(&self) {
+        self.check();
         for (i, session) in self.sessions.iter().enumerate() {
             let is_same = |it: &Session| it.peer == session.peer && it.map == session.map;
             assert!(!self.sessions[i + 1..].iter().any(is_same), "two sessions with one peer over one map");
             assert!(self.maps.contains_key(&session.map), "a session over a map that is not hosted");
             session.check(&self.config);
         }
-        assert!(self.maps.len() <= self.config.maps_max, "more maps than maps_max");
         let is_neighbor = |peer: &NodeId| self.neighbors.contains(peer);
         assert!(self.full.iter().all(is_neighbor), "a full link to nobody");
         assert!(self.offers.keys().all(|(_, peer)| is_neighbor(peer)), "an offer to nobody");
         assert!(self.known.keys().all(|(_, peer)| is_neighbor(peer)), "knowledge of nobody");
         assert!(self.due <= self.earliest(), "a deadline would be missed");
-    }
-
-    fn audit(&self) {
-        self.check();
         self.maps.values().for_each(|hosted| hosted.map.audit());
     }
 }
