@@ -7,6 +7,8 @@ mod broadcast;
 mod numbers;
 mod overlay;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use broadcast::{Broadcasts, Message};
 pub use overlay::{Overlay, OverlayFigures, OverlayNode};
@@ -261,11 +263,13 @@ impl Judge {
             Check::NobodyAlone => none(self.overlay.alone().map(|node| (node, "has no neighbour".into()))),
             Check::NobodyFromTheDead => {
                 let haunted = self.overlay.haunted(at_ns, DEAD_NS);
-                none(haunted.map(|(node, dead)| (node, format!("keeps the dead node {dead} as a neighbour"))))
+                none(
+                    haunted.map(|(node, dead)| (node, format!("keeps {dead} as a neighbour, which is gone"))),
+                )
             }
             Check::Calm { periods } => self.calm(*periods, at_ns),
             Check::Reliability { min_ppm, window } => self.reliability(*min_ppm, *window),
-            Check::DeliveredOnce => fault_of(self.broadcasts.doubled()),
+            Check::DeliveredOnce => fault_of(self.broadcasts.undue()),
             Check::Rmr { max_ppm, window } => self.rmr_at_most(*max_ppm, *window),
             Check::Ldh { max_ppm, window } => self.ldh_at_most(*max_ppm, *window),
             Check::Latency { p99_ns, window } => self.latency_at_most(*p99_ns, *window),

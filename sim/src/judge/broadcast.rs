@@ -34,7 +34,8 @@ pub struct Broadcasts {
     pub hops_sum: u64,
     /// Publications that were refused.
     pub refused: u64,
-    doubled: Option<(u64, u32, String)>,
+    /// The first delivery that should not have been.
+    undue: Option<(u64, u32, String)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -50,9 +51,10 @@ impl Broadcasts {
         Self { nodes: vec![Hearing::default(); nodes as usize], ..Self::default() }
     }
 
-    /// Tells the first message that a node delivered twice in one life.
-    pub fn doubled(&self) -> Option<&(u64, u32, String)> {
-        self.doubled.as_ref()
+    /// Tells the first delivery that should not have been: of a message that the node had delivered in the same life,
+    /// or of one that nobody published.
+    pub fn undue(&self) -> Option<&(u64, u32, String)> {
+        self.undue.as_ref()
     }
 
     /// Lists all messages.
@@ -99,14 +101,21 @@ impl Broadcasts {
     }
 
     fn on_delivered(&mut self, id: MessageId, hops: u16, seen: &Observation<'_>) {
-        let Some(message) = self.messages.get_mut(&id) else { return };
+        let Some(message) = self.messages.get_mut(&id) else {
+            // A publisher hears its own message before it is told the message's name.
+            if hops > 0 {
+                let what = format!("message {id:?} was delivered and never published");
+                self.undue.get_or_insert((seen.at_ns, seen.node, what));
+            }
+            return;
+        };
         let (word, bit) = (seen.node as usize / 64, 1u64 << (seen.node % 64));
         if message.delivered[word] & bit != 0 {
             if self.nodes[seen.node as usize].stopped_at.is_some_and(|at| at >= message.at) {
                 return; // a later life of the node knows nothing of what the earlier one heard
             }
             let what = format!("message {id:?} was delivered a second time");
-            self.doubled.get_or_insert((seen.at_ns, seen.node, what));
+            self.undue.get_or_insert((seen.at_ns, seen.node, what));
             return;
         }
         message.delivered[word] |= bit;

@@ -1,7 +1,7 @@
 //! What is known of the overlay, folded from neighbour events.
 
 use super::numbers::Numbers;
-use rumormill_core::{Event, NodeId, Observation, Observed};
+use rumormill_core::{Command, Event, NodeId, Observation, Observed};
 use std::collections::VecDeque;
 
 /// One node as its own events show it.
@@ -11,6 +11,8 @@ pub struct OverlayNode {
     pub is_alive: bool,
     /// Whether it has left the cluster.
     pub has_left: bool,
+    /// When it left last, in nanoseconds; zero when it never has in this life.
+    pub left_at: u64,
     /// When its current life began, in nanoseconds.
     pub started_at: u64,
     /// When its last life ended, in nanoseconds; zero when none has.
@@ -114,8 +116,10 @@ impl Overlay {
                 (node.is_alive, node.stopped_at) = (false, seen.at_ns);
                 node.neighbors.clear();
             }
-            Observed::Command { command: rumormill_core::Command::Leave, .. } => node.has_left = true,
-            Observed::Command { command: rumormill_core::Command::Join { .. }, .. } => node.has_left = false,
+            Observed::Command { command: Command::Leave, .. } => {
+                (node.has_left, node.left_at) = (true, seen.at_ns);
+            }
+            Observed::Command { command: Command::Join { .. }, .. } => node.has_left = false,
             Observed::Event(Event::NeighborUp { peer }) => self.on_up(seen, peer),
             Observed::Event(Event::NeighborDown { peer, .. }) => self.on_down(seen, peer),
             Observed::Command { .. } | Observed::Event(_) => {}
@@ -183,11 +187,13 @@ impl Overlay {
         (self.members().count() > 1).then_some(alone)
     }
 
-    /// Finds a member that keeps a neighbour that has been dead for longer than `grace_ns`: (member, dead neighbour).
+    /// Finds a member that keeps a neighbour that has been dead, or has left, for longer than `grace_ns`: (member,
+    /// neighbour).
     pub fn haunted(&self, now: u64, grace_ns: u64) -> Option<(u32, u32)> {
         let is_dead = |peer: u32| {
             let peer = &self.nodes[peer as usize];
-            !peer.is_alive && now.saturating_sub(peer.stopped_at) > grace_ns
+            let is_old = |since: u64| now.saturating_sub(since) > grace_ns;
+            if peer.is_alive { peer.has_left && is_old(peer.left_at) } else { is_old(peer.stopped_at) }
         };
         self.members().find_map(|node| {
             let neighbors = &self.nodes[node as usize].neighbors;
