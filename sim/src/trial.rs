@@ -140,11 +140,11 @@ impl<'a, A: App> Trial<'a, A> {
     /// # Panics
     /// When the scenario does not validate.
     pub fn find_failure(&self) -> Option<Failure> {
-        self.seeds.iter().find_map(|seed| self.attempt(*seed).err())
+        self.seeds.iter().find_map(|seed| self.attempt(*seed).err().map(|failure| *failure))
     }
 
     /// Runs one seed until something fails. What has failed always fails more later, and may end badly.
-    fn attempt(&self, seed: Seed) -> Result<Outcome, Failure> {
+    fn attempt(&self, seed: Seed) -> Result<Outcome, Box<Failure>> {
         let (mut run, mut answers) = self.start(seed);
         let is_sound =
             |answers: &[PropertyOutcome]| answers.iter().all(|it| it.status == PropertyStatus::Held);
@@ -154,20 +154,15 @@ impl<'a, A: App> Trial<'a, A> {
         let (world, bootstrap_end_ns) = (run.world(), run.world().schedule().bootstrap_end_ns);
         if let Err(panic) = driven {
             let property = panicked(world.now_ns(), panic.as_ref());
-            return Err(Failure {
-                scenario: self.scenario.name.clone(),
-                seed,
-                property,
-                others: 0,
-                bootstrap_end_ns,
-            });
+            let scenario = self.scenario.name.clone();
+            return Err(Box::new(Failure { scenario, seed, property, others: 0, bootstrap_end_ns }));
         }
         let is_over = world.is_over();
         let mut outcome = run.outcome();
         // Liveness had no time to come true in a run that was stopped.
         outcome.properties.retain(|it| is_over || it.at_ns.is_some());
         outcome.properties.extend(answers);
-        Failure::of(&outcome).map_or(Ok(outcome), Err)
+        Failure::of(&outcome).map_or(Ok(outcome), |failure| Err(Box::new(failure)))
     }
 
     fn start(&self, seed: Seed) -> (Run<A>, Vec<PropertyOutcome>) {
