@@ -62,7 +62,7 @@ struct RunArgs {
     /// How many nodes, instead of what the scenario says.
     #[arg(long, value_name = "N", value_parser = count)]
     nodes: Option<u32>,
-    /// Change a key before the scenario is read, for example network.loss=0.1 or 'fault[0].at_s=20'.
+    /// Change a key before the scenario is read, for example `network.loss=0.1` or `'fault[0].at_s=20'`.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     sets: Vec<(String, String)>,
     /// Where the nodes run.

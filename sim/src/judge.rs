@@ -492,7 +492,7 @@ impl Asked {
             }
             // A neighbour that is exchanged for another can leave a node alone for the moment that this takes.
             Err(_) if is_forgiving && self.held_since.is_some() && !self.is_in_doubt => {
-                self.is_in_doubt = true
+                self.is_in_doubt = true;
             }
             Err(fault) => {
                 // A `sometimes` stays reached; everything else must hold again from here on.

@@ -189,7 +189,9 @@ fn bench_age_ms() -> u64 {
 fn the_lowest_publisher_heard_lately_shapes_the_tree() {
     let shapes = |bench: &mut Bench<Broadcast>| {
         bench.clear();
-        bench.call(|it, cx| drop(it.publish(TOPIC, Class::Normal, Bytes::from_static(b"x"), cx)));
+        bench.call(|it, cx| {
+            it.publish(TOPIC, Class::Normal, Bytes::from_static(b"x"), cx).expect("published")
+        });
         let sent = bench.effects.iter().find_map(|effect| match effect {
             Effect::Send { frame: Frame::Gossip(gossip), .. } => Some(gossip.shapes_tree),
             _ => None,
