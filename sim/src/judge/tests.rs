@@ -274,7 +274,28 @@ fn eventually_must_hold_in_time_and_to_the_end() {
     late.fails(None, "too late");
     case.down(0, 1);
     case.down(1, 0);
-    case.at_ms(21_000).fails(0, "no neighbour");
+    case.at_ms(21_000).look();
+    case.at_ms(21_500).fails(0, "no neighbour");
+}
+
+#[test]
+fn one_look_may_find_somebody_alone_and_two_in_a_row_may_not() {
+    for (check, with) in [(Check::NobodyAlone, "no neighbour"), (Check::Connected, "2 components")] {
+        let mut case = Case::always(2, check);
+        case.edge(0, 1);
+        case.look();
+        for ms in [1_000, 2_000] {
+            case.down(0, 1);
+            case.down(1, 0);
+            case.at_ms(ms).look();
+            let mut longer = case.clone();
+            longer.at_ms(ms + 500).look();
+            assert!(longer.answer().is_err_and(|(_, what)| what.contains(with)));
+            case.edge(0, 1);
+            case.at_ms(ms + 500).look();
+        }
+        case.holds();
+    }
 }
 
 #[test]
