@@ -42,8 +42,8 @@ pub struct Window {
 pub enum Check {
     /// All living, joined nodes are connected through active views; one look may find it broken, two in a row may not.
     Connected,
-    /// Of two living nodes each has the other in its active view or neither has, but for what is under way: one look
-    /// may find it broken, two in a row may not.
+    /// Of two living nodes each has the other in its active view or neither has, but for what is under way: an edge may
+    /// stand on one side only for two seconds. A part of all edges is judged as it stands at each look.
     Symmetric {
         /// The least part of all edges that exist on both sides, in parts in a million.
         min_ppm: u32,
