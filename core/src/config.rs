@@ -190,7 +190,7 @@ pub struct MapConfig {
 pub enum Canary {
     /// Duplicates are not answered with PRUNE.
     NoPrune,
-    /// An accepted forward-join is not told to the joiner.
+    /// A request to become neighbours is answered with yes, but the asker is not taken in.
     OneSidedNeighbor,
     /// Of two versions the one that arrives later wins.
     ArrivalOrder,

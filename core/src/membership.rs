@@ -13,7 +13,7 @@ mod passive;
 mod refill;
 mod shuffle;
 
-use crate::config::Config;
+use crate::config::{Canary, Config};
 use crate::frame::{Channel, DisconnectReason, Frame, NeighborAnswer, NeighborPriority};
 use crate::hash::Fold;
 use crate::id::{Contact, Incarnation, NodeId, Token};
@@ -378,7 +378,9 @@ impl Membership {
         } else if self.has_departed(contact) {
             self.answer(contact, NeighborAnswer::Full, cx); // a request from before it left
         } else if self.position(&from).is_some() || priority == NeighborPriority::High || !self.is_full() {
-            self.add_active(contact, cx);
+            if !self.config.is_planted(Canary::OneSidedNeighbor) {
+                self.add_active(contact, cx);
+            }
             self.answer(contact, NeighborAnswer::Accepted, cx);
         } else {
             self.on_request_at_full_view(contact, cx);

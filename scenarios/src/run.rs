@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rumormill_reports::{Record, Verdict, text};
 use rumormill_sim::{Options, Run, Scenario};
 use std::io::IsTerminal;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 /// What the exit status of `run` means.
@@ -23,7 +24,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, String> {
     let scenario = load(args)?;
     let meter = Meter::start();
     let mut run = start(args, &scenario)?;
-    watch(&mut run);
+    if let Err(broken) = std::panic::catch_unwind(AssertUnwindSafe(|| watch(&mut run))) {
+        return Ok(report_broken_node(args, &scenario.name, &*broken));
+    }
     let checkpoints = run.checkpoints().to_vec();
     let outcome = run.outcome();
     let cost = meter.read();
@@ -80,6 +83,15 @@ fn watch(run: &mut Run) {
         bar.set_message(format!("{} s virtual, {} events", progress.now_ns / 1_000_000_000, progress.events));
     }
     bar.finish_and_clear();
+}
+
+/// A node broke one of its own invariants: the run ends there, with what it asserted and how to see it again.
+fn report_broken_node(args: &RunArgs, name: &str, broken: &(dyn std::any::Any + Send)) -> ExitCode {
+    let text = broken.downcast_ref::<String>().map(String::as_str);
+    let what = text.or_else(|| broken.downcast_ref::<&str>().copied()).unwrap_or("it did not say which");
+    anstream::println!("✗ FAIL  {name}\n\nproperties  ✗ invariants  always  a node broke one: {what}");
+    anstream::println!("\nreproduce   {}", reproduce(args, &args.seed.to_string()));
+    ExitCode::from(Verdict::Fail.exit_code())
 }
 
 fn print(args: &RunArgs, record: &Record) {

@@ -24,7 +24,7 @@ pub const LOOK_EVERY_NS: u64 = 500 * NANOS_PER_MILLI;
 
 /// For how long an edge may stand on one side only: several times the longest round trip of the latency models, so
 /// that only what is under way is forgiven.
-const ONE_SIDED_NS: u64 = 2_000 * NANOS_PER_MILLI;
+const ONE_SIDED_NS: u64 = 1_000 * NANOS_PER_MILLI;
 
 /// For how long the dead may stay in an active view: the transport's or the prober's detection time and some slack.
 const DEAD_NS: u64 = 20_000 * NANOS_PER_MILLI;
@@ -164,6 +164,13 @@ impl Judge {
     /// Notes that the last fault and workload have ended: from here on liveness may be asked.
     pub fn on_calm(&mut self, at_ns: u64) {
         self.calm_ns.get_or_insert(at_ns);
+    }
+
+    /// Tells whether a law that one event can break is broken, and was asked to hold: nothing later mends that.
+    pub fn is_law_broken(&self) -> bool {
+        let asks = |check: &Check| self.asked.iter().any(|asked| asked.spec.check == *check);
+        let is_undue = self.broadcasts.undue().is_some() && asks(&Check::DeliveredOnce);
+        is_undue || (self.state.clock_fault().is_some() && asks(&Check::ClocksMonotonic))
     }
 
     /// Shows the samples taken at each look.

@@ -8,6 +8,9 @@ use crate::{Checkpoint, Observer, Options, Seed, World};
 use rumormill_core::{App, MapId, NANOS_PER_MILLI, Nodes, Observation};
 use std::sync::Arc;
 
+/// Steps after which a run looks whether a law is broken that one event can break. A guess.
+const STEPS_BETWEEN_LAWS: u32 = 100_000;
+
 /// A run under way: a world and its judge.
 #[derive(Clone)]
 pub struct Run<A: App = ()> {
@@ -113,7 +116,11 @@ impl<A: App> Run<A> {
     /// Runs until the next look and takes it; tells whether there is more to come.
     pub fn advance(&mut self) -> bool {
         let at_ns = self.next_look_ns;
-        self.world.run_until(at_ns, &mut Watch(&mut self.judge));
+        while !self.world.run_some(STEPS_BETWEEN_LAWS, at_ns, &mut Watch(&mut self.judge)) {
+            if self.judge.is_law_broken() {
+                return false; // what is broken may never come to rest
+            }
+        }
         let calm_ns = self.last_step_ns.saturating_add(self.world.shift_ns());
         if self.world.has_taken_all() && at_ns >= calm_ns {
             self.judge.on_calm(calm_ns);

@@ -198,6 +198,11 @@ impl<A: App, P: Process> World<A, P> {
         while self.step_until(at_ns, observer).is_some() {}
     }
 
+    /// Lets up to `count` things happen, none later than `at_ns`; tells whether there is no more until then.
+    pub fn run_some(&mut self, count: u32, at_ns: u64, observer: &mut impl Observer) -> bool {
+        (0..count).any(|_| self.step_until(at_ns, observer).is_none())
+    }
+
     /// Lets everything happen up to the end of the schedule.
     pub fn run(&mut self, observer: &mut impl Observer) {
         self.run_until(NEVER, observer);

@@ -2,7 +2,6 @@
 //! nobody alive.
 
 use super::{Event, Membership, Phase, Why};
-use crate::config::Canary;
 use crate::frame::{Channel, Frame, NeighborPriority};
 use crate::id::{Contact, Incarnation, NodeId, Token};
 use crate::machine::{CommandError, Cx, NeighborLoss, Reply};
@@ -279,9 +278,6 @@ impl Membership {
     /// The walk ends here: this node and the joiner become neighbours, if the joiner still has a place.
     fn end_walk(&mut self, contact: &Contact, cx: &mut Cx<'_>) {
         let joiner = contact.id();
-        if self.config.is_planted(Canary::OneSidedNeighbor) && !self.has_departed(contact) {
-            return self.add_active(contact, cx);
-        }
         if self.position(&joiner).is_some() || self.is_asked(&joiner) || self.has_departed(contact) {
             return;
         }
