@@ -3,8 +3,9 @@
 use crate::cost::Meter;
 use crate::{Driver, RunArgs, library, record, verify};
 use indicatif::{ProgressBar, ProgressStyle};
-use rumormill_reports::{Record, Verdict, text};
+use rumormill_reports::{Finite, Kind, Property, Record, Status, TraceHash, Verdict, text};
 use rumormill_sim::{Options, Run, Scenario};
+use std::any::Any;
 use std::io::IsTerminal;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -25,7 +26,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, String> {
     let meter = Meter::start();
     let mut run = start(args, &scenario)?;
     if let Err(broken) = std::panic::catch_unwind(AssertUnwindSafe(|| watch(&mut run))) {
-        return Ok(report_broken_node(args, &scenario.name, &*broken));
+        let record = record_of_broken_node(args, &scenario, &run, &*broken);
+        print(args, &record);
+        return Ok(ExitCode::from(record.verdict.exit_code()));
     }
     let checkpoints = run.checkpoints().to_vec();
     let outcome = run.outcome();
@@ -85,13 +88,36 @@ fn watch(run: &mut Run) {
     bar.finish_and_clear();
 }
 
-/// A node broke one of its own invariants: the run ends there, with what it asserted and how to see it again.
-fn report_broken_node(args: &RunArgs, name: &str, broken: &(dyn std::any::Any + Send)) -> ExitCode {
+/// Writes the record of a run that ended early because a node broke one of its own invariants.
+fn record_of_broken_node(
+    args: &RunArgs,
+    scenario: &Scenario,
+    run: &Run,
+    broken: &(dyn Any + Send),
+) -> Record {
     let text = broken.downcast_ref::<String>().map(String::as_str);
-    let what = text.or_else(|| broken.downcast_ref::<&str>().copied()).unwrap_or("it did not say which");
-    anstream::println!("✗ FAIL  {name}\n\nproperties  ✗ invariants  always  a node broke one: {what}");
-    anstream::println!("\nreproduce   {}", reproduce(args, &args.seed.to_string()));
-    ExitCode::from(Verdict::Fail.exit_code())
+    let what = text.or_else(|| broken.downcast_ref::<&str>().copied()).unwrap_or("a node broke one");
+    let (progress, seed) = (run.progress(), args.seed.to_string());
+    let invariants = Property {
+        name: "invariants".to_owned(),
+        kind: Kind::Always,
+        status: Status::Failed,
+        at_s: None,
+        node: None,
+        detail: Some(what.to_owned()),
+    };
+    Record {
+        scenario: scenario.name.clone(),
+        nodes: scenario.nodes,
+        verdict: Verdict::Fail,
+        trace_hash: TraceHash(run.world().hash()),
+        events: progress.events,
+        virtual_s: Finite::seconds(progress.now_ns),
+        properties: vec![invariants],
+        reproduce: reproduce(args, &seed),
+        seed,
+        ..Record::default()
+    }
 }
 
 fn print(args: &RunArgs, record: &Record) {
