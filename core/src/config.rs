@@ -73,7 +73,12 @@ pub struct Config {
     pub seed_backoff_ms_max: u64,
     /// Joins within a second beyond which a full node sends joiners elsewhere; zero for never (paper mode). A guess.
     pub joins_per_s_max: u32,
-    /// Mean time between slow random promotions; zero for never (paper mode). A guess.
+    /// Shuffle periods without a sign of life after which a passive contact may be promoted. Measured: in clusters
+    /// that the passive view holds whole, nobody is unheard of for longer while they hang together.
+    pub promotion_age: u8,
+    /// Mean time from joining to the first slow promotion; doubled after each one. A guess.
+    pub promotion_first_ms: u64,
+    /// Mean time between slow promotions in the long run; zero for never (paper mode). A guess.
     pub promotion_interval_ms: u64,
     /// Lost neighbours remembered for a later reunion at most; zero for none (paper mode). A guess.
     pub lost_max: usize,
@@ -238,6 +243,8 @@ impl Default for Config {
             seed_backoff_ms: 1_000,
             seed_backoff_ms_max: 30_000,
             joins_per_s_max: 20,
+            promotion_age: 5,
+            promotion_first_ms: 10_000,
             promotion_interval_ms: 60_000,
             lost_max: 8,
             lost_retry_ms: 2_000,
@@ -381,6 +388,7 @@ impl Config {
             (self.refill_backoff_ms >= 1, "refill_backoff_ms", "must be at least 1"),
             (self.join_timeout_ms >= 1, "join_timeout_ms", "must be at least 1"),
             (self.seed_backoff_ms >= 1, "seed_backoff_ms", "must be at least 1"),
+            (self.promotion_first_ms >= 1, "promotion_first_ms", "must be at least 1"),
             (self.lost_retry_ms >= 1, "lost_retry_ms", "must be at least 1"),
             (
                 (1..=self.clock_drift_ms_max.max(1)).contains(&self.clock_mark_ms),

@@ -5,11 +5,12 @@
 //! instead of one promotion for each failure; silent neighbours are found by probing, not only by broken
 //! connections; a full view probes neighbours it has not heard before it refuses; passive entries age, so the dead
 //! leave circulation; neighbours lost without a word are remembered and tried again, so a cut of any length heals
-//! without seeds; a slow random promotion repairs islands of full views; a contact flooded by joiners sends them on.
+//! without seeds; a slow promotion opens islands of full views; a contact flooded by joiners sends them on.
 
 mod join;
 mod lost;
 mod passive;
+mod promotion;
 mod refill;
 mod shuffle;
 
@@ -165,7 +166,7 @@ pub struct Membership {
     join_rate: join::JoinRate,
     refill: refill::Refill,
     shuffle: shuffle::Shuffling,
-    promote_at: Instant,
+    promotion: promotion::Promotion,
     probe_nonce: u32,
     /// No deadline is earlier.
     due: Instant,
@@ -191,7 +192,7 @@ impl Membership {
             join_rate: join::JoinRate::default(),
             refill: refill::Refill::default(),
             shuffle: shuffle::Shuffling::default(),
-            promote_at: Instant::NEVER,
+            promotion: promotion::Promotion::default(),
             probe_nonce: 0,
             due: Instant::NEVER,
             events: VecDeque::new(),
@@ -583,7 +584,7 @@ impl Membership {
     fn next_deadline(&self) -> Instant {
         let asked = self.asked.iter().map(|asked| asked.deadline).min();
         let waiting = self.waiting.iter().map(|(_, deadline)| *deadline).min();
-        let timers = [self.promote_at, self.refill.at, self.shuffle.at, self.entry.at];
+        let timers = [self.promotion.at, self.refill.at, self.shuffle.at, self.entry.at];
         let deadlines = [asked, waiting, self.lost.deadline(), self.probe_deadline()];
         let earliest = timers.into_iter().chain(deadlines.into_iter().flatten()).min();
         earliest.unwrap_or(Instant::NEVER)

@@ -19,9 +19,8 @@ pub struct Run<A: App = ()> {
     faults: Vec<(&'static str, u64, Option<u64>)>,
     world: World<A>,
     judge: Judge,
-    /// When the schedule's last step is due, before any quiescing.
+    /// When the schedule's last step is due, or bootstrap ends; before any quiescing.
     last_step_ns: u64,
-    /// Those who also look at the world, by name.
     next_look_ns: u64,
     first_look_ns: u64,
 }
@@ -81,7 +80,11 @@ impl<A: App> Run<A> {
         Ok(Self {
             name: scenario.name.clone(),
             faults,
-            last_step_ns: schedule.steps.iter().map(|step| step.at_ns).max().unwrap_or(0),
+            last_step_ns: schedule
+                .steps
+                .iter()
+                .map(|step| step.at_ns)
+                .fold(schedule.bootstrap_end_ns, u64::max),
             world: World::new(schedule, seed, options, app),
             judge,
             next_look_ns: LOOK_EVERY_NS,

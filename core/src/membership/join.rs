@@ -74,7 +74,7 @@ impl Membership {
         self.seeds = contacts.into_iter().filter(|contact| contact.id() != me).collect();
         self.phase = Phase::Member;
         self.schedule_shuffle(cx);
-        self.schedule_promotion(cx);
+        self.start_promotions(cx);
         let neighbor = self.active().next();
         if let Some(through) = neighbor {
             self.events.push_back(Event::Done { token, result: Ok(Reply::Joined { through }) });
@@ -170,7 +170,7 @@ impl Membership {
         if self.phase == Phase::Fresh {
             self.phase = Phase::Member;
             self.schedule_shuffle(cx);
-            self.schedule_promotion(cx);
+            self.start_promotions(cx);
         }
         self.keep_filling(cx);
     }

@@ -1,4 +1,4 @@
-//! Free slots of the active view: filled from the passive view, by reunions and by slow random promotion.
+//! Free slots of the active view: filled from the passive view, and by reunions with lost neighbours.
 
 use super::{Membership, Phase, Why};
 use crate::config::Canary;
@@ -71,7 +71,7 @@ impl Membership {
         let free = self.config.active_size.saturating_sub(self.active.len() + pending);
         for _ in 0..free {
             let is_round_over = self.refill.requests >= ROUND_REQUESTS_MAX;
-            if is_round_over || !self.ask_one(Why::Refill, cx) {
+            if is_round_over || !self.ask_one(cx) {
                 return self.back_off_refill(cx);
             }
             self.refill.requests += 1;
@@ -95,13 +95,13 @@ impl Membership {
     pub(super) fn fill_once(&mut self, cx: &mut Cx<'_>) {
         let free = self.config.active_size.saturating_sub(self.active.len() + self.asked.len());
         for _ in 0..free {
-            self.ask_one(Why::Refill, cx);
+            self.ask_one(cx);
         }
         self.seek_entry(cx);
     }
 
     /// Asks one passive contact at random; tells whether there was one to ask.
-    fn ask_one(&mut self, why: Why, cx: &mut Cx<'_>) -> bool {
+    fn ask_one(&mut self, cx: &mut Cx<'_>) -> bool {
         let now = cx.now.mono;
         let is_ready = |id: &NodeId, retry_at: Instant| retry_at <= now && !self.is_asked(id);
         let candidates: Vec<&Contact> = (self.passive.iter())
@@ -110,9 +110,8 @@ impl Membership {
             .collect();
         let Some(&contact) = cx.rng.draw(Purpose::Refill).choose(&candidates) else { return false };
         let contact = contact.clone();
-        let is_urgent = self.active.is_empty() || why == Why::Insist;
-        let priority = if is_urgent { NeighborPriority::High } else { NeighborPriority::Low };
-        self.ask(&contact, priority, why, cx);
+        let priority = if self.active.is_empty() { NeighborPriority::High } else { NeighborPriority::Low };
+        self.ask(&contact, priority, Why::Refill, cx);
         true
     }
 
@@ -177,33 +176,6 @@ impl Membership {
                 self.ask(&contact, NeighborPriority::High, Why::Insist, cx);
             } else {
                 self.ask(&contact, NeighborPriority::Low, Why::Refill, cx);
-            }
-        }
-    }
-
-    // --- slow random promotion
-
-    pub(super) fn schedule_promotion(&mut self, cx: &mut Cx<'_>) {
-        let interval_ms = self.config.promotion_interval_ms;
-        if interval_ms > 0 {
-            self.promote_at =
-                cx.now.mono.plus_millis(cx.rng.draw(Purpose::Promotion).jitter(interval_ms, 50));
-            self.set_due(self.promote_at);
-        }
-    }
-
-    /// Full, closed views can form islands that shuffles never leave: once in a while a random passive contact takes
-    /// the place of a random neighbour.
-    pub(super) fn on_promotion_due(&mut self, cx: &mut Cx<'_>) {
-        if cx.now.mono < self.promote_at {
-            return;
-        }
-        self.promote_at = Instant::NEVER;
-        if self.phase == Phase::Member {
-            self.schedule_promotion(cx);
-            let is_idle = self.is_full() && self.asked.is_empty();
-            if is_idle && self.ask_one(Why::Insist, cx) {
-                cx.stats.promotions += 1;
             }
         }
     }

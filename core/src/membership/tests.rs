@@ -743,11 +743,22 @@ fn a_shuffle_walks_on_and_is_answered_where_it_ends() {
     assert_eq!(passive(&bench), [10, 20]);
 }
 
+fn promoting() -> Config {
+    Config { promotion_age: 5, promotion_first_ms: 10_000, promotion_interval_ms: 60_000, ..calm() }
+}
+
+#[test]
+fn nobody_who_was_heard_of_lately_is_promoted() {
+    let mut bench = bench(promoting(), 6);
+    given(&mut bench, [told(2, &[10, 11], 4)]);
+    assert!((0..=90).all(|second| said(bench.run_to(second * 1_000)).is_empty()));
+}
+
 #[test]
 fn a_promotion_exchanges_one_neighbour_of_a_full_view() {
-    let mut bench = bench(Config { promotion_interval_ms: 60_000, ..calm() }, 6);
-    given(&mut bench, [told(2, &[10], 0)]);
-    let asks = (30..=90).map(|second| said(bench.run_to(second * 1_000))).find(|lines| !lines.is_empty());
+    let mut bench = bench(promoting(), 6);
+    given(&mut bench, [told(2, &[11, 12], 0), told(2, &[10], 6), told(2, &[13], 5)]);
+    let asks = (0..=15).map(|second| said(bench.run_to(second * 1_000))).find(|lines| !lines.is_empty());
     assert_eq!(asks, Some(vec![asked(10, "High")]));
     let lines = said(bench.input(accepted(10)));
     assert_eq!((lines.len(), active(&bench).len()), (3, 5));
