@@ -1,0 +1,74 @@
+//! Inputs of the driver: which machine each of them is for.
+
+use super::Machines;
+use crate::frame::{Channel, Frame};
+use crate::id::NodeId;
+use crate::machine::{CommandError, Cx, Event, Input, Machine};
+use crate::{broadcast, links, membership, replica};
+use alloc::vec::Vec;
+
+impl Machines {
+    pub(super) fn handle(&mut self, input: Input, cx: &mut Cx<'_>, out: &mut Vec<Event>) {
+        match input {
+            Input::Command { token, command } => self.on_command(token, command, cx, out),
+            Input::Frame { from, channel, frame } => self.on_frame(from, channel, frame, cx),
+            Input::LinkUp { peer, incarnation, version, addr: _, dialer } => {
+                self.links.handle(links::Input::Up { peer, incarnation, version, dialer }, cx);
+            }
+            Input::LinkDown { peer, dialer, reason } => {
+                self.links.handle(links::Input::Down { peer, dialer, reason }, cx);
+            }
+            Input::Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
+            Input::LinkFull { peer, channel } => self.on_pressure(peer, channel, true, cx),
+            Input::LinkReady { peer, channel } => self.on_pressure(peer, channel, false, cx),
+            Input::Persisted { token } => {
+                self.marks.on_persisted(token);
+                while let Some((token, command)) = self.marks.pop_ready(cx) {
+                    self.write(token, command, cx, out);
+                }
+            }
+            Input::PersistFailed { .. } => {
+                let result = Err(CommandError::StoreFailed);
+                out.push(Event::StoreFailed);
+                let refused = self.marks.on_persist_failed(cx);
+                out.extend(refused.into_iter().map(|token| Event::Done { token, result }));
+            }
+            Input::Timeout => {} // fire() has done it all
+        }
+    }
+
+    fn on_frame(&mut self, from: NodeId, channel: Channel, frame: Frame, cx: &mut Cx<'_>) {
+        if !self.membership.heard(&from, cx.now.mono) {
+            self.links.heard(&from, cx.now.mono);
+        }
+        if frame.channel() != channel || from == self.id {
+            cx.stats.misplaced += 1;
+            return;
+        }
+        match (channel, &mut self.broadcast, &mut self.replica) {
+            (Channel::Gossip | Channel::Lazy, Some(broadcast), _) => {
+                broadcast.handle(broadcast::Input::Frame { from, frame }, cx);
+            }
+            (Channel::Control, Some(broadcast), _) if matches!(frame, Frame::Graft { .. } | Frame::Prune) => {
+                broadcast.handle(broadcast::Input::Frame { from, frame }, cx);
+            }
+            (Channel::Sync, _, Some(replica)) => replica.handle(replica::Input::Frame { from, frame }, cx),
+            (Channel::Control, ..) => self.membership.handle(membership::Input::Frame { from, frame }, cx),
+            (Channel::Gossip | Channel::Lazy | Channel::Sync | Channel::User | Channel::Datagram, ..) => {
+                cx.stats.misplaced += 1;
+            }
+        }
+    }
+
+    fn on_pressure(&mut self, peer: NodeId, channel: Channel, is_full: bool, cx: &mut Cx<'_>) {
+        if let (Channel::Gossip | Channel::Lazy, Some(broadcast)) = (channel, &mut self.broadcast) {
+            let full = broadcast::Input::LinkFull { peer, channel };
+            let ready = broadcast::Input::LinkReady { peer, channel };
+            broadcast.handle(if is_full { full } else { ready }, cx);
+        }
+        if let (Channel::Sync, Some(replica)) = (channel, &mut self.replica) {
+            let (full, ready) = (replica::Input::LinkFull { peer }, replica::Input::LinkReady { peer });
+            replica.handle(if is_full { full } else { ready }, cx);
+        }
+    }
+}
