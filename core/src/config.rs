@@ -1,6 +1,7 @@
 //! Every number that a user may turn, with its source.
 
 use crate::frame::{BODY_LEN_MAX, CONTACTS_MAX, GOSSIP_HEADER_LEN_MAX};
+use crate::ring::{PARTITIONS_MAX, WEIGHT_MAX};
 use crate::schema::Schema;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -171,6 +172,32 @@ pub struct Config {
     /// Bytes of operations in one chunk. A guess.
     pub sync_chunk_bytes: usize,
 
+    // --- members
+    /// Whether the members machine runs.
+    pub members: bool,
+    /// Time between two heartbeats of a node: the same on every node, or it is refused as a member.
+    pub heartbeat_ms: u64,
+    /// Time without a sign of life after which a member's lease ends: the same on every node.
+    pub ttl_ms: u64,
+    /// Partitions of the ring: the same on every node.
+    pub ring_size: u32,
+    /// This node's share of keys, against that of others.
+    pub weight: u8,
+    /// The zone that this node stands in; empty for none.
+    pub zone: String,
+
+    // --- registry
+    /// Whether the registry machine runs: it needs members.
+    pub registry: bool,
+
+    // --- mailboxes
+    /// Whether the mailboxes machine runs: it needs members.
+    pub mailboxes: bool,
+
+    // --- placement
+    /// Whether the placement machine runs: it needs members.
+    pub placement: bool,
+
     /// Users' value types.
     #[serde(skip)]
     pub schemas: Vec<Schema>,
@@ -289,6 +316,19 @@ impl Default for Config {
             sync_timeout_ms: 10_000,
             sync_chunk_bytes: 48 << 10,
 
+            members: false,
+            heartbeat_ms: 2_000,
+            ttl_ms: 6_000,
+            ring_size: 64,
+            weight: 1,
+            zone: String::new(),
+
+            registry: false,
+
+            mailboxes: false,
+
+            placement: false,
+
             schemas: Vec::new(),
             canary: None,
         }
@@ -381,6 +421,18 @@ impl Config {
             (self.sync_sessions_max >= 1, "sync_sessions_max", "must be at least 1"),
             (self.sync_interval_ms >= 1, "sync_interval_ms", "must be at least 1"),
             (self.maps.len() <= self.maps_max, "maps", "more maps than maps_max"),
+            (!self.members || self.broadcast, "members", "needs broadcast = true"),
+            (!self.registry || self.members, "registry", "needs members = true"),
+            (!self.mailboxes || self.members, "mailboxes", "needs members = true"),
+            (!self.placement || self.members, "placement", "needs members = true"),
+            (self.heartbeat_ms >= 1, "heartbeat_ms", "must be at least 1"),
+            (
+                self.ttl_ms >= self.heartbeat_ms.saturating_mul(2),
+                "ttl_ms",
+                "must be at least twice heartbeat_ms, or one late heartbeat ends a lease",
+            ),
+            ((1..=PARTITIONS_MAX).contains(&self.ring_size), "ring_size", "must be from 1 to 65536"),
+            ((1..=WEIGHT_MAX).contains(&self.weight), "weight", "must be from 1 to 64"),
             (!self.replica || self.broadcast, "replica", "needs broadcast = true"),
             (self.dial_backoff_ms >= 1, "dial_backoff_ms", "must be at least 1"),
             (self.link_idle_ms >= 1, "link_idle_ms", "must be at least 1"),

@@ -237,6 +237,10 @@ impl Topic {
     pub const RESERVED_MIN: u32 = 0xFFFF_FF00;
     /// Operations on replicated maps.
     pub const REPLICA: Topic = Topic(Self::RESERVED_MIN);
+    /// News of members.
+    pub const MEMBERS: Topic = Topic(Self::RESERVED_MIN + 1);
+    /// News of services.
+    pub const REGISTRY: Topic = Topic(Self::RESERVED_MIN + 2);
 
     /// Tells whether the topic belongs to this crate's own machines.
     pub const fn is_reserved(self) -> bool {
@@ -298,6 +302,46 @@ impl Folded for Version {
     fn fold(&self, into: &mut Fold) {
         into.word(self.stamp.0);
         into.value(&self.writer);
+    }
+}
+
+/// A mailbox of one life of a node; zero is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MailboxId(pub u64);
+
+/// How a mailbox is reached from anywhere; it may travel inside messages and outlives nothing: a node that restarts
+/// has none of its old mailboxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// The node.
+    pub node: NodeId,
+    /// The life of it that opened the mailbox.
+    pub incarnation: Incarnation,
+    /// The mailbox.
+    pub mailbox: MailboxId,
+}
+
+impl Folded for Address {
+    fn fold(&self, into: &mut Fold) {
+        into.value(&self.node);
+        into.word(self.incarnation.0);
+        into.word(self.mailbox.0);
+    }
+}
+
+/// A question that waits for its answer: who asked, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Question {
+    /// Who asked.
+    pub from: Address,
+    /// The asker's number for it.
+    pub number: u64,
+}
+
+impl Folded for Question {
+    fn fold(&self, into: &mut Fold) {
+        into.value(&self.from);
+        into.word(self.number);
     }
 }
 

@@ -22,6 +22,7 @@ pub mod log;
 pub mod lww_map;
 mod machine;
 mod marks;
+mod member;
 pub mod membership;
 mod node;
 mod observation;
@@ -31,6 +32,7 @@ pub mod replica;
 pub mod ring;
 mod rng;
 mod schema;
+mod service;
 mod stats;
 mod time;
 mod trace;
@@ -40,13 +42,17 @@ pub use app::{App, AppCx};
 pub use config::{Canary, Config, ConfigError, MapConfig};
 pub use frame::{Channel, Class, Frame};
 pub use hlc::{Ahead, Hlc, Stamp};
-pub use id::{ADDRS_MAX, Contact, Incarnation, MapId, MessageId, NodeId, Token, Topic, Version, Writer};
+pub use id::{
+    ADDRS_MAX, Address, Contact, Incarnation, MailboxId, MapId, MessageId, NodeId, Question, Token, Topic,
+    Version, Writer,
+};
 pub use lattice::{GCounter, Lattice, LwwRegister, MaxRegister, PnCounter};
 pub use lww_map::LwwMap;
 pub use machine::{
     CloseReason, Command, CommandError, Cx, Dialer, DownReason, Durability, Effect, Event, Input, Machine,
-    NeighborLoss, Origin, Reply, Row, Space,
+    MailLoss, NeighborLoss, News, Origin, Reply, Row, ServiceLoss, Space, Watch,
 };
+pub use member::{Member, MemberState};
 pub use node::{Boot, Node, Output};
 pub use observation::{MapStatus, Nodes, Observation, Observed, Status};
 pub use op::Op;
@@ -54,6 +60,7 @@ pub use or_map::OrMap;
 pub use ring::{Ring, RingError};
 pub use rng::{Draw, Purpose, Rng};
 pub use schema::Schema;
+pub use service::Service;
 pub use stats::Stats;
 pub use time::{Instant, NANOS_PER_MILLI, Nanos, Now, Wall};
 pub use trace::TraceHash;

@@ -1,16 +1,21 @@
 //! The one shape of every protocol: inputs in, effects down, events up, one next deadline.
 
-use crate::frame::{Channel, Class, Frame};
-use crate::hlc::{Hlc, Stamp};
-use crate::id::{Contact, Incarnation, MapId, MessageId, NodeId, Token, Topic, Version};
+mod command;
+mod event;
+
+use crate::frame::{Channel, Frame};
+use crate::hlc::Hlc;
+use crate::id::{Contact, Incarnation, MapId, NodeId, Token};
 use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::time::{Instant, Now};
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::fmt;
 use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
+
+pub use command::{Command, CommandError, Reply, Watch};
+pub use event::{Event, MailLoss, NeighborLoss, News, Origin, ServiceLoss};
 
 /// A protocol that reacts over time. Total: it never fails and never panics, whatever comes in.
 pub trait Machine {
@@ -181,64 +186,6 @@ pub enum Input {
     Timeout,
 }
 
-/// What a user asks of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// Come into the cluster through one of these contacts; they stay the node's seeds.
-    Join {
-        /// Whom to ask, in any order. Empty: this node is the first.
-        contacts: Vec<Contact>,
-    },
-    /// Leave the cluster for good, until the next join.
-    Leave,
-    /// Hear messages of a topic.
-    Subscribe {
-        /// The topic.
-        topic: Topic,
-    },
-    /// Hear messages of a topic no longer.
-    Unsubscribe {
-        /// The topic.
-        topic: Topic,
-    },
-    /// Broadcast a message to everybody who hears its topic.
-    Publish {
-        /// The topic.
-        topic: Topic,
-        /// How it is treated when links are slow.
-        class: Class,
-        /// The message.
-        payload: Bytes,
-    },
-    /// Host a replicated map, if it is not hosted yet.
-    CreateMap {
-        /// Its name.
-        name: alloc::string::String,
-        /// The schema it uses, by id; zero for plain bytes.
-        schema: u32,
-    },
-    /// Write a key of a replicated map.
-    Put {
-        /// The map.
-        map: MapId,
-        /// The key.
-        key: Bytes,
-        /// The value.
-        value: Bytes,
-        /// When the entry ends by itself.
-        expires: Option<Stamp>,
-    },
-    /// Remove a key of a replicated map.
-    Remove {
-        /// The map.
-        map: MapId,
-        /// The key.
-        key: Bytes,
-    },
-    /// Take one membership step now (paper mode): one shuffle and one attempt for each free slot.
-    Cycle,
-}
-
 /// What a node asks of its driver, to be carried out in the order pushed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -305,179 +252,3 @@ pub struct Row {
     /// The value; `None` deletes.
     pub value: Option<Bytes>,
 }
-
-/// What a node tells its user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The one answer to a command.
-    Done {
-        /// The command's token.
-        token: Token,
-        /// Its outcome.
-        result: Result<Reply, CommandError>,
-    },
-    /// A peer came into the active view.
-    NeighborUp {
-        /// The peer.
-        peer: NodeId,
-    },
-    /// A peer went out of the active view.
-    NeighborDown {
-        /// The peer.
-        peer: NodeId,
-        /// Why.
-        reason: NeighborLoss,
-    },
-    /// No living neighbour is left; the node keeps trying.
-    Isolated,
-    /// A message of a topic that this node hears.
-    Message {
-        /// The topic.
-        topic: Topic,
-        /// The message's name.
-        id: MessageId,
-        /// Links it crossed; zero for one's own.
-        hops: u16,
-        /// The message.
-        payload: Bytes,
-    },
-    /// A key of a replicated map has visibly changed.
-    MapChanged {
-        /// The map.
-        map: MapId,
-        /// The key.
-        key: Bytes,
-        /// The value before.
-        old: Option<Bytes>,
-        /// The value now; `None` when it was removed.
-        new: Option<Bytes>,
-        /// The version of the change.
-        version: Version,
-        /// How it came here.
-        origin: Origin,
-    },
-    /// An operation's stamp was too far in the future and was refused.
-    ClockRefused {
-        /// Who handed it on.
-        from: NodeId,
-        /// How far ahead it was, in milliseconds.
-        ahead_ms: u64,
-    },
-    /// A write to the store failed: what needs the store is refused from now on.
-    StoreFailed,
-    /// The store held rows that cannot be read: the node starts as if it had held none.
-    StoreDamaged,
-}
-
-/// How a change came to a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Written here.
-    Local,
-    /// By broadcast.
-    Broadcast,
-    /// By anti-entropy.
-    Sync,
-}
-
-/// Why a peer went out of the active view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NeighborLoss {
-    /// Its place was given to somebody else, here or there.
-    Replaced,
-    /// It left the cluster.
-    Left,
-    /// The link to it ended.
-    LinkLost,
-    /// It did not answer probes.
-    Silent,
-    /// This node left the cluster.
-    WeLeft,
-}
-
-/// The good outcome of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// Done; there is nothing more to tell.
-    Ok,
-    /// In the cluster, through this contact; the node's own id when it is the first.
-    Joined {
-        /// The first neighbour.
-        through: NodeId,
-    },
-    /// Published under this name.
-    Published {
-        /// The message's name.
-        id: MessageId,
-    },
-    /// Written with this version.
-    Written {
-        /// The version.
-        version: Version,
-    },
-}
-
-/// Why a command was refused. Nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// Key, value or message is longer than allowed.
-    TooLarge {
-        /// Its length in bytes.
-        len: usize,
-        /// The limit in bytes.
-        max: usize,
-    },
-    /// Neighbours take no more just now.
-    Busy,
-    /// A bound of this node was reached.
-    Full {
-        /// The bound.
-        max: usize,
-    },
-    /// None of the contacts answered in time.
-    Unreachable,
-    /// The node has left the cluster.
-    Left,
-    /// A join is already under way.
-    AlreadyJoining,
-    /// The machine that the command needs is off in this node's configuration.
-    Disabled,
-    /// The topic is reserved.
-    ReservedTopic,
-    /// The map is not hosted here.
-    NoSuchMap,
-    /// The map is hosted with another schema, or no such schema is registered.
-    SchemaMismatch,
-    /// The schema's validator refused the value.
-    Invalid,
-    /// The store failed.
-    StoreFailed,
-}
-
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge { len, max } => {
-                write!(f, "{len} bytes are too large, at most {max} allowed; nothing changed")
-            }
-            Self::Busy => f.write_str("neighbours take no more just now; nothing changed, try again"),
-            Self::Full { max } => write!(f, "the bound of {max} is reached; nothing changed"),
-            Self::Unreachable => f.write_str("no contact answered in time; the node keeps trying its seeds"),
-            Self::Left => f.write_str("the node has left the cluster; join first"),
-            Self::AlreadyJoining => f.write_str("a join is under way; wait for its answer"),
-            Self::Disabled => {
-                f.write_str("the machine for this command is off in the configuration; nothing changed")
-            }
-            Self::ReservedTopic => f.write_str("topic ids from 0xffffff00 up are reserved; nothing changed"),
-            Self::NoSuchMap => f.write_str("the map is not hosted here; create it first"),
-            Self::SchemaMismatch => {
-                f.write_str("the map's schema differs or is not registered; nothing changed")
-            }
-            Self::Invalid => f.write_str("the schema refused the value; nothing changed"),
-            Self::StoreFailed => f.write_str("the store has failed; nothing changed"),
-        }
-    }
-}
-
-impl core::error::Error for CommandError {}

@@ -6,7 +6,8 @@
 
 use crate::frame::{Aged, Announcement, Frame, Gossip, SyncChunk, SyncEnd, SyncHello, SyncVector};
 use crate::hash::{Fold, Folded};
-use crate::machine::{Command, Effect, Input, Row, Space};
+use crate::id::Address;
+use crate::machine::{Command, Effect, Input, Row, Space, Watch};
 use crate::time::Now;
 
 /// Goes before a digest of the state, so that it is not taken for an input: no monotonic clock reads this.
@@ -281,8 +282,72 @@ impl Folded for Command {
                 into.bytes(key);
             }
             Command::Cycle => into.word(head(9, 0, 0)),
+            Command::Watch { what } => fold_watch(what, into),
+            Command::Unwatch { watch } => {
+                into.word(head(11, 0, 0));
+                into.word(watch.0);
+            }
+            Command::Register { name, instance, mailbox, meta, is_unique } => {
+                into.word(head(12, u16::from(*is_unique), 0));
+                into.bytes(name);
+                into.word(*instance);
+                into.word(mailbox.0);
+                into.bytes(meta);
+            }
+            Command::Unregister { name, instance } => {
+                into.word(head(13, 0, 0));
+                into.bytes(name);
+                into.word(*instance);
+            }
+            Command::OpenMailbox => into.word(head(14, 0, 0)),
+            Command::CloseMailbox { mailbox } => {
+                into.word(head(15, 0, 0));
+                into.word(mailbox.0);
+            }
+            Command::Send { from, to, payload } => {
+                into.word(head(16, 0, 0));
+                into.word(from.0);
+                into.value(to);
+                into.bytes(payload);
+            }
+            Command::Call { from, to, payload, timeout_ms } => {
+                into.word(head(17, 0, 0));
+                into.word(from.0);
+                into.value(to);
+                into.bytes(payload);
+                into.word(*timeout_ms);
+            }
+            Command::Answer { question, payload } => {
+                into.word(head(18, 0, 0));
+                into.value(question);
+                into.bytes(payload);
+            }
+            Command::Monitor { mailbox, of } => fold_tie(19, mailbox.0, of, into),
+            Command::Demonitor { monitor } => {
+                into.word(head(20, 0, 0));
+                into.word(monitor.0);
+            }
+            Command::Link { mailbox, with } => fold_tie(21, mailbox.0, with, into),
+            Command::Unlink { mailbox, with } => fold_tie(22, mailbox.0, with, into),
         }
     }
+}
+
+fn fold_watch(what: &Watch, into: &mut Fold) {
+    match what {
+        Watch::Members => into.word(head(10, 0, 0)),
+        Watch::Services { prefix } => {
+            into.word(head(10, 1, 0));
+            into.bytes(prefix);
+        }
+        Watch::Partitions => into.word(head(10, 2, 0)),
+    }
+}
+
+fn fold_tie(tag: u16, mailbox: u64, other: &Address, into: &mut Fold) {
+    into.word(head(tag, 0, 0));
+    into.word(mailbox);
+    into.value(other);
 }
 
 impl Folded for Effect {

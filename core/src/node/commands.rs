@@ -47,6 +47,17 @@ impl Machines {
             Command::CreateMap { name, schema } => {
                 self.try_replica().and_then(|it| it.create_map(&name, schema)).map(|()| Reply::Ok)
             }
+            Command::Watch { .. } | Command::Unwatch { .. } => Err(CommandError::Disabled),
+            Command::Register { .. } | Command::Unregister { .. } => Err(CommandError::Disabled),
+            Command::OpenMailbox
+            | Command::CloseMailbox { .. }
+            | Command::Send { .. }
+            | Command::Call { .. }
+            | Command::Answer { .. }
+            | Command::Monitor { .. }
+            | Command::Demonitor { .. }
+            | Command::Link { .. }
+            | Command::Unlink { .. } => Err(CommandError::Disabled),
         };
         out.push(Event::Done { token, result });
     }
@@ -56,13 +67,7 @@ impl Machines {
         let written = self.try_replica().and_then(|replica| match command {
             Command::Put { map, key, value, expires } => replica.put(map, key, value, expires, cx),
             Command::Remove { map, key } => replica.remove(map, key, cx),
-            Command::Join { .. }
-            | Command::Leave
-            | Command::Subscribe { .. }
-            | Command::Unsubscribe { .. }
-            | Command::Publish { .. }
-            | Command::CreateMap { .. }
-            | Command::Cycle => Err(CommandError::Disabled),
+            _ => Err(CommandError::Disabled),
         });
         out.push(Event::Done { token, result: written.map(|version| Reply::Written { version }) });
     }

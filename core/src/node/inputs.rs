@@ -28,10 +28,11 @@ impl Machines {
                 }
             }
             Input::PersistFailed { .. } => {
-                let result = Err(CommandError::StoreFailed);
                 out.push(Event::StoreFailed);
-                let refused = self.marks.on_persist_failed(cx);
-                out.extend(refused.into_iter().map(|token| Event::Done { token, result }));
+                let refused = self.marks.on_persist_failed(cx).into_iter();
+                out.extend(
+                    refused.map(|token| Event::Done { token, result: Err(CommandError::StoreFailed) }),
+                );
             }
             Input::Timeout => {} // fire() has done it all
         }

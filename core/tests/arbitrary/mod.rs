@@ -10,8 +10,8 @@ use rumormill_core::frame::{
     SyncHello, SyncOutcome, SyncVector,
 };
 use rumormill_core::{
-    Channel, Class, Command, Contact, Dialer, DownReason, Frame, Incarnation, Input, Instant, MapId,
-    MessageId, NodeId, Now, Stamp, Token, Topic, Wall, Writer,
+    Address, Channel, Class, Command, Contact, Dialer, DownReason, Frame, Incarnation, Input, Instant,
+    MailboxId, MapId, MessageId, NodeId, Now, Question, Stamp, Token, Topic, Wall, Watch, Writer,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -155,6 +155,59 @@ fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(map, key, value, expires)| Command::Put { map, key, value, expires }),
         (map(), bytes()).prop_map(|(map, key)| Command::Remove { map, key }),
         Just(Command::Cycle),
+        service_command(),
+        mail_command(),
+    ]
+}
+
+fn service_command() -> impl Strategy<Value = Command> {
+    let watch = prop_oneof![
+        Just(Watch::Members),
+        bytes().prop_map(|prefix| Watch::Services { prefix }),
+        Just(Watch::Partitions),
+    ];
+    let mailbox = || number().prop_map(MailboxId);
+    prop_oneof![
+        watch.prop_map(|what| Command::Watch { what }),
+        number().prop_map(|watch| Command::Unwatch { watch: Token(watch) }),
+        (bytes(), number(), mailbox(), bytes(), any::<bool>()).prop_map(
+            |(name, instance, mailbox, meta, is_unique)| Command::Register {
+                name,
+                instance,
+                mailbox,
+                meta,
+                is_unique
+            }
+        ),
+        (bytes(), number()).prop_map(|(name, instance)| Command::Unregister { name, instance }),
+    ]
+}
+
+fn mail_command() -> impl Strategy<Value = Command> {
+    let mailbox = || number().prop_map(MailboxId);
+    let address = || {
+        (node_id(), number(), mailbox()).prop_map(|(node, life, mailbox)| Address {
+            node,
+            incarnation: Incarnation(life),
+            mailbox,
+        })
+    };
+    let question = (address(), number()).prop_map(|(from, number)| Question { from, number });
+    prop_oneof![
+        Just(Command::OpenMailbox),
+        mailbox().prop_map(|mailbox| Command::CloseMailbox { mailbox }),
+        (mailbox(), address(), bytes()).prop_map(|(from, to, payload)| Command::Send { from, to, payload }),
+        (mailbox(), address(), bytes(), number()).prop_map(|(from, to, payload, timeout_ms)| Command::Call {
+            from,
+            to,
+            payload,
+            timeout_ms
+        }),
+        (question, bytes()).prop_map(|(question, payload)| Command::Answer { question, payload }),
+        (mailbox(), address()).prop_map(|(mailbox, of)| Command::Monitor { mailbox, of }),
+        number().prop_map(|monitor| Command::Demonitor { monitor: Token(monitor) }),
+        (mailbox(), address()).prop_map(|(mailbox, with)| Command::Link { mailbox, with }),
+        (mailbox(), address()).prop_map(|(mailbox, with)| Command::Unlink { mailbox, with }),
     ]
 }
 
