@@ -88,13 +88,13 @@ pub enum DisconnectReason {
     NotNeighbor = 1,
 }
 
-/// A contact with the number of shuffle periods since the node itself was last heard.
+/// A contact with the time since the node itself was last heard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aged {
     /// The node.
     pub contact: Contact,
-    /// Shuffle periods since somebody heard it.
-    pub age: u8,
+    /// Milliseconds since somebody heard it, without those on the way.
+    pub age_ms: u32,
 }
 
 /// How a message is treated when a link is slow.

@@ -186,9 +186,9 @@ fn fold_sync_chunk(kind: u16, chunk: &SyncChunk, into: &mut Fold) {
 
 impl Folded for Aged {
     fn fold(&self, into: &mut Fold) {
-        let Self { contact, age } = self;
+        let Self { contact, age_ms } = self;
         into.value(contact);
-        into.word(u64::from(*age));
+        into.word(u64::from(*age_ms));
     }
 }
 

@@ -464,7 +464,7 @@ fn addr_len(addr: &SocketAddr) -> usize {
 }
 
 fn aged_len(aged: &Aged) -> usize {
-    contact_len(&aged.contact) + 1
+    contact_len(&aged.contact) + varint_len(aged.age_ms)
 }
 
 fn message_id_len(id: &MessageId) -> usize {

@@ -54,7 +54,7 @@ pub(crate) fn channel() -> impl Strategy<Value = Channel> {
 }
 
 fn aged() -> impl Strategy<Value = Vec<Aged>> {
-    vec((contact(), any::<u8>()).prop_map(|(contact, age)| Aged { contact, age }), 0..5)
+    vec((contact(), number32()).prop_map(|(contact, age_ms)| Aged { contact, age_ms }), 0..5)
 }
 
 fn membership_frame() -> impl Strategy<Value = Frame> {
