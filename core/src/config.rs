@@ -103,8 +103,10 @@ pub struct Config {
     pub graft_delay_ms: u64,
     /// Wait for the answer to a graft before the next announcer is asked. A guess, above one round trip.
     pub graft_retry_ms: u64,
-    /// Grafts for one message at most, over all announcers. A guess.
+    /// Grafts for one message in quick succession at most, over all announcers. A guess.
     pub grafts_max: u32,
+    /// Time between further grafts, for as long as caches may hold the message. A guess: a cut-off node comes back.
+    pub graft_late_ms: u64,
     /// Hops that an announcement must save to change the tree; zero never changes it (Plumtree, section 3.8: 3 for one
     /// sender, 7 for many).
     pub optimise_hops: u16,
@@ -259,6 +261,7 @@ impl Default for Config {
             graft_delay_ms: 400,
             graft_retry_ms: 250,
             grafts_max: 10,
+            graft_late_ms: 2_000,
             optimise_hops: 7,
             shape_interval_ms: 3_000,
             missing_max: 4_096,
@@ -362,6 +365,7 @@ impl Config {
                 "must be at least cache_ms, or old messages are new again",
             ),
             (self.seen_max >= 1, "seen_max", "must be at least 1"),
+            (self.graft_late_ms >= 1, "graft_late_ms", "must be at least 1"),
             (self.graft_retry_ms >= 1, "graft_retry_ms", "must be at least 1"),
             (self.announce_queue_max >= 1, "announce_queue_max", "must be at least 1"),
             (

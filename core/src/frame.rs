@@ -168,6 +168,8 @@ pub struct SyncVector {
     pub mask: u16,
     /// Whether this is the last piece.
     pub last: bool,
+    /// Operations sent in the session before this piece: whoever got fewer has lost some with a connection.
+    pub sent: u32,
     /// Every writer of those buckets with the stamp up to which all of its operations are held.
     pub entries: Vec<(Writer, Stamp)>,
 }

@@ -199,7 +199,7 @@ const LISTS: [(u16, &[u8], usize); 4] = [
     (2, &[1], CONTACTS_MAX),
     (9, &[], CONTACTS_MAX),
     (13, &[], ANNOUNCEMENTS_MAX),
-    (17, &[1, 1, 1, 1, 1], VECTOR_ENTRIES_MAX),
+    (17, &[1, 1, 1, 1, 1, 1], VECTOR_ENTRIES_MAX),
 ];
 
 #[test]
@@ -381,6 +381,7 @@ fn golden_frames() -> Vec<Frame> {
             session,
             mask: 0x8001,
             last: true,
+            sent: 300,
             entries: vec![(writer, Stamp::new(1_000_000, 5))],
         })),
         Frame::SyncChunk(Box::new(SyncChunk {
@@ -438,8 +439,8 @@ const GOLDEN: [(u16, &str, u64); 19] = [
     (15, "02000000 0f00", 0x7968_f524_584f_2058),
     (16, "37000000 1000 88ef99abc5e88c91110180010064c801ac029003f403d804bc05a0068407e807cc08b009940af80a \
          dc0bffffffffffffffffff0107", 0x9da3_1d4c_ec57_807e),
-    (17, "3b000000 1100 88ef99abc5e88c911101800181800201012003030303030303030303030303030303030303030303 \
-         030303030303030303030285808092f401", 0xe58a_43dc_2e20_5ea8),
+    (17, "3d000000 1100 88ef99abc5e88c911101800181800201ac020120030303030303030303030303030 \
+         30303030303030303030303030303030303030285808092f401", 0x18f9_baa3_4f0d_e541),
     (18, "12000000 1200 88ef99abc5e88c9111018001026f7073", 0x26d3_cc36_bad9_2449),
     (19, "0e000000 1300 88ef99abc5e88c9111800101", 0x3644_c153_0ed6_f2d3),
 ];

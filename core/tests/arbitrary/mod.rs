@@ -108,10 +108,10 @@ fn sync_hello() -> impl Strategy<Value = Frame> {
 fn sync_vector() -> impl Strategy<Value = Frame> {
     let entry = (node_id(), number(), number())
         .prop_map(|(node, epoch, stamp)| (Writer { node, epoch }, Stamp(stamp)));
-    (number(), number(), number32(), any::<u16>(), any::<bool>(), vec(entry, 0..5)).prop_map(
-        |(map, generation, session, mask, last, entries)| {
+    (number(), number(), number32(), any::<u16>(), any::<bool>(), number32(), vec(entry, 0..5)).prop_map(
+        |(map, generation, session, mask, last, sent, entries)| {
             let map = MapId(map);
-            Frame::SyncVector(Box::new(SyncVector { map, generation, session, mask, last, entries }))
+            Frame::SyncVector(Box::new(SyncVector { map, generation, session, mask, last, sent, entries }))
         },
     )
 }
