@@ -83,6 +83,7 @@ impl<'a> Trial<'a> {
     /// # Panics
     /// When something was asked before: questions are about worlds with the application.
     #[must_use]
+    #[track_caller]
     pub fn app<A: App>(self, app: fn(u32) -> A) -> Trial<'a, A> {
         assert!(self.questions.is_empty(), "name the application before the first question");
         let Self { scenario, seeds, options, .. } = self;
@@ -126,6 +127,7 @@ impl<'a, A: App> Trial<'a, A> {
     ///
     /// # Panics
     /// When the scenario does not validate, with the message of [`Scenario::validate`].
+    #[track_caller]
     pub fn run(&self, seed: impl Into<Seed>) -> Outcome {
         let (mut run, mut answers) = self.start(seed.into());
         while self.advance(&mut run, &mut answers) {}
@@ -139,11 +141,19 @@ impl<'a, A: App> Trial<'a, A> {
     ///
     /// # Panics
     /// When the scenario does not validate.
+    #[track_caller]
     pub fn find_failure(&self) -> Option<Failure> {
-        self.seeds.iter().find_map(|seed| self.attempt(*seed).err()).map(|failure| *failure)
+        // A loop, for a closure would lose the caller's place.
+        for seed in &self.seeds {
+            if let Err(failure) = self.attempt(*seed) {
+                return Some(*failure);
+            }
+        }
+        None
     }
 
     /// Runs one seed until something fails. What has failed always fails more later, and may end badly.
+    #[track_caller]
     fn attempt(&self, seed: Seed) -> Result<Outcome, Box<Failure>> {
         let (mut run, mut answers) = self.start(seed);
         let is_sound =
@@ -165,10 +175,13 @@ impl<'a, A: App> Trial<'a, A> {
         Failure::of(&outcome).map_or(Ok(outcome), |failure| Err(Box::new(failure)))
     }
 
+    #[track_caller]
     fn start(&self, seed: Seed) -> (Run<A>, Vec<PropertyOutcome>) {
-        let run = Run::with_app(self.scenario, seed, self.options, self.app);
         let answers = self.questions.iter().map(Question::unanswered).collect();
-        (run.unwrap_or_else(|error| panic!("{error}")), answers)
+        match Run::with_app(self.scenario, seed, self.options, self.app) {
+            Ok(run) => (run, answers),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Runs to the next look and asks what is to be asked there; tells whether there is more to come.
@@ -193,7 +206,10 @@ impl<'a, A: App> Trial<'a, A> {
         assert!(!self.seeds.is_empty(), "{name}: a trial without seeds tries nothing");
         let mut idle: Vec<usize> = (0..self.scenario.faults.len()).collect();
         for seed in &self.seeds {
-            let outcome = self.attempt(*seed).unwrap_or_else(|failure| panic!("{failure}"));
+            let outcome = match self.attempt(*seed) {
+                Ok(outcome) => outcome,
+                Err(failure) => panic!("{failure}"),
+            };
             idle.retain(|fault| outcome.faults[*fault].receipt.is_empty());
         }
         if let Some(fault) = idle.first().map(|fault| &self.scenario.faults[*fault]) {
