@@ -1,5 +1,6 @@
 //! The scenarios that come with the command, and those that users bring as files.
 
+use crate::out;
 use include_dir::{Dir, include_dir};
 use rumormill_sim::Scenario;
 use std::path::Path;
@@ -83,25 +84,26 @@ pub(crate) fn list(json: bool) -> Result<ExitCode, String> {
         let rows = rows
             .iter()
             .map(|(name, about, nodes)| serde_json::json!({ "name": name, "about": about, "nodes": nodes }));
-        anstream::println!("{}", serde_json::json!({ "scenarios": rows.collect::<Vec<_>>() }));
+        out::print(&format!("{}\n", serde_json::json!({ "scenarios": rows.collect::<Vec<_>>() })))?;
         return Ok(ExitCode::SUCCESS);
     }
     let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
-    let mut theme = "";
+    let (mut theme, mut page) = ("", String::new());
     for (name, about, nodes) in &rows {
         let this = name.split('/').next().unwrap_or_default();
         if this != theme {
-            anstream::println!("{}\x1b[1m{this}\x1b[0m", if theme.is_empty() { "" } else { "\n" });
+            page.push_str(&format!("{}\x1b[1m{this}\x1b[0m\n", if theme.is_empty() { "" } else { "\n" }));
             theme = this;
         }
-        anstream::println!("  {name:width$}  {nodes:>6} nodes  {about}");
+        page.push_str(&format!("  {name:width$}  {nodes:>6} nodes  {about}\n"));
     }
-    anstream::println!("\nRun one: rumormill run {}", rows.first().map_or("", |(name, ..)| name));
+    page.push_str(&format!("\nRun one: rumormill run {}\n", rows.first().map_or("", |(name, ..)| name)));
+    out::print(&page)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints a scenario in plain words.
 pub(crate) fn explain(scenario: &str, sets: &[(String, String)]) -> Result<ExitCode, String> {
-    anstream::print!("{}", load(scenario, sets)?.explain());
+    out::print(&load(scenario, sets)?.explain())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,11 +2,13 @@
 
 mod cost;
 mod library;
+mod out;
 mod record;
 mod run;
 mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs thousands of nodes of the real protocol code from one seed, and judges what they do.
@@ -107,7 +109,8 @@ fn main() -> ExitCode {
         Verb::Trace { args, from, to } => verify::print_trace(&args, from, to),
     };
     outcome.unwrap_or_else(|message| {
-        anstream::eprintln!("error: {message}");
+        // Where standard error cannot be written either, the exit status is all that is left to say.
+        let _ = writeln!(anstream::stderr(), "error: {message}");
         ExitCode::from(2)
     })
 }

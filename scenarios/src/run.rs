@@ -1,7 +1,7 @@
 //! `rumormill run`: one scenario, one seed, one verdict.
 
 use crate::cost::Meter;
-use crate::{Driver, RunArgs, library, record, verify};
+use crate::{Driver, RunArgs, library, out, record, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 use rumormill_reports::{Finite, Kind, Property, Record, Status, TraceHash, Verdict, text};
 use rumormill_sim::{Options, Run, Scenario};
@@ -11,8 +11,8 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 /// What the exit status of `run` means.
-pub(crate) const EXIT_STATUS: &str = "Exit status: 0 every property held, 1 a property failed, 2 bad usage or input, \
-     3 nondeterminism, 4 vacuous (a fault touched nothing).";
+pub(crate) const EXIT_STATUS: &str = "Exit status: 0 every property held, 1 a property failed, 2 bad usage or input \
+     or output that cannot be written, 3 nondeterminism, 4 vacuous (a fault touched nothing).";
 
 /// Virtual time between two checkpoints of the hash.
 pub(crate) const CHECKPOINT_EVERY_NS: u64 = 1_000_000_000;
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, String> {
     let mut run = start(args, &scenario)?;
     if let Err(broken) = std::panic::catch_unwind(AssertUnwindSafe(|| watch(&mut run))) {
         let record = record_of_broken_node(args, &scenario, &run, &*broken);
-        print(args, &record);
+        print(args, &record)?;
         return Ok(ExitCode::from(record.verdict.exit_code()));
     }
     let checkpoints = run.checkpoints().to_vec();
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, String> {
             }
         }
     }
-    print(args, &record);
+    print(args, &record)?;
     Ok(ExitCode::from(record.verdict.exit_code()))
 }
 
@@ -120,14 +120,13 @@ fn record_of_broken_node(
     }
 }
 
-fn print(args: &RunArgs, record: &Record) {
+fn print(args: &RunArgs, record: &Record) -> Result<(), String> {
     if args.json {
-        anstream::print!("{}", record.to_json());
-        return;
+        return out::print(&record.to_json());
     }
     let is_terminal = std::io::stdout().is_terminal();
     let width = if is_terminal { terminal_width() } else { 80 };
-    anstream::print!("{}", text::render(record, &text::Style { color: is_terminal, width }));
+    out::print(&text::render(record, &text::Style { color: is_terminal, width }))
 }
 
 fn terminal_width() -> usize {

@@ -1,9 +1,8 @@
 //! `--verify`: the same run in a second process, compared checkpoint by checkpoint, then event by event.
 
-use crate::RunArgs;
 use crate::run::{load, start};
+use crate::{RunArgs, out};
 use rumormill_sim::{Checkpoint, Outcome, Scenario};
-use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
 
 /// What the second process showed.
@@ -117,7 +116,6 @@ pub(crate) fn print_trace(args: &RunArgs, from: u64, to: u64) -> Result<ExitCode
         lines.push(end_line(&run.outcome()));
         lines
     };
-    let mut out = std::io::stdout().lock();
-    lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(|error| error.to_string())?;
+    out::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }

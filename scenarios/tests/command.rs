@@ -258,6 +258,39 @@ fn a_bad_argument_is_answered_with_what_would_be_right() {
     refused(&["--jsn"], &["'--jsn'", "--json"]);
 }
 
+#[cfg(target_os = "linux")] // where there is a device that is always full
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let desk = Desk::with("small.toml", SMALL);
+    for command in [
+        "list",
+        "list --json",
+        "explain small.toml",
+        "run small.toml",
+        "run small.toml --json",
+        "run cut.toml",
+    ] {
+        std::fs::write(desk.0.path().join("cut.toml"), CUT).expect("a file");
+        let ran = desk.shell(&format!("rumormill {command} >/dev/full"));
+        assert_refused(&ran, &["error: standard output cannot be written: "]);
+        let ran = desk.shell(&format!("rumormill {command} >/dev/full 2>/dev/full"));
+        assert_eq!(ran.status, 2, "{command}");
+    }
+    let help = desk.rumormill(&["run", "--help"]).stdout;
+    let help: Vec<_> = help.split_whitespace().collect();
+    assert!(help.join(" ").contains("2 bad usage or input or output that cannot be written"));
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let desk = Desk::with("small.toml", SMALL);
+    for command in ["list", "explain small.toml", "run small.toml", "run small.toml --json"] {
+        // The shell's built-in ends long before the command writes.
+        let ran = desk.shell(&format!("{{ rumormill {command}; echo status $? >&2; }} | :"));
+        assert_eq!(ran.stderr, "status 0\n", "{command}");
+    }
+}
+
 // --- verdicts
 
 #[test]
