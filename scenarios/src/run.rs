@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 /// What the exit status of `run` means.
 pub(crate) const EXIT_STATUS: &str = "Exit status: 0 every property held, 1 a property failed, 2 bad usage or input \
-     or output that cannot be written, 3 nondeterminism, 4 vacuous (a fault touched nothing).";
+     or output that cannot be written, 3 nondeterminism, 4 vacuous (a fault touched nothing). A property asked \"sometimes\" that is not reached \
+     fails no single run: only `sweep --require-all`, a later step, will.";
 
 /// Virtual time between two checkpoints of the hash.
 pub(crate) const CHECKPOINT_EVERY_NS: u64 = 1_000_000_000;

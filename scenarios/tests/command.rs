@@ -328,6 +328,33 @@ fn a_fault_that_touches_nothing_exits_4() {
     assert_eq!(record["faults"][1]["receipts"]["nodes"], 0);
 }
 
+/// The summary's sentence behind the verdict, for the small world with other properties.
+fn reason(properties: &str) -> String {
+    let (world, _) = SMALL.split_once("[[property]]").expect("properties");
+    let desk = Desk::with("small.toml", format!("{world}{properties}"));
+    let ran = desk.rumormill(&["run", "small.toml"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let lines = ran.stdout.lines().skip(2).take_while(|line| !line.is_empty()).map(str::trim);
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_was_asked_sometimes_and_not_reached_is_told_and_fails_no_run() {
+    let calm = "[[property]]\nsometimes = \"calm\"\nperiods = 1000\n";
+    let unreached =
+        "asked sometimes and not reached: calm (fails no single run, only `sweep --require-all`).";
+    assert_eq!(reason(calm), format!("No property was decided under 1 fault; {unreached}"));
+    let both = format!("{calm}\n[[property]]\nalways = \"bounded\"\n");
+    assert_eq!(reason(&both), format!("One property held under 1 fault; {unreached}"));
+    let help = Desk::new().rumormill(&["run", "--help"]).stdout;
+    assert!(help.contains("sweep --require-all"), "{help}");
+}
+
+#[test]
+fn a_run_that_is_asked_nothing_says_that_nothing_was_judged() {
+    assert_eq!(reason(""), "Nothing was asked of this run, so nothing was judged.");
+}
+
 // --- the record
 
 #[test]
