@@ -529,6 +529,16 @@ fn a_scenario_without_name_or_nodes_says_what_to_write() {
 }
 
 #[test]
+fn a_change_of_something_that_a_scenario_has_none_of_says_so() {
+    for key in ["phase", "workload", "fault", "property"] {
+        let set = (format!("{key}[0].at_s"), "20".to_owned());
+        let error = Scenario::from_toml_with("name = \"x\"\nabout = \"y\"\nnodes = 3", "x.toml", &[set]);
+        let message = format!("--set {key}[0].at_s=20: this scenario has no {key}; add a [[{key}]] to it");
+        assert_eq!(error.expect_err("there is none").to_string(), message);
+    }
+}
+
+#[test]
 fn a_change_that_is_wrong_is_blamed_itself() {
     let expected = [
         (
