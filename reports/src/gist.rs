@@ -84,6 +84,14 @@ pub(crate) fn trace(record: &Record) -> [String; 2] {
     [record.trace_hash.to_string(), plural(record.events, "event")]
 }
 
+/// From where the times of the record count.
+pub(crate) fn zero(record: &Record) -> String {
+    if record.bootstrap_s == Finite::ZERO {
+        return "count from the start".into(); // phases: nobody had joined before
+    }
+    format!("count from the end of bootstrap, {} after the start", seconds(record.bootstrap_s))
+}
+
 /// The verdict's reason in one sentence.
 pub(crate) fn reason(record: &Record) -> String {
     match record.verdict {

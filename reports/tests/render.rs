@@ -4,7 +4,7 @@ mod samples;
 
 use insta::assert_snapshot;
 use rumormill_reports::text::Style;
-use rumormill_reports::{Kind, Record, Status, Verdict, markdown, text};
+use rumormill_reports::{Finite, Kind, Record, Status, Verdict, markdown, text};
 
 fn plain(record: &Record, width: usize) -> String {
     text::render(record, &Style { color: false, width })
@@ -102,6 +102,12 @@ fn unreached() -> Record {
 #[test]
 fn a_run_that_did_not_reach_what_it_was_asked() {
     assert_snapshot!(plain(&unreached(), 80));
+}
+
+#[test]
+fn times_count_from_the_start_where_there_is_no_bootstrap() {
+    let text = plain(&Record { bootstrap_s: Finite::ZERO, ..samples::pass() }, 80);
+    assert!(text.contains("\ntimes       count from the start\n"), "{text}");
 }
 
 #[test]

@@ -114,6 +114,7 @@ fn record_of_broken_node(
         trace_hash: TraceHash(run.world().hash()),
         events: progress.events,
         virtual_s: Finite::seconds(progress.now_ns),
+        bootstrap_s: Finite::seconds(run.world().schedule().bootstrap_end_ns),
         properties: vec![invariants],
         reproduce: reproduce(args, &seed),
         seed,

@@ -384,6 +384,19 @@ fn json_is_one_object_with_the_documented_keys() {
 }
 
 #[test]
+fn the_record_says_from_where_its_times_count() {
+    let desk = Desk::with("small.toml", SMALL);
+    let record = desk.json(&["run", "small.toml", "--json"]);
+    assert_eq!(record["bootstrap_s"], 10.145, "thirty joins 5 ms apart and ten seconds");
+    assert_eq!(record["virtual_s"], 50.145, "and forty after bootstrap");
+    let text = desk.rumormill(&["run", "small.toml"]).stdout;
+    assert!(
+        text.contains("times       count from the end of bootstrap, 10.145 s after the start\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn two_processes_give_the_same_record_but_for_its_cost() {
     let desk = Desk::with("small.toml", SMALL);
     let record = || {

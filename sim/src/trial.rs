@@ -283,11 +283,16 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scenario, seed, property, others, bootstrap_end_ns } = self;
         write!(f, "{scenario}: seed {seed}: {} \"{}\" failed ", property.when, property.name)?;
+        let took = Seconds(*bootstrap_end_ns);
         match property.at_ns {
-            Some(at_ns) => write!(f, "at {} of world time", Seconds(at_ns))?,
-            None => f.write_str("at the end")?,
+            Some(at_ns) => match at_ns.checked_sub(*bootstrap_end_ns) {
+                Some(after_ns) => {
+                    write!(f, "{} after bootstrap (at {} of world time)", Seconds(after_ns), Seconds(at_ns))?;
+                }
+                None => write!(f, "during bootstrap, at {} of its {took}", Seconds(at_ns))?,
+            },
+            None => write!(f, "at the end (bootstrap took {took})")?,
         }
-        write!(f, " (bootstrap took {})", Seconds(*bootstrap_end_ns))?;
         f.write_str("\n  saw: ")?;
         if let Some(node) = property.node {
             write!(f, "node {node}: ")?;
@@ -366,10 +371,24 @@ mod tests {
         });
         assert_eq!(
             text,
-            "small: seed 1:5: eventually \"few\" failed at 6.015 s of world time (bootstrap took 2.015 s)\n  \
+            "small: seed 1:5: eventually \"few\" failed 4.000 s after bootstrap (at 6.015 s of world time)\n  \
              saw: a fifth\n  \
              reproduce: run this trial with .seeds([5]), which is 1:5"
         );
+    }
+
+    #[test]
+    fn a_failure_tells_its_time_as_the_scenario_counts_it() {
+        let at = |at_ns| {
+            let property = PropertyOutcome { at_ns, ..panicked(0, &"it broke") };
+            let (scenario, seed) = ("small".to_owned(), Seed::from(1));
+            let failure = Failure { scenario, seed, property, others: 0, bootstrap_end_ns: 2_015_000_000 };
+            let text = failure.to_string();
+            text.lines().next().and_then(|line| line.split_once("failed ")).expect("a time").1.to_owned()
+        };
+        assert_eq!(at(Some(6_015_000_000)), "4.000 s after bootstrap (at 6.015 s of world time)");
+        assert_eq!(at(Some(1_500_000_000)), "during bootstrap, at 1.500 s of its 2.015 s");
+        assert_eq!(at(None), "at the end (bootstrap took 2.015 s)");
     }
 
     #[test]
