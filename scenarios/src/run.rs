@@ -5,6 +5,8 @@ use crate::{Driver, RunArgs, library, out, record, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 use rumormill_reports::{Finite, Kind, Property, Record, Status, TraceHash, Verdict, text};
 use rumormill_sim::{Options, Run, Scenario};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::any::Any;
 use std::io::IsTerminal;
 use std::panic::AssertUnwindSafe;
@@ -80,6 +82,7 @@ fn watch(run: &mut Run) {
     }
     let style = ProgressStyle::with_template("{bar:32.cyan/dim} {percent:>3} %  {msg}  {elapsed}");
     let bar = ProgressBar::new(1).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    clear_when_interrupted(&bar);
     while run.advance() {
         let progress = run.progress();
         bar.set_length(progress.end_ns / 1_000_000);
@@ -87,6 +90,19 @@ fn watch(run: &mut Run) {
         bar.set_message(format!("{} s virtual, {} events", progress.now_ns / 1_000_000_000, progress.events));
     }
     bar.finish_and_clear();
+}
+
+/// Takes the bar off the screen before a signal ends the process, as it would have without.
+fn clear_when_interrupted(bar: &ProgressBar) {
+    // Where signals cannot be heard, a bar that stays is no reason not to run.
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
+    let bar = bar.clone();
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            bar.finish_and_clear();
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    });
 }
 
 /// Writes the record of a run that ended early because a node broke one of its own invariants.
@@ -133,7 +149,10 @@ fn print(args: &RunArgs, record: &Record) -> Result<(), String> {
 
 fn terminal_width() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    size.map_or(80, |size| usize::from(size.ws_col)).max(40)
+    match size.map_or(0, |size| usize::from(size.ws_col)) {
+        0 => 80, // a terminal that does not know
+        columns => columns.max(40),
+    }
 }
 
 /// Writes the one command that repeats the run.

@@ -101,11 +101,18 @@ fn event_lines(args: &RunArgs, scenario: &Scenario, from: u64, to: u64) -> Resul
     Ok(lines)
 }
 
+/// Ends this process with the one that wants its hashes; elsewhere it ends when it finds that nobody reads.
+fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
+}
+
 /// The hidden side of `--verify`: prints the hashes of this process.
 ///
 /// # Errors
 /// One message about bad usage or input.
 pub(crate) fn print_trace(args: &RunArgs, from: u64, to: u64) -> Result<ExitCode, String> {
+    end_with_parent();
     let scenario = load(args)?;
     let lines = if to > from {
         event_lines(args, &scenario, from, to)?
