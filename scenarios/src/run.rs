@@ -60,9 +60,7 @@ pub(crate) fn load(args: &RunArgs) -> Result<Scenario, String> {
     if args.driver != Driver::Sim {
         return Err("--driver: only sim is built yet; turmoil and quic come with the real runtime".to_owned());
     }
-    let mut sets = args.sets.clone();
-    sets.extend(args.nodes.map(|nodes| ("nodes".to_owned(), nodes.to_string())));
-    library::load(&args.scenario, &sets)
+    library::load(&args.world)
 }
 
 /// Starts the run that the arguments ask for.
@@ -157,11 +155,11 @@ fn terminal_width() -> usize {
 
 /// Writes the one command that repeats the run.
 fn reproduce(args: &RunArgs, seed: &str) -> String {
-    let mut command = format!("rumormill run {} --seed {seed}", quoted(&args.scenario));
-    if let Some(nodes) = args.nodes {
+    let mut command = format!("rumormill run {} --seed {seed}", quoted(&args.world.scenario));
+    if let Some(nodes) = args.world.nodes {
         command.push_str(&format!(" --nodes {nodes}"));
     }
-    for (key, value) in &args.sets {
+    for (key, value) in &args.world.sets {
         command.push_str(&format!(" --set {}", quoted(&format!("{key}={value}"))));
     }
     if args.wire {

@@ -66,7 +66,7 @@ fn child(args: &RunArgs, from: u64, to: u64) -> Result<Vec<String>, String> {
     let window = [from.to_string(), to.to_string()];
     command.args([
         "trace",
-        &args.scenario,
+        &args.world.scenario,
         "--seed",
         &args.seed.to_string(),
         "--from",
@@ -74,10 +74,10 @@ fn child(args: &RunArgs, from: u64, to: u64) -> Result<Vec<String>, String> {
         "--to",
         &window[1],
     ]);
-    if let Some(nodes) = args.nodes {
+    if let Some(nodes) = args.world.nodes {
         command.args(["--nodes", &nodes.to_string()]);
     }
-    for (key, value) in &args.sets {
+    for (key, value) in &args.world.sets {
         command.args(["--set", &format!("{key}={value}")]);
     }
     if args.wire {

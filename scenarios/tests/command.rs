@@ -194,7 +194,7 @@ fn a_world_without_nodes_is_refused() {
     let message = "nodes: 0 is not a whole number from 1 to 1000000";
     assert_message("nodes = 30", "nodes = 0", &format!("small.toml:3:9: {message}"));
     let ran = Desk::with("small.toml", SMALL).rumormill(&["run", "small.toml", "--nodes", "0"]);
-    assert_refused(&ran, &["--set nodes=0: ", message]);
+    assert_refused(&ran, &["'0' for '--nodes <N>'", "expected a whole number of nodes from 1 to 1000000"]);
 }
 
 #[test]
@@ -252,7 +252,14 @@ fn a_bad_argument_is_answered_with_what_would_be_right() {
         &["'x'", "--seed <SEED>", "a number from 0 to 18446744073709551615 is expected"],
     );
     refused(&["--seed", "9:1"], &["seeds of version 9 are unknown here: version 1 is expected"]);
-    refused(&["--nodes", "x"], &["'x'", "--nodes <N>", "expected a whole number"]);
+    refused(
+        &["--seed", "-1"],
+        &["'-1'", "--seed <SEED>", "a number from 0 to 18446744073709551615 is expected"],
+    );
+    for nodes in ["x", "-3", "0", "99999999999"] {
+        let expected = "expected a whole number of nodes from 1 to 1000000";
+        refused(&["--nodes", nodes], &[&format!("'{nodes}' for '--nodes <N>'"), expected]);
+    }
     refused(&["--driver", "foo"], &["'foo'", "--driver <DRIVER>", "possible values: sim, turmoil, quic"]);
     refused(&["--driver", "quic"], &["--driver: only sim is built yet"]);
     refused(&["--jsn"], &["'--jsn'", "--json"]);
@@ -434,7 +441,59 @@ fn nodes_and_changes_of_the_command_line_reach_the_run_and_its_reproduction() {
     assert_eq!(record["reproduce"], "rumormill run small.toml --seed 1:1 --nodes 12 --set 'fault[0].at_s=6'");
 }
 
+#[test]
+fn a_world_that_is_too_small_for_a_storm_says_how_many_can_join_late() {
+    let ran = Desk::new().rumormill(&["run", "state/late-joiner", "--nodes", "1"]);
+    let message = "too many where nodes = 1 and bootstrap.contacts = 1: the contacts are there from the start, so at \
+                   most 0 can join late";
+    assert_refused(&ran, &["join_storm.nodes: ", message]);
+}
+
+#[test]
+fn a_key_of_the_configuration_that_is_near_none_is_answered_with_all() {
+    let ran = Desk::with("small.toml", SMALL).rumormill(&["run", "small.toml", "--set", "config.xyzzy=1"]);
+    assert_refused(
+        &ran,
+        &["config.xyzzy: unknown key", "one of: active_size, ", "writers_max, paper, canary"],
+    );
+}
+
 // --- telling about scenarios
+
+#[test]
+fn a_theme_is_no_scenario_and_is_answered_with_its_own() {
+    for theme in ["first", "first/", "scenarios/first"] {
+        let ran = Desk::new().rumormill(&["run", theme]);
+        let hint =
+            " is a theme, not a scenario: choose one of first/gathering, first/partition-heal, first/rumour.";
+        assert_eq!((ran.status, ran.stderr), (2, format!("error: {theme}{hint}\n")));
+    }
+    assert_refused(&Desk::new().rumormill(&["explain", "first"]), &["first is a theme"]);
+    let desk = Desk::new();
+    std::fs::create_dir(desk.0.path().join("first")).expect("a folder");
+    assert_refused(&desk.rumormill(&["run", "first"]), &["first is a theme"]);
+}
+
+#[test]
+fn one_theme_is_listed() {
+    let desk = Desk::new();
+    insta::assert_snapshot!("list_first", desk.rumormill(&["list", "first"]).stdout);
+    let listed = desk.json(&["list", "first", "--json"]);
+    assert_eq!(listed["scenarios"].as_array().expect("a list").len(), 3);
+    assert_refused(
+        &desk.rumormill(&["list", "frist"]),
+        &["frist: no such theme; there are first, membership, "],
+    );
+}
+
+#[test]
+fn an_explanation_takes_nodes_and_needs_no_seed() {
+    let desk = Desk::new();
+    let ran = desk.rumormill(&["explain", "first/gathering", "--nodes", "7"]);
+    assert!(ran.stdout.contains("\n7 nodes come together"), "{}", ran.stdout);
+    let ran = desk.rumormill(&["explain", "first/gathering", "--seed", "1:3"]);
+    assert_refused(&ran, &["--seed: explain needs none"]);
+}
 
 #[test]
 fn the_library_is_listed_by_theme() {

@@ -37,6 +37,7 @@ mod tests;
 
 pub use error::ScenarioError;
 pub use faults::{Distribution, Fault, FaultKind, Flapping, Nodes, Shape};
+pub use file::NODES_MAX;
 pub use properties::{Check, PropertySpec, When, Window};
 pub use workloads::{Joining, Phase, Senders, Workload, WorkloadKind};
 
