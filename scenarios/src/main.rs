@@ -15,7 +15,9 @@ use std::process::ExitCode;
 /// Runs thousands of nodes of the real protocol code from one seed, and judges what they do.
 #[derive(Parser)]
 #[command(name = "rumormill", version, about, arg_required_else_help = true)]
-#[command(after_help = "Try: rumormill run first/partition-heal")]
+#[command(
+    after_help = "Try: rumormill run first/partition-heal\nThe scenario file, key by key: docs/scenarios.md"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Verb,
@@ -35,6 +37,10 @@ enum Verb {
         json: bool,
     },
     /// Tell in plain words what a scenario does, when, and what it asks.
+    #[command(
+        after_help = "RMR is relative message redundancy, payloads beyond the first for each delivery; LDH is last \
+                            delivery hop.\nThe scenario file, key by key: docs/scenarios.md"
+    )]
     Explain {
         #[command(flatten)]
         world: WorldArgs,

@@ -15,7 +15,9 @@ use std::process::ExitCode;
 /// What the exit status of `run` means.
 pub(crate) const EXIT_STATUS: &str = "Exit status: 0 every property held, 1 a property failed, 2 bad usage or input \
      or output that cannot be written, 3 nondeterminism, 4 vacuous (a fault touched nothing). A property asked \"sometimes\" that is not reached \
-     fails no single run: only `sweep --require-all`, a later step, will.";
+     fails no single run: only `sweep --require-all`, a later step, will. \
+     In the summary RMR is relative message redundancy, payloads beyond the first for each delivery, and LDH last \
+     delivery hop.";
 
 /// Virtual time between two checkpoints of the hash.
 pub(crate) const CHECKPOINT_EVERY_NS: u64 = 1_000_000_000;

@@ -461,6 +461,18 @@ fn a_key_of_the_configuration_that_is_near_none_is_answered_with_all() {
 // --- telling about scenarios
 
 #[test]
+fn help_names_the_reference_of_the_scenario_file_and_the_figures_of_a_report() {
+    let help = |arguments: &[&str]| Desk::new().rumormill(arguments).stdout;
+    for arguments in [&["--help"] as &[&str], &["explain", "--help"]] {
+        assert!(help(arguments).contains("docs/scenarios.md"), "{arguments:?}");
+    }
+    for arguments in [["run", "--help"], ["explain", "--help"]] {
+        let help = help(&arguments).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("RMR is relative message redundancy"), "{help}");
+    }
+}
+
+#[test]
 fn a_theme_is_no_scenario_and_is_answered_with_its_own() {
     for theme in ["first", "first/", "scenarios/first"] {
         let ran = Desk::new().rumormill(&["run", theme]);

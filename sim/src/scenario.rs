@@ -33,6 +33,8 @@ mod walk;
 mod workloads;
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 pub use error::ScenarioError;

@@ -215,7 +215,7 @@ fn read_config_key(config: &mut Config, key: &str, datum: &Datum) -> Result<(), 
     Ok(())
 }
 
-fn config_table(config: &Config) -> toml::Table {
+pub(super) fn config_table(config: &Config) -> toml::Table {
     toml::Table::try_from(config).unwrap_or_default()
 }
 
