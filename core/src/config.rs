@@ -47,8 +47,8 @@ pub struct Config {
     pub shuffle_ttl: u8,
     /// Time between shuffles; zero for none but by command (paper mode). A guess.
     pub shuffle_interval_ms: u64,
-    /// Shuffle periods without a sign of life after which a passive entry is forgotten; zero for never. A guess.
-    pub passive_age_max: u8,
+    /// Time without a sign of life after which a passive entry is forgotten; zero for never. A guess.
+    pub passive_age_ms_max: u32,
     /// Whether free active slots are refilled at once and for as long as it takes; off in paper mode.
     pub refill: bool,
     /// Wait for the answer to a request to become neighbours. A guess.
@@ -74,12 +74,13 @@ pub struct Config {
     pub seed_backoff_ms_max: u64,
     /// Joins within a second beyond which a full node sends joiners elsewhere; zero for never (paper mode). A guess.
     pub joins_per_s_max: u32,
-    /// Shuffle periods without a sign of life after which a passive contact may be promoted. Measured: in clusters
-    /// that the passive view holds whole, nobody is unheard of for longer while they hang together.
-    pub promotion_age: u8,
-    /// Mean time from joining to the first slow promotion; doubled after each one. A guess.
-    pub promotion_first_ms: u64,
-    /// Mean time between slow promotions in the long run; zero for never (paper mode). A guess.
+    /// Time without a sign of life after which a passive contact may be promoted. Measured: in clusters that the
+    /// passive view holds whole, hardly anybody is unheard of for longer while they hang together.
+    pub promotion_age_ms: u32,
+    /// Mean time between looks for somebody to promote while the passive view has room, so that it holds the cluster
+    /// whole. A guess.
+    pub promotion_whole_ms: u64,
+    /// Mean time between slow promotions in a larger cluster; zero for never (paper mode). A guess.
     pub promotion_interval_ms: u64,
     /// Lost neighbours remembered for a later reunion at most; zero for none (paper mode). A guess.
     pub lost_max: usize,
@@ -103,8 +104,10 @@ pub struct Config {
     pub graft_delay_ms: u64,
     /// Wait for the answer to a graft before the next announcer is asked. A guess, above one round trip.
     pub graft_retry_ms: u64,
-    /// Grafts for one message at most, over all announcers. A guess.
+    /// Grafts for one message in quick succession at most, over all announcers. A guess.
     pub grafts_max: u32,
+    /// Time between further grafts, for as long as caches may hold the message. A guess: a cut-off node comes back.
+    pub graft_late_ms: u64,
     /// Hops that an announcement must save to change the tree; zero never changes it (Plumtree, section 3.8: 3 for one
     /// sender, 7 for many).
     pub optimise_hops: u16,
@@ -257,7 +260,7 @@ impl Default for Config {
             shuffle_passive: 4,
             shuffle_ttl: 6,
             shuffle_interval_ms: 5_000,
-            passive_age_max: 60,
+            passive_age_ms_max: 300_000,
             refill: true,
             neighbor_timeout_ms: 2_000,
             refill_backoff_ms: 250,
@@ -270,8 +273,8 @@ impl Default for Config {
             seed_backoff_ms: 1_000,
             seed_backoff_ms_max: 30_000,
             joins_per_s_max: 20,
-            promotion_age: 5,
-            promotion_first_ms: 10_000,
+            promotion_age_ms: 30_000,
+            promotion_whole_ms: 10_000,
             promotion_interval_ms: 60_000,
             lost_max: 8,
             lost_retry_ms: 2_000,
@@ -285,6 +288,7 @@ impl Default for Config {
             graft_delay_ms: 400,
             graft_retry_ms: 250,
             grafts_max: 10,
+            graft_late_ms: 2_000,
             optimise_hops: 7,
             shape_interval_ms: 3_000,
             missing_max: 4_096,
@@ -357,7 +361,7 @@ impl Config {
     pub fn paper() -> Self {
         Self {
             shuffle_interval_ms: 0,
-            passive_age_max: 0,
+            passive_age_ms_max: 0,
             refill: false,
             probe_after_ms: 0,
             joins_per_s_max: 0,
@@ -401,6 +405,7 @@ impl Config {
                 "must be at least cache_ms, or old messages are new again",
             ),
             (self.seen_max >= 1, "seen_max", "must be at least 1"),
+            (self.graft_late_ms >= 1, "graft_late_ms", "must be at least 1"),
             (self.graft_retry_ms >= 1, "graft_retry_ms", "must be at least 1"),
             (self.announce_queue_max >= 1, "announce_queue_max", "must be at least 1"),
             (
@@ -440,7 +445,7 @@ impl Config {
             (self.refill_backoff_ms >= 1, "refill_backoff_ms", "must be at least 1"),
             (self.join_timeout_ms >= 1, "join_timeout_ms", "must be at least 1"),
             (self.seed_backoff_ms >= 1, "seed_backoff_ms", "must be at least 1"),
-            (self.promotion_first_ms >= 1, "promotion_first_ms", "must be at least 1"),
+            (self.promotion_whole_ms >= 1, "promotion_whole_ms", "must be at least 1"),
             (self.lost_retry_ms >= 1, "lost_retry_ms", "must be at least 1"),
             (
                 (1..=self.clock_drift_ms_max.max(1)).contains(&self.clock_mark_ms),

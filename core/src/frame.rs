@@ -88,13 +88,13 @@ pub enum DisconnectReason {
     NotNeighbor = 1,
 }
 
-/// A contact with the number of shuffle periods since the node itself was last heard.
+/// A contact with the time since the node itself was last heard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aged {
     /// The node.
     pub contact: Contact,
-    /// Shuffle periods since somebody heard it.
-    pub age: u8,
+    /// Milliseconds since somebody heard it, without those on the way.
+    pub age_ms: u32,
 }
 
 /// How a message is treated when a link is slow.
@@ -168,6 +168,8 @@ pub struct SyncVector {
     pub mask: u16,
     /// Whether this is the last piece.
     pub last: bool,
+    /// Operations sent in the session before this piece: whoever got fewer has lost some with a connection.
+    pub sent: u32,
     /// Every writer of those buckets with the stamp up to which all of its operations are held.
     pub entries: Vec<(Writer, Stamp)>,
 }

@@ -302,7 +302,7 @@ impl Links {
             link.is_dialing = false;
         }
         (link.failures, link.last_use) = (0, now);
-        for (channel, frame) in link.queue.drain(..) {
+        for (channel, frame) in core::mem::take(&mut link.queue) {
             cx.effects.push(Effect::Send { to: peer, channel, frame });
         }
         let delay_ms = if link.is_crossed() { linger_ms } else { idle_ms };

@@ -15,7 +15,7 @@ mod refill;
 mod shuffle;
 
 use crate::config::{Canary, Config};
-use crate::frame::{Channel, DisconnectReason, Frame, NeighborAnswer, NeighborPriority};
+use crate::frame::{Aged, Channel, DisconnectReason, Frame, NeighborAnswer, NeighborPriority};
 use crate::hash::Fold;
 use crate::id::{Contact, Incarnation, NodeId, Token};
 use crate::machine::{CloseReason, CommandError, Cx, Machine, NeighborLoss, Reply};
@@ -166,7 +166,7 @@ pub struct Membership {
     join_rate: join::JoinRate,
     refill: refill::Refill,
     shuffle: shuffle::Shuffling,
-    promotion: promotion::Promotion,
+    promote_at: Instant,
     probe_nonce: u32,
     /// No deadline is earlier.
     due: Instant,
@@ -192,7 +192,7 @@ impl Membership {
             join_rate: join::JoinRate::default(),
             refill: refill::Refill::default(),
             shuffle: shuffle::Shuffling::default(),
-            promotion: promotion::Promotion::default(),
+            promote_at: Instant::NEVER,
             probe_nonce: 0,
             due: Instant::NEVER,
             events: VecDeque::new(),
@@ -244,7 +244,7 @@ impl Membership {
             into.word(neighbor.contact.id().prefix());
             into.word(neighbor.last_heard.0.wrapping_sub(now.0));
         }
-        self.passive.digest(into);
+        self.passive.digest(now, into);
         into.word(self.lost.len() as u64 | (self.waiting.len() as u64) << 32);
         into.word(self.due.0.wrapping_sub(now.0));
     }
@@ -335,18 +335,19 @@ impl Membership {
     }
 
     /// Keeps a contact in the passive view, if it belongs there.
-    fn remember(&mut self, contact: Contact, age: u8, cx: &mut Cx<'_>) {
-        self.learn(contact, age, &[], cx);
+    fn remember(&mut self, contact: Contact, age_ms: u32, cx: &mut Cx<'_>) {
+        self.learn(Aged { contact, age_ms }, &[], cx);
     }
 
-    fn learn(&mut self, contact: Contact, age: u8, expendable: &[NodeId], cx: &mut Cx<'_>) {
-        let id = contact.id();
-        let age_max = self.config.passive_age_max;
-        let is_stale = age_max > 0 && age > age_max;
-        if id == self.me.id() || self.position(&id).is_some() || is_stale || self.has_departed(&contact) {
+    fn learn(&mut self, aged: Aged, expendable: &[NodeId], cx: &mut Cx<'_>) {
+        let id = aged.contact.id();
+        let age_ms_max = self.config.passive_age_ms_max;
+        let is_stale = age_ms_max > 0 && aged.age_ms > age_ms_max;
+        if id == self.me.id() || self.position(&id).is_some() || is_stale || self.has_departed(&aged.contact)
+        {
             return;
         }
-        self.passive.insert(contact, age, expendable, cx.rng);
+        self.passive.insert(aged, cx.now.mono, expendable, cx.rng);
     }
 
     // --- becoming neighbours
@@ -584,7 +585,7 @@ impl Membership {
     fn next_deadline(&self) -> Instant {
         let asked = self.asked.iter().map(|asked| asked.deadline).min();
         let waiting = self.waiting.iter().map(|(_, deadline)| *deadline).min();
-        let timers = [self.promotion.at, self.refill.at, self.shuffle.at, self.entry.at];
+        let timers = [self.promote_at, self.refill.at, self.shuffle.at, self.entry.at];
         let deadlines = [asked, waiting, self.lost.deadline(), self.probe_deadline()];
         let earliest = timers.into_iter().chain(deadlines.into_iter().flatten()).min();
         earliest.unwrap_or(Instant::NEVER)

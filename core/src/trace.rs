@@ -165,9 +165,10 @@ fn fold_sync_hello(kind: u16, hello: &SyncHello, into: &mut Fold) {
 }
 
 fn fold_sync_vector(kind: u16, vector: &SyncVector, into: &mut Fold) {
-    let SyncVector { map, generation, session, mask, last, entries } = vector;
+    let SyncVector { map, generation, session, mask, last, sent, entries } = vector;
     into.word(head(kind, *mask, *session));
     into.word(head(u16::from(*last), 0, entries.len() as u32));
+    into.word(u64::from(*sent));
     into.word(map.0);
     into.word(*generation);
     for (writer, stamp) in entries {
@@ -187,9 +188,9 @@ fn fold_sync_chunk(kind: u16, chunk: &SyncChunk, into: &mut Fold) {
 
 impl Folded for Aged {
     fn fold(&self, into: &mut Fold) {
-        let Self { contact, age } = self;
+        let Self { contact, age_ms } = self;
         into.value(contact);
-        into.word(u64::from(*age));
+        into.word(u64::from(*age_ms));
     }
 }
 

@@ -452,7 +452,15 @@ mod hostile {
         let entries = proptest::collection::vec((writers(), stamps()), 0..6);
         let vector = (names(), masks, any::<bool>(), entries).prop_map(
             |((map, generation, session), mask, last, entries)| {
-                Frame::SyncVector(Box::new(SyncVector { map, generation, session, mask, last, entries }))
+                Frame::SyncVector(Box::new(SyncVector {
+                    map,
+                    generation,
+                    session,
+                    mask,
+                    last,
+                    sent: 0,
+                    entries,
+                }))
             },
         );
         let chunk = (names(), proptest::collection::vec(ops(), 0..5), 0_u32..2, any::<bool>());

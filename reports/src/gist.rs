@@ -84,6 +84,14 @@ pub(crate) fn trace(record: &Record) -> [String; 2] {
     [record.trace_hash.to_string(), plural(record.events, "event")]
 }
 
+/// From where the times of the record count.
+pub(crate) fn zero(record: &Record) -> String {
+    if record.bootstrap_s == Finite::ZERO {
+        return "count from the start".into(); // phases: nobody had joined before
+    }
+    format!("count from the end of bootstrap, {} after the start", seconds(record.bootstrap_s))
+}
+
 /// The verdict's reason in one sentence.
 pub(crate) fn reason(record: &Record) -> String {
     match record.verdict {
@@ -97,17 +105,28 @@ pub(crate) fn reason(record: &Record) -> String {
 }
 
 fn reason_to_pass(record: &Record) -> String {
+    if record.properties.is_empty() {
+        return "Nothing was asked of this run, so nothing was judged.".into();
+    }
     let held = record.properties.iter().filter(|property| property.status == Status::Held).count();
     let properties = match held {
-        0 => "Nothing was asked of this run".into(),
-        1 => "The one property held".into(),
+        0 => "No property was decided".into(),
+        1 if record.properties.len() == 1 => "The one property held".into(),
+        1 => "One property held".into(),
         _ => format!("{} held", plural(held as u64, "property")),
     };
-    let unreached = record.properties.iter().filter(|property| property.status == Status::Unreached).count();
-    let unreached = if unreached > 0 { format!("; {unreached} not reached") } else { String::new() };
-    match record.faults.len() {
-        0 => format!("{properties}, without faults{unreached}."),
-        faults => format!("{properties} under {}{unreached}.", plural(faults as u64, "fault")),
+    let faults = match record.faults.len() {
+        0 => ", without faults".into(),
+        faults => format!(" under {}", plural(faults as u64, "fault")),
+    };
+    let unreached = record.properties.iter().filter(|property| property.status == Status::Unreached);
+    let unreached: Vec<&str> = unreached.map(|property| property.name.as_str()).collect();
+    match unreached.as_slice() {
+        [] => format!("{properties}{faults}."),
+        names => format!(
+            "{properties}{faults}; asked sometimes and not reached: {} (fails no single run, only `sweep --require-all`).",
+            names.join(", ")
+        ),
     }
 }
 

@@ -56,6 +56,8 @@ impl Page {
         let parts: Vec<String> = gist::identity(record).into_iter().chain(gist::effort(record)).collect();
         let [hash, events] = gist::trace(record);
         self.line(format!("{} · {events} · trace `{hash}`", escaped(&parts.join(" · "))));
+        self.line("");
+        self.line(format!("Times {}.", gist::zero(record)));
     }
 
     fn properties(&mut self, properties: &[Property]) {

@@ -23,8 +23,11 @@ pub struct Record {
     pub trace_hash: TraceHash,
     /// Events handled by all nodes.
     pub events: u64,
-    /// Virtual time that passed, in seconds.
+    /// Virtual time that passed from the start to the end, in seconds.
     pub virtual_s: Finite,
+    /// When bootstrap ended, in seconds from the start: the zero from which all times of the record count.
+    #[serde(default)]
+    pub bootstrap_s: Finite,
     /// What the run cost this machine: the only part that differs from run to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,

@@ -59,7 +59,8 @@ pub fn render(record: &Record, style: &Style) -> String {
     page.group([("over time", over_time(record, inner))]);
     page.group([("notes", notes(record, inner))]);
     let [hash, events] = gist::trace(record).map(dim);
-    page.group([("trace", flow(vec![hash, events], inner))]);
+    let trace = ("trace", flow(vec![hash, events], inner));
+    page.group([("times", vec![dim(gist::zero(record))]), trace]);
     page.part("reproduce", reproduce(record, inner));
     let mut out = String::new();
     page.lines.iter().for_each(|line| line.render(style.color, &mut out));

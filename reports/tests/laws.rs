@@ -102,7 +102,7 @@ prop_compose! {
         verdict in prop::sample::select(
             vec![Verdict::Pass, Verdict::Vacuous, Verdict::Fail, Verdict::Nondeterministic],
         ),
-        (virtual_s, cost) in (finite(), option::of(cost())),
+        (virtual_s, bootstrap_s, cost) in (finite(), finite(), option::of(cost())),
         (properties, faults) in (vec(property(), 0..5), vec(fault(), 0..5)),
         (measures, series) in (vec(measure(), 0..3), vec(series(), 0..4)),
         (broadcast, overlay) in (option::of(broadcast()), option::of(overlay())),
@@ -113,7 +113,8 @@ prop_compose! {
     ) -> Record {
         let trace_hash = TraceHash(trace_hash);
         Record {
-            scenario, seed, nodes, verdict, trace_hash, events, virtual_s, cost, properties, faults, measures, broadcast,
+            scenario, seed, nodes, verdict, trace_hash, events, virtual_s, bootstrap_s, cost, properties, faults,
+            measures, broadcast,
             overlay, state, traffic, series, counters, notes, reproduce,
         }
     }

@@ -4,7 +4,7 @@ mod samples;
 
 use insta::assert_snapshot;
 use rumormill_reports::text::Style;
-use rumormill_reports::{Record, markdown, text};
+use rumormill_reports::{Finite, Kind, Record, Status, Verdict, markdown, text};
 
 fn plain(record: &Record, width: usize) -> String {
     text::render(record, &Style { color: false, width })
@@ -88,4 +88,30 @@ fn a_vacuous_run_as_markdown() {
 #[test]
 fn a_vacuous_run_as_json() {
     assert_snapshot!(samples::vacuous().to_json());
+}
+
+/// A run that passes, asked once to show that nothing changes, and did not.
+fn unreached() -> Record {
+    let mut record = Record { verdict: Verdict::Pass, faults: vec![], ..samples::vacuous() };
+    let calm = &mut record.properties[0];
+    (calm.name, calm.kind) = ("calm".into(), Kind::Sometimes);
+    (calm.status, calm.at_s) = (Status::Unreached, None);
+    record
+}
+
+#[test]
+fn a_run_that_did_not_reach_what_it_was_asked() {
+    assert_snapshot!(plain(&unreached(), 80));
+}
+
+#[test]
+fn times_count_from_the_start_where_there_is_no_bootstrap() {
+    let text = plain(&Record { bootstrap_s: Finite::ZERO, ..samples::pass() }, 80);
+    assert!(text.contains("\ntimes       count from the start\n"), "{text}");
+}
+
+#[test]
+fn a_run_that_was_asked_nothing() {
+    let faults = samples::pass().faults;
+    assert_snapshot!(plain(&Record { properties: vec![], faults, ..unreached() }, 80));
 }

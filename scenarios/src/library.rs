@@ -1,7 +1,9 @@
 //! The scenarios that come with the command, and those that users bring as files.
 
+use crate::{WorldArgs, out};
 use include_dir::{Dir, include_dir};
 use rumormill_sim::Scenario;
+use std::io::ErrorKind::NotFound;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -47,14 +49,18 @@ pub(crate) fn find(scenario: &str) -> Result<Source, String> {
     }
     match std::fs::read_to_string(scenario) {
         Ok(text) => Ok(Source { name: scenario.to_owned(), text }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(not_found(scenario)),
+        // A folder may have a theme's name.
+        Err(error) if error.kind() == NotFound || names_of(scenario).is_some() => Err(not_found(scenario)),
         Err(error) => Err(format!("{scenario}: cannot be read: {error}")),
     }
 }
 
 fn not_found(scenario: &str) -> String {
     let wanted = scenario.trim_end_matches(".toml");
-    let wanted = wanted.strip_prefix("scenarios/").unwrap_or(wanted);
+    let wanted = wanted.strip_prefix("scenarios/").unwrap_or(wanted).trim_end_matches('/');
+    if let Some(of_theme) = names_of(wanted) {
+        return format!("{scenario} is a theme, not a scenario: choose one of {}.", of_theme.join(", "));
+    }
     let names = names();
     let distance = |name: &&String| strsim::damerau_levenshtein(name, wanted);
     let nearest = names.iter().min_by_key(distance).filter(|name| distance(name) <= name.len() / 2);
@@ -62,46 +68,68 @@ fn not_found(scenario: &str) -> String {
     format!("{scenario}: no such file, and no scenario of that name.{hint} `rumormill list` shows all.")
 }
 
-/// Reads a scenario with changes applied.
+/// Lists the names of one theme; none where there is no such theme.
+fn names_of(theme: &str) -> Option<Vec<String>> {
+    let is_theme = THEMES.iter().any(|(name, _)| *name == theme);
+    let of_theme = |name: &String| name.split('/').next() == Some(theme);
+    is_theme.then(|| names().into_iter().filter(of_theme).collect())
+}
+
+/// Reads a scenario with everything that the arguments change in it.
 ///
 /// # Errors
 /// One message with the place of the fault.
-pub(crate) fn load(scenario: &str, sets: &[(String, String)]) -> Result<Scenario, String> {
-    let source = find(scenario)?;
-    let sets: Vec<(&str, &str)> = sets.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+pub(crate) fn load(world: &WorldArgs) -> Result<Scenario, String> {
+    let source = find(&world.scenario)?;
+    let nodes = world.nodes.map(|nodes| nodes.to_string());
+    let sets = world.sets.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let sets: Vec<_> = sets.chain(nodes.as_deref().map(|nodes| ("nodes", nodes))).collect();
     Scenario::from_toml_with(&source.text, &source.name, &sets).map_err(|error| error.to_string())
 }
 
-/// Prints the library, theme by theme.
-pub(crate) fn list(json: bool) -> Result<ExitCode, String> {
+/// Prints the library or one theme of it, theme by theme.
+pub(crate) fn list(theme: Option<&str>, json: bool) -> Result<ExitCode, String> {
+    let names = match theme {
+        None => names(),
+        Some(theme) => names_of(theme).ok_or_else(|| {
+            let themes: Vec<_> = THEMES.iter().map(|(name, _)| *name).collect();
+            format!("{theme}: no such theme; there are {}", themes.join(", "))
+        })?,
+    };
     let mut rows = Vec::new();
-    for name in names() {
-        let scenario = load(&name, &[])?;
-        rows.push((name, scenario.about, scenario.nodes));
+    for scenario in names {
+        let world = WorldArgs { scenario, nodes: None, sets: Vec::new() };
+        let Scenario { about, nodes, .. } = load(&world)?;
+        rows.push((world.scenario, about, nodes));
     }
     if json {
         let rows = rows
             .iter()
             .map(|(name, about, nodes)| serde_json::json!({ "name": name, "about": about, "nodes": nodes }));
-        anstream::println!("{}", serde_json::json!({ "scenarios": rows.collect::<Vec<_>>() }));
+        out::print(&format!("{}\n", serde_json::json!({ "scenarios": rows.collect::<Vec<_>>() })))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
-    let mut theme = "";
-    for (name, about, nodes) in &rows {
-        let this = name.split('/').next().unwrap_or_default();
-        if this != theme {
-            anstream::println!("{}\x1b[1m{this}\x1b[0m", if theme.is_empty() { "" } else { "\n" });
-            theme = this;
-        }
-        anstream::println!("  {name:width$}  {nodes:>6} nodes  {about}");
-    }
-    anstream::println!("\nRun one: rumormill run {}", rows.first().map_or("", |(name, ..)| name));
+    out::print(&page(&rows))?;
     Ok(ExitCode::SUCCESS)
 }
 
+fn page(rows: &[(String, String, u32)]) -> String {
+    let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
+    let (mut theme, mut page) = ("", String::new());
+    for (name, about, nodes) in rows {
+        let this = name.split('/').next().unwrap_or_default();
+        if this != theme {
+            page.push_str(&format!("{}\x1b[1m{this}\x1b[0m\n", if theme.is_empty() { "" } else { "\n" }));
+            theme = this;
+        }
+        page.push_str(&format!("  {name:width$}  {nodes:>6} nodes  {about}\n"));
+    }
+    page.push_str(&format!("\nRun one: rumormill run {}\n", rows.first().map_or("", |(name, ..)| name)));
+    page
+}
+
 /// Prints a scenario in plain words.
-pub(crate) fn explain(scenario: &str, sets: &[(String, String)]) -> Result<ExitCode, String> {
-    anstream::print!("{}", load(scenario, sets)?.explain());
+pub(crate) fn explain(world: &WorldArgs) -> Result<ExitCode, String> {
+    out::print(&load(world)?.explain())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,17 +2,22 @@
 
 mod cost;
 mod library;
+mod out;
 mod record;
 mod run;
 mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rumormill_sim::scenario::NODES_MAX;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs thousands of nodes of the real protocol code from one seed, and judges what they do.
 #[derive(Parser)]
 #[command(name = "rumormill", version, about, arg_required_else_help = true)]
-#[command(after_help = "Try: rumormill run first/partition-heal")]
+#[command(
+    after_help = "Try: rumormill run first/partition-heal\nThe scenario file, key by key: docs/scenarios.md"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Verb,
@@ -25,17 +30,23 @@ enum Verb {
     Run(RunArgs),
     /// List the scenarios that come with the command.
     List {
+        /// Only those of this theme.
+        theme: Option<String>,
         /// Print one JSON object instead of text.
         #[arg(long)]
         json: bool,
     },
     /// Tell in plain words what a scenario does, when, and what it asks.
+    #[command(
+        after_help = "RMR is relative message redundancy, payloads beyond the first for each delivery; LDH is last \
+                            delivery hop.\nThe scenario file, key by key: docs/scenarios.md"
+    )]
     Explain {
-        /// A name from `rumormill list`, or a path to a .toml file.
-        scenario: String,
-        /// Change a key before the scenario is read.
-        #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
-        sets: Vec<(String, String)>,
+        #[command(flatten)]
+        world: WorldArgs,
+        /// Needs none: an explanation is the same under every seed.
+        #[arg(long, hide = true, allow_hyphen_values = true)]
+        seed: Option<String>,
     },
     /// Print the hash after every event of a window (used by --verify).
     #[command(hide = true)]
@@ -51,20 +62,27 @@ enum Verb {
     },
 }
 
-/// What `run` takes.
+/// Which world: what `run` and `explain` take.
 #[derive(Args, Clone)]
-struct RunArgs {
+struct WorldArgs {
     /// A name from `rumormill list`, or a path to a .toml file.
     scenario: String,
-    /// The seed: a number, or version:number as in a report.
-    #[arg(long, default_value = "1")]
-    seed: rumormill_sim::Seed,
     /// How many nodes, instead of what the scenario says.
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     nodes: Option<u32>,
     /// Change a key before the scenario is read, for example `network.loss=0.1` or `'fault[0].at_s=20'`.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     sets: Vec<(String, String)>,
+}
+
+/// What `run` takes.
+#[derive(Args, Clone)]
+struct RunArgs {
+    #[command(flatten)]
+    world: WorldArgs,
+    /// The seed: a number, or version:number as in a report.
+    #[arg(long, default_value = "1", allow_negative_numbers = true)]
+    seed: rumormill_sim::Seed,
     /// Where the nodes run.
     #[arg(long, value_enum, default_value_t = Driver::Sim)]
     driver: Driver,
@@ -96,18 +114,23 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 fn count(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| "expected a whole number, for example 100".to_owned())
+    let count = text.parse().ok().filter(|count| (1..=NODES_MAX).contains(count));
+    count.ok_or_else(|| format!("expected a whole number of nodes from 1 to {NODES_MAX}"))
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Verb::Run(args) => run::run(&args),
-        Verb::List { json } => library::list(json),
-        Verb::Explain { scenario, sets } => library::explain(&scenario, &sets),
+        Verb::List { theme, json } => library::list(theme.as_deref(), json),
+        Verb::Explain { seed: Some(_), .. } => {
+            Err("--seed: explain needs none; it tells what is the same under every seed".to_owned())
+        }
+        Verb::Explain { world, seed: None } => library::explain(&world),
         Verb::Trace { args, from, to } => verify::print_trace(&args, from, to),
     };
     outcome.unwrap_or_else(|message| {
-        anstream::eprintln!("error: {message}");
+        // Where standard error cannot be written either, the exit status is all that is left to say.
+        let _ = writeln!(anstream::stderr(), "error: {message}");
         ExitCode::from(2)
     })
 }

@@ -20,6 +20,7 @@ pub(crate) fn of(outcome: &Outcome, cost: Cost, reproduce: String) -> reports::R
         trace_hash: reports::TraceHash(outcome.hash),
         events: outcome.counters.events,
         virtual_s: Finite::seconds(outcome.virtual_ns),
+        bootstrap_s: Finite::seconds(outcome.bootstrap_end_ns),
         cost: Some(cost_of(cost, outcome.counters.events)),
         properties,
         faults,

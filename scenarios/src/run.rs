@@ -1,18 +1,23 @@
 //! `rumormill run`: one scenario, one seed, one verdict.
 
 use crate::cost::Meter;
-use crate::{Driver, RunArgs, library, record, verify};
+use crate::{Driver, RunArgs, library, out, record, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 use rumormill_reports::{Finite, Kind, Property, Record, Status, TraceHash, Verdict, text};
 use rumormill_sim::{Options, Run, Scenario};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::any::Any;
 use std::io::IsTerminal;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 /// What the exit status of `run` means.
-pub(crate) const EXIT_STATUS: &str = "Exit status: 0 every property held, 1 a property failed, 2 bad usage or input, \
-     3 nondeterminism, 4 vacuous (a fault touched nothing).";
+pub(crate) const EXIT_STATUS: &str = "Exit status: 0 every property held, 1 a property failed, 2 bad usage or input \
+     or output that cannot be written, 3 nondeterminism, 4 vacuous (a fault touched nothing). A property asked \"sometimes\" that is not reached \
+     fails no single run: only `sweep --require-all`, a later step, will. \
+     In the summary RMR is relative message redundancy, payloads beyond the first for each delivery, and LDH last \
+     delivery hop.";
 
 /// Virtual time between two checkpoints of the hash.
 pub(crate) const CHECKPOINT_EVERY_NS: u64 = 1_000_000_000;
@@ -27,7 +32,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, String> {
     let mut run = start(args, &scenario)?;
     if let Err(broken) = std::panic::catch_unwind(AssertUnwindSafe(|| watch(&mut run))) {
         let record = record_of_broken_node(args, &scenario, &run, &*broken);
-        print(args, &record);
+        print(args, &record)?;
         return Ok(ExitCode::from(record.verdict.exit_code()));
     }
     let checkpoints = run.checkpoints().to_vec();
@@ -45,7 +50,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, String> {
             }
         }
     }
-    print(args, &record);
+    print(args, &record)?;
     Ok(ExitCode::from(record.verdict.exit_code()))
 }
 
@@ -57,9 +62,7 @@ pub(crate) fn load(args: &RunArgs) -> Result<Scenario, String> {
     if args.driver != Driver::Sim {
         return Err("--driver: only sim is built yet; turmoil and quic come with the real runtime".to_owned());
     }
-    let mut sets = args.sets.clone();
-    sets.extend(args.nodes.map(|nodes| ("nodes".to_owned(), nodes.to_string())));
-    library::load(&args.scenario, &sets)
+    library::load(&args.world)
 }
 
 /// Starts the run that the arguments ask for.
@@ -79,6 +82,7 @@ fn watch(run: &mut Run) {
     }
     let style = ProgressStyle::with_template("{bar:32.cyan/dim} {percent:>3} %  {msg}  {elapsed}");
     let bar = ProgressBar::new(1).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    clear_when_interrupted(&bar);
     while run.advance() {
         let progress = run.progress();
         bar.set_length(progress.end_ns / 1_000_000);
@@ -86,6 +90,19 @@ fn watch(run: &mut Run) {
         bar.set_message(format!("{} s virtual, {} events", progress.now_ns / 1_000_000_000, progress.events));
     }
     bar.finish_and_clear();
+}
+
+/// Takes the bar off the screen before a signal ends the process, as it would have without.
+fn clear_when_interrupted(bar: &ProgressBar) {
+    // Where signals cannot be heard, a bar that stays is no reason not to run.
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
+    let bar = bar.clone();
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            bar.finish_and_clear();
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    });
 }
 
 /// Writes the record of a run that ended early because a node broke one of its own invariants.
@@ -113,6 +130,7 @@ fn record_of_broken_node(
         trace_hash: TraceHash(run.world().hash()),
         events: progress.events,
         virtual_s: Finite::seconds(progress.now_ns),
+        bootstrap_s: Finite::seconds(run.world().schedule().bootstrap_end_ns),
         properties: vec![invariants],
         reproduce: reproduce(args, &seed),
         seed,
@@ -120,28 +138,30 @@ fn record_of_broken_node(
     }
 }
 
-fn print(args: &RunArgs, record: &Record) {
+fn print(args: &RunArgs, record: &Record) -> Result<(), String> {
     if args.json {
-        anstream::print!("{}", record.to_json());
-        return;
+        return out::print(&record.to_json());
     }
     let is_terminal = std::io::stdout().is_terminal();
     let width = if is_terminal { terminal_width() } else { 80 };
-    anstream::print!("{}", text::render(record, &text::Style { color: is_terminal, width }));
+    out::print(&text::render(record, &text::Style { color: is_terminal, width }))
 }
 
 fn terminal_width() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    size.map_or(80, |size| usize::from(size.ws_col)).max(40)
+    match size.map_or(0, |size| usize::from(size.ws_col)) {
+        0 => 80, // a terminal that does not know
+        columns => columns.max(40),
+    }
 }
 
 /// Writes the one command that repeats the run.
 fn reproduce(args: &RunArgs, seed: &str) -> String {
-    let mut command = format!("rumormill run {} --seed {seed}", quoted(&args.scenario));
-    if let Some(nodes) = args.nodes {
+    let mut command = format!("rumormill run {} --seed {seed}", quoted(&args.world.scenario));
+    if let Some(nodes) = args.world.nodes {
         command.push_str(&format!(" --nodes {nodes}"));
     }
-    for (key, value) in &args.sets {
+    for (key, value) in &args.world.sets {
         command.push_str(&format!(" --set {}", quoted(&format!("{key}={value}"))));
     }
     if args.wire {

@@ -1,9 +1,8 @@
 //! `--verify`: the same run in a second process, compared checkpoint by checkpoint, then event by event.
 
-use crate::RunArgs;
 use crate::run::{load, start};
+use crate::{RunArgs, out};
 use rumormill_sim::{Checkpoint, Outcome, Scenario};
-use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
 
 /// What the second process showed.
@@ -67,7 +66,7 @@ fn child(args: &RunArgs, from: u64, to: u64) -> Result<Vec<String>, String> {
     let window = [from.to_string(), to.to_string()];
     command.args([
         "trace",
-        &args.scenario,
+        &args.world.scenario,
         "--seed",
         &args.seed.to_string(),
         "--from",
@@ -75,10 +74,10 @@ fn child(args: &RunArgs, from: u64, to: u64) -> Result<Vec<String>, String> {
         "--to",
         &window[1],
     ]);
-    if let Some(nodes) = args.nodes {
+    if let Some(nodes) = args.world.nodes {
         command.args(["--nodes", &nodes.to_string()]);
     }
-    for (key, value) in &args.sets {
+    for (key, value) in &args.world.sets {
         command.args(["--set", &format!("{key}={value}")]);
     }
     if args.wire {
@@ -102,11 +101,18 @@ fn event_lines(args: &RunArgs, scenario: &Scenario, from: u64, to: u64) -> Resul
     Ok(lines)
 }
 
+/// Ends this process with the one that wants its hashes; elsewhere it ends when it finds that nobody reads.
+fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
+}
+
 /// The hidden side of `--verify`: prints the hashes of this process.
 ///
 /// # Errors
 /// One message about bad usage or input.
 pub(crate) fn print_trace(args: &RunArgs, from: u64, to: u64) -> Result<ExitCode, String> {
+    end_with_parent();
     let scenario = load(args)?;
     let lines = if to > from {
         event_lines(args, &scenario, from, to)?
@@ -117,7 +123,6 @@ pub(crate) fn print_trace(args: &RunArgs, from: u64, to: u64) -> Result<ExitCode
         lines.push(end_line(&run.outcome()));
         lines
     };
-    let mut out = std::io::stdout().lock();
-    lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(|error| error.to_string())?;
+    out::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -194,7 +194,7 @@ fn a_world_without_nodes_is_refused() {
     let message = "nodes: 0 is not a whole number from 1 to 1000000";
     assert_message("nodes = 30", "nodes = 0", &format!("small.toml:3:9: {message}"));
     let ran = Desk::with("small.toml", SMALL).rumormill(&["run", "small.toml", "--nodes", "0"]);
-    assert_refused(&ran, &["--set nodes=0: ", message]);
+    assert_refused(&ran, &["'0' for '--nodes <N>'", "expected a whole number of nodes from 1 to 1000000"]);
 }
 
 #[test]
@@ -252,10 +252,51 @@ fn a_bad_argument_is_answered_with_what_would_be_right() {
         &["'x'", "--seed <SEED>", "a number from 0 to 18446744073709551615 is expected"],
     );
     refused(&["--seed", "9:1"], &["seeds of version 9 are unknown here: version 1 is expected"]);
-    refused(&["--nodes", "x"], &["'x'", "--nodes <N>", "expected a whole number"]);
+    refused(
+        &["--seed", "-1"],
+        &["'-1'", "--seed <SEED>", "a number from 0 to 18446744073709551615 is expected"],
+    );
+    for nodes in ["x", "-3", "0", "99999999999"] {
+        let expected = "expected a whole number of nodes from 1 to 1000000";
+        refused(&["--nodes", nodes], &[&format!("'{nodes}' for '--nodes <N>'"), expected]);
+    }
     refused(&["--driver", "foo"], &["'foo'", "--driver <DRIVER>", "possible values: sim, turmoil, quic"]);
     refused(&["--driver", "quic"], &["--driver: only sim is built yet"]);
     refused(&["--jsn"], &["'--jsn'", "--json"]);
+}
+
+#[cfg(target_os = "linux")] // where there is a device that is always full
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let desk = Desk::with("small.toml", SMALL);
+    for command in [
+        "list",
+        "list --json",
+        "explain small.toml",
+        "run small.toml",
+        "run small.toml --json",
+        "run cut.toml",
+    ] {
+        std::fs::write(desk.0.path().join("cut.toml"), CUT).expect("a file");
+        let ran = desk.shell(&format!("rumormill {command} >/dev/full"));
+        assert_refused(&ran, &["error: standard output cannot be written: "]);
+        let ran = desk.shell(&format!("rumormill {command} >/dev/full 2>/dev/full"));
+        assert_eq!(ran.status, 2, "{command}");
+    }
+    let help = desk.rumormill(&["run", "--help"]).stdout;
+    let help: Vec<_> = help.split_whitespace().collect();
+    assert!(help.join(" ").contains("2 bad usage or input or output that cannot be written"));
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let desk = Desk::with("small.toml", SMALL);
+    let trace = "trace small.toml --from 0 --to 0"; // the second process of --verify, when the first is gone
+    for command in ["list", "explain small.toml", "run small.toml", "run small.toml --json", trace] {
+        // The shell's built-in ends long before the command writes.
+        let ran = desk.shell(&format!("{{ rumormill {command}; echo status $? >&2; }} | :"));
+        assert_eq!(ran.stderr, "status 0\n", "{command}");
+    }
 }
 
 // --- verdicts
@@ -295,6 +336,33 @@ fn a_fault_that_touches_nothing_exits_4() {
     assert_eq!(record["faults"][1]["receipts"]["nodes"], 0);
 }
 
+/// The summary's sentence behind the verdict, for the small world with other properties.
+fn reason(properties: &str) -> String {
+    let (world, _) = SMALL.split_once("[[property]]").expect("properties");
+    let desk = Desk::with("small.toml", format!("{world}{properties}"));
+    let ran = desk.rumormill(&["run", "small.toml"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let lines = ran.stdout.lines().skip(2).take_while(|line| !line.is_empty()).map(str::trim);
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_was_asked_sometimes_and_not_reached_is_told_and_fails_no_run() {
+    let calm = "[[property]]\nsometimes = \"calm\"\nperiods = 1000\n";
+    let unreached =
+        "asked sometimes and not reached: calm (fails no single run, only `sweep --require-all`).";
+    assert_eq!(reason(calm), format!("No property was decided under 1 fault; {unreached}"));
+    let both = format!("{calm}\n[[property]]\nalways = \"bounded\"\n");
+    assert_eq!(reason(&both), format!("One property held under 1 fault; {unreached}"));
+    let help = Desk::new().rumormill(&["run", "--help"]).stdout;
+    assert!(help.contains("sweep --require-all"), "{help}");
+}
+
+#[test]
+fn a_run_that_is_asked_nothing_says_that_nothing_was_judged() {
+    assert_eq!(reason(""), "Nothing was asked of this run, so nothing was judged.");
+}
+
 // --- the record
 
 #[test]
@@ -321,6 +389,19 @@ fn json_is_one_object_with_the_documented_keys() {
     has(&record["traffic"]["per_node_bytes_per_s"], &["p50", "p99", "max"]);
     assert_eq!((&record["seed"], &record["verdict"]), (&"1:5".into(), &"pass".into()));
     assert_eq!(hash(&record).len(), 16);
+}
+
+#[test]
+fn the_record_says_from_where_its_times_count() {
+    let desk = Desk::with("small.toml", SMALL);
+    let record = desk.json(&["run", "small.toml", "--json"]);
+    assert_eq!(record["bootstrap_s"], 10.145, "thirty joins 5 ms apart and ten seconds");
+    assert_eq!(record["virtual_s"], 50.145, "and forty after bootstrap");
+    let text = desk.rumormill(&["run", "small.toml"]).stdout;
+    assert!(
+        text.contains("times       count from the end of bootstrap, 10.145 s after the start\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -360,7 +441,71 @@ fn nodes_and_changes_of_the_command_line_reach_the_run_and_its_reproduction() {
     assert_eq!(record["reproduce"], "rumormill run small.toml --seed 1:1 --nodes 12 --set 'fault[0].at_s=6'");
 }
 
+#[test]
+fn a_world_that_is_too_small_for_a_storm_says_how_many_can_join_late() {
+    let ran = Desk::new().rumormill(&["run", "state/late-joiner", "--nodes", "1"]);
+    let message = "too many where nodes = 1 and bootstrap.contacts = 1: the contacts are there from the start, so at \
+                   most 0 can join late";
+    assert_refused(&ran, &["join_storm.nodes: ", message]);
+}
+
+#[test]
+fn a_key_of_the_configuration_that_is_near_none_is_answered_with_all() {
+    let ran = Desk::with("small.toml", SMALL).rumormill(&["run", "small.toml", "--set", "config.xyzzy=1"]);
+    assert_refused(
+        &ran,
+        &["config.xyzzy: unknown key", "one of: active_size, ", "writers_max, paper, canary"],
+    );
+}
+
 // --- telling about scenarios
+
+#[test]
+fn help_names_the_reference_of_the_scenario_file_and_the_figures_of_a_report() {
+    let help = |arguments: &[&str]| Desk::new().rumormill(arguments).stdout;
+    for arguments in [&["--help"] as &[&str], &["explain", "--help"]] {
+        assert!(help(arguments).contains("docs/scenarios.md"), "{arguments:?}");
+    }
+    for arguments in [["run", "--help"], ["explain", "--help"]] {
+        let help = help(&arguments).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("RMR is relative message redundancy"), "{help}");
+    }
+}
+
+#[test]
+fn a_theme_is_no_scenario_and_is_answered_with_its_own() {
+    for theme in ["first", "first/", "scenarios/first"] {
+        let ran = Desk::new().rumormill(&["run", theme]);
+        let hint =
+            " is a theme, not a scenario: choose one of first/gathering, first/partition-heal, first/rumour.";
+        assert_eq!((ran.status, ran.stderr), (2, format!("error: {theme}{hint}\n")));
+    }
+    assert_refused(&Desk::new().rumormill(&["explain", "first"]), &["first is a theme"]);
+    let desk = Desk::new();
+    std::fs::create_dir(desk.0.path().join("first")).expect("a folder");
+    assert_refused(&desk.rumormill(&["run", "first"]), &["first is a theme"]);
+}
+
+#[test]
+fn one_theme_is_listed() {
+    let desk = Desk::new();
+    insta::assert_snapshot!("list_first", desk.rumormill(&["list", "first"]).stdout);
+    let listed = desk.json(&["list", "first", "--json"]);
+    assert_eq!(listed["scenarios"].as_array().expect("a list").len(), 3);
+    assert_refused(
+        &desk.rumormill(&["list", "frist"]),
+        &["frist: no such theme; there are first, membership, "],
+    );
+}
+
+#[test]
+fn an_explanation_takes_nodes_and_needs_no_seed() {
+    let desk = Desk::new();
+    let ran = desk.rumormill(&["explain", "first/gathering", "--nodes", "7"]);
+    assert!(ran.stdout.contains("\n7 nodes come together"), "{}", ran.stdout);
+    let ran = desk.rumormill(&["explain", "first/gathering", "--seed", "1:3"]);
+    assert_refused(&ran, &["--seed: explain needs none"]);
+}
 
 #[test]
 fn the_library_is_listed_by_theme() {

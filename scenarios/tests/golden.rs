@@ -25,8 +25,8 @@ const KEYS: [&str; 15] = [
     "seed",
     "counters",
 ];
-/// What it leaves out: the cost differs from run to run, the rest is long or empty.
-const LEFT_OUT: [&str; 4] = ["cost", "series", "measures", "notes"];
+/// What it leaves out: the cost differs from run to run, the rest is long, empty or follows from the scenario.
+const LEFT_OUT: [&str; 5] = ["bootstrap_s", "cost", "series", "measures", "notes"];
 
 /// Runs a scenario and writes its record as a table, one fact a line.
 fn table(arguments: &[&str]) -> String {

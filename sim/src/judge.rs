@@ -295,7 +295,7 @@ impl Judge {
 
     fn symmetric(&self, min_ppm: u32, at_ns: u64) -> Result<(), Fault> {
         if let Some((at, node, what)) = self.overlay.contradiction() {
-            return Err((Some(*node), format!("{what}, at {} ms", at / NANOS_PER_MILLI)));
+            return Err((Some(*node), format!("{what}, at {} ms of world time", at / NANOS_PER_MILLI)));
         }
         if min_ppm >= 1_000_000 {
             let lone = self.overlay.one_sided(at_ns, ONE_SIDED_NS);
@@ -471,7 +471,10 @@ fn none(fault: Option<(u32, String)>) -> Result<(), Fault> {
 }
 
 fn fault_of(fault: Option<&(u64, u32, String)>) -> Result<(), Fault> {
-    none(fault.map(|(at, node, what)| (*node, format!("{what}, at {} ms", at / NANOS_PER_MILLI))))
+    none(
+        fault
+            .map(|(at, node, what)| (*node, format!("{what}, at {} ms of world time", at / NANOS_PER_MILLI))),
+    )
 }
 
 /// A number in thousandths, written with its decimals.

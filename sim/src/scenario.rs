@@ -33,10 +33,13 @@ mod walk;
 mod workloads;
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 pub use error::ScenarioError;
 pub use faults::{Distribution, Fault, FaultKind, Flapping, Nodes, Shape};
+pub use file::NODES_MAX;
 pub use properties::{Check, PropertySpec, When, Window};
 pub use workloads::{Joining, Phase, Senders, Workload, WorkloadKind};
 

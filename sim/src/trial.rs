@@ -83,6 +83,7 @@ impl<'a> Trial<'a> {
     /// # Panics
     /// When something was asked before: questions are about worlds with the application.
     #[must_use]
+    #[track_caller]
     pub fn app<A: App>(self, app: fn(u32) -> A) -> Trial<'a, A> {
         assert!(self.questions.is_empty(), "name the application before the first question");
         let Self { scenario, seeds, options, .. } = self;
@@ -126,6 +127,7 @@ impl<'a, A: App> Trial<'a, A> {
     ///
     /// # Panics
     /// When the scenario does not validate, with the message of [`Scenario::validate`].
+    #[track_caller]
     pub fn run(&self, seed: impl Into<Seed>) -> Outcome {
         let (mut run, mut answers) = self.start(seed.into());
         while self.advance(&mut run, &mut answers) {}
@@ -139,11 +141,19 @@ impl<'a, A: App> Trial<'a, A> {
     ///
     /// # Panics
     /// When the scenario does not validate.
+    #[track_caller]
     pub fn find_failure(&self) -> Option<Failure> {
-        self.seeds.iter().find_map(|seed| self.attempt(*seed).err()).map(|failure| *failure)
+        // A loop, for a closure would lose the caller's place.
+        for seed in &self.seeds {
+            if let Err(failure) = self.attempt(*seed) {
+                return Some(*failure);
+            }
+        }
+        None
     }
 
     /// Runs one seed until something fails. What has failed always fails more later, and may end badly.
+    #[track_caller]
     fn attempt(&self, seed: Seed) -> Result<Outcome, Box<Failure>> {
         let (mut run, mut answers) = self.start(seed);
         let is_sound =
@@ -165,10 +175,13 @@ impl<'a, A: App> Trial<'a, A> {
         Failure::of(&outcome).map_or(Ok(outcome), |failure| Err(Box::new(failure)))
     }
 
+    #[track_caller]
     fn start(&self, seed: Seed) -> (Run<A>, Vec<PropertyOutcome>) {
-        let run = Run::with_app(self.scenario, seed, self.options, self.app);
         let answers = self.questions.iter().map(Question::unanswered).collect();
-        (run.unwrap_or_else(|error| panic!("{error}")), answers)
+        match Run::with_app(self.scenario, seed, self.options, self.app) {
+            Ok(run) => (run, answers),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Runs to the next look and asks what is to be asked there; tells whether there is more to come.
@@ -193,7 +206,10 @@ impl<'a, A: App> Trial<'a, A> {
         assert!(!self.seeds.is_empty(), "{name}: a trial without seeds tries nothing");
         let mut idle: Vec<usize> = (0..self.scenario.faults.len()).collect();
         for seed in &self.seeds {
-            let outcome = self.attempt(*seed).unwrap_or_else(|failure| panic!("{failure}"));
+            let outcome = match self.attempt(*seed) {
+                Ok(outcome) => outcome,
+                Err(failure) => panic!("{failure}"),
+            };
             idle.retain(|fault| outcome.faults[*fault].receipt.is_empty());
         }
         if let Some(fault) = idle.first().map(|fault| &self.scenario.faults[*fault]) {
@@ -267,11 +283,16 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scenario, seed, property, others, bootstrap_end_ns } = self;
         write!(f, "{scenario}: seed {seed}: {} \"{}\" failed ", property.when, property.name)?;
+        let took = Seconds(*bootstrap_end_ns);
         match property.at_ns {
-            Some(at_ns) => write!(f, "at {} of world time", Seconds(at_ns))?,
-            None => f.write_str("at the end")?,
+            Some(at_ns) => match at_ns.checked_sub(*bootstrap_end_ns) {
+                Some(after_ns) => {
+                    write!(f, "{} after bootstrap (at {} of world time)", Seconds(after_ns), Seconds(at_ns))?;
+                }
+                None => write!(f, "during bootstrap, at {} of its {took}", Seconds(at_ns))?,
+            },
+            None => write!(f, "at the end (bootstrap took {took})")?,
         }
-        write!(f, " (bootstrap took {})", Seconds(*bootstrap_end_ns))?;
         f.write_str("\n  saw: ")?;
         if let Some(node) = property.node {
             write!(f, "node {node}: ")?;
@@ -350,10 +371,24 @@ mod tests {
         });
         assert_eq!(
             text,
-            "small: seed 1:5: eventually \"few\" failed at 6.015 s of world time (bootstrap took 2.015 s)\n  \
+            "small: seed 1:5: eventually \"few\" failed 4.000 s after bootstrap (at 6.015 s of world time)\n  \
              saw: a fifth\n  \
              reproduce: run this trial with .seeds([5]), which is 1:5"
         );
+    }
+
+    #[test]
+    fn a_failure_tells_its_time_as_the_scenario_counts_it() {
+        let at = |at_ns| {
+            let property = PropertyOutcome { at_ns, ..panicked(0, &"it broke") };
+            let (scenario, seed) = ("small".to_owned(), Seed::from(1));
+            let failure = Failure { scenario, seed, property, others: 0, bootstrap_end_ns: 2_015_000_000 };
+            let text = failure.to_string();
+            text.lines().next().and_then(|line| line.split_once("failed ")).expect("a time").1.to_owned()
+        };
+        assert_eq!(at(Some(6_015_000_000)), "4.000 s after bootstrap (at 6.015 s of world time)");
+        assert_eq!(at(Some(1_500_000_000)), "during bootstrap, at 1.500 s of its 2.015 s");
+        assert_eq!(at(None), "at the end (bootstrap took 2.015 s)");
     }
 
     #[test]

@@ -321,8 +321,12 @@ impl<A: App, P: Process> World<A, P> {
     }
 
     /// Counts what a node has done over all its lives.
+    ///
+    /// # Panics
+    /// When the world has no node of that number.
+    #[track_caller]
     pub fn load(&self, node: u32) -> Load {
-        self.slots[node as usize].load
+        self.slot(node).load
     }
 
     /// Lists the receipts of all faults, by number.
@@ -335,9 +339,14 @@ impl<A: App, P: Process> World<A, P> {
         self.slots.get(node as usize)?.process.as_ref()
     }
 
-    /// Shows the application of a node.
+    /// Shows the application of a node: of one that is down as its end found it, and of one that has not run yet as it
+    /// was made. [`World::apps`] shows those of running nodes alone, and [`World::process`] tells which run.
+    ///
+    /// # Panics
+    /// When the world has no node of that number.
+    #[track_caller]
     pub fn app(&self, node: u32) -> &A {
-        &self.slots[node as usize].app
+        &self.slot(node).app
     }
 
     /// Shows the applications of the nodes that run, with their numbers.
@@ -347,8 +356,21 @@ impl<A: App, P: Process> World<A, P> {
     }
 
     /// Names a node by its number.
+    ///
+    /// # Panics
+    /// When the world has no node of that number.
+    #[track_caller]
     pub fn id(&self, node: u32) -> NodeId {
-        self.network.id(node)
+        self.slot(node).id
+    }
+
+    #[track_caller]
+    fn slot(&self, node: u32) -> &Slot<A, P> {
+        let count = self.slots.len();
+        match self.slots.get(node as usize) {
+            Some(slot) => slot,
+            None => panic!("there is no node {node}: the world has {count}, numbered from 0"),
+        }
     }
 
     /// Finds the number of a node by its name.

@@ -27,14 +27,22 @@ enum Stage {
     Waiting,
     /// A graft is under way.
     Asked,
-    /// Nobody is left to ask, or grafts are used up.
+    /// Many grafts were in vain: the node may be cut off, so it goes on asking, but slowly.
+    Late,
+    /// Nobody is left to ask, or nobody is likely to have it still.
     Dormant,
+}
+
+impl Stage {
+    const ALL: [Stage; 4] = [Self::Waiting, Self::Asked, Self::Late, Self::Dormant];
 }
 
 /// A message that was announced and has not come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Missing {
     due: Instant,
+    /// When it was announced first.
+    since: Instant,
     grafts: u32,
     /// The slots of all neighbours that announced it.
     pub(super) announcers: u32,
@@ -86,6 +94,7 @@ pub(super) struct MissingTable {
     /// Timers of the stages. One of an entry that has moved on is stale and skipped.
     waiting: VecDeque<(Instant, MessageId)>,
     asked: VecDeque<(Instant, MessageId)>,
+    late: VecDeque<(Instant, MessageId)>,
     dormant: VecDeque<(Instant, MessageId)>,
 }
 
@@ -124,22 +133,19 @@ impl MissingTable {
 
     /// Tells when the next message is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        [&self.waiting, &self.asked, &self.dormant]
-            .into_iter()
-            .filter_map(|queue| Some(queue.front()?.0))
-            .min()
+        Stage::ALL.into_iter().filter_map(|stage| Some(self.queue(stage).front()?.0)).min()
     }
 
     /// Does the next thing that is due, if any is.
     pub(super) fn pop_due(&mut self, now: Instant, config: &Config) -> Option<Due> {
-        for stage in [Stage::Waiting, Stage::Asked, Stage::Dormant] {
+        for stage in Stage::ALL {
             while let Some(id) = self.pop_stage(stage, now) {
                 if stage == Stage::Dormant {
                     self.entries.swap_remove(&id);
                     return Some(Due::Lost);
                 }
-                if let Some(slot) = self.ask(id, now, config) {
-                    return Some(Due::Graft { id, slot });
+                if let Some(due) = self.ask(id, now, config) {
+                    return Some(due);
                 }
             }
         }
@@ -154,7 +160,7 @@ impl MissingTable {
     /// Asserts the bounds, and that nobody but present neighbours will be asked.
     pub(super) fn check(&self, present: u32, config: &Config) {
         assert!(self.entries.len() <= config.missing_max, "{} messages missing", self.entries.len());
-        for queue in [&self.waiting, &self.asked, &self.dormant] {
+        for queue in Stage::ALL.map(|stage| self.queue(stage)) {
             assert!(queue.len() <= 2 * config.missing_max + STALE_MAX, "{} timers", queue.len());
         }
         debug_assert!(self.entries.values().all(|entry| entry.announcers & !present == 0));
@@ -168,7 +174,7 @@ impl MissingTable {
 
     fn timers_live(&self) -> usize {
         let live = |stage| self.queue(stage).iter().filter(move |timer| is_live(&self.entries, stage, timer));
-        [Stage::Waiting, Stage::Asked, Stage::Dormant].into_iter().flat_map(live).count()
+        Stage::ALL.into_iter().flat_map(live).count()
     }
 
     fn begin(&mut self, what: Announcement, by: Slot, now: Instant, config: &Config) -> Noted {
@@ -177,6 +183,7 @@ impl MissingTable {
         }
         let entry = Missing {
             due: now,
+            since: now,
             grafts: 0,
             announcers: slot_bit(by),
             best_hops: what.hops,
@@ -189,16 +196,24 @@ impl MissingTable {
         Noted::Kept
     }
 
-    /// Chooses the next announcer to ask, or lets the entry rest when there is none.
-    fn ask(&mut self, id: MessageId, now: Instant, config: &Config) -> Option<Slot> {
+    /// Chooses the next announcer to ask, lets the entry rest when there is none, or gives it up when no cache is likely
+    /// to hold the message.
+    fn ask(&mut self, id: MessageId, now: Instant, config: &Config) -> Option<Due> {
         let entry = self.entries.get_mut(&id)?;
-        let slot = entry.next_announcer().filter(|_| entry.grafts < grafts_max(config));
-        if let Some(slot) = slot {
-            entry.grafts += 1;
-            entry.cursor = slot;
+        let is_early = entry.grafts < grafts_max(config);
+        if !is_early && now.millis_since(entry.since) >= config.cache_ms {
+            self.entries.swap_remove(&id);
+            return Some(Due::Lost);
         }
-        self.arm(id, if slot.is_some() { Stage::Asked } else { Stage::Dormant }, now, config);
-        slot
+        let goes_on = is_early || !config.is_planted(Canary::GraftOnce);
+        let Some(slot) = entry.next_announcer().filter(|_| goes_on) else {
+            self.arm(id, Stage::Dormant, now, config);
+            return None;
+        };
+        entry.grafts = entry.grafts.saturating_add(1);
+        entry.cursor = slot;
+        self.arm(id, if is_early { Stage::Asked } else { Stage::Late }, now, config);
+        Some(Due::Graft { id, slot })
     }
 
     /// Moves an entry to a stage and sets its timer.
@@ -206,15 +221,17 @@ impl MissingTable {
         let delay_ms = match stage {
             Stage::Waiting => config.graft_delay_ms,
             Stage::Asked => config.graft_retry_ms,
+            Stage::Late => config.graft_late_ms,
             Stage::Dormant => config.cache_ms,
         };
         let due = now.plus_millis(delay_ms);
         let Some(entry) = self.entries.get_mut(&id) else { return };
         (entry.stage, entry.due) = (stage, due);
-        let Self { entries, waiting, asked, dormant } = self;
+        let Self { entries, waiting, asked, late, dormant } = self;
         let queue = match stage {
             Stage::Waiting => waiting,
             Stage::Asked => asked,
+            Stage::Late => late,
             Stage::Dormant => dormant,
         };
         if queue.len() >= 2 * entries.len() + STALE_MAX {
@@ -241,6 +258,7 @@ impl MissingTable {
         match stage {
             Stage::Waiting => &self.waiting,
             Stage::Asked => &self.asked,
+            Stage::Late => &self.late,
             Stage::Dormant => &self.dormant,
         }
     }
@@ -249,12 +267,13 @@ impl MissingTable {
         match stage {
             Stage::Waiting => &mut self.waiting,
             Stage::Asked => &mut self.asked,
+            Stage::Late => &mut self.late,
             Stage::Dormant => &mut self.dormant,
         }
     }
 }
 
-/// Grafts for one message at most.
+/// Grafts for one message in quick succession at most.
 fn grafts_max(config: &Config) -> u32 {
     if config.is_planted(Canary::GraftOnce) { 1 } else { config.grafts_max }
 }

@@ -361,16 +361,17 @@ fn grafts_go_round_all_announcers_beginning_with_the_fewest_hops() {
 }
 
 #[test]
-fn grafts_end_at_their_bound_and_the_message_counts_as_lost() {
-    let config = Config { grafts_max: 3, cache_ms: 30_000, ..calm() };
+fn grafts_slow_down_and_end_with_the_caches_where_the_message_counts_as_lost() {
+    let config = Config { grafts_max: 3, graft_late_ms: 10_000, cache_ms: 30_000, ..calm() };
     let mut bench = bench(config, 2);
     given(&mut bench, [ihave(2, 1, 2)]);
     let graft = "n2 Control: GRAFT 9#1";
+    assert_eq!(bench.run_to(999), [graft, graft, graft, "due at 1000 ms"]);
     assert_eq!(bench.run_to(30_999), [graft, graft, graft, "due at 31000 ms"]);
     assert_eq!(bench.input(ihave(2, 1, 2)), ["due at 31000 ms"]);
     assert_eq!(bench.stats.lost, 0);
     assert_eq!(bench.run_to(31_000), ["idle"]);
-    assert_eq!((bench.stats.lost, bench.stats.grafts), (1, 3));
+    assert_eq!((bench.stats.lost, bench.stats.grafts), (1, 6));
 }
 
 #[test]

@@ -259,6 +259,7 @@ impl Fields {
                 session: self.next()?,
                 mask: self.next()?,
                 last: self.next()?,
+                sent: self.next()?,
                 entries: self.list(VECTOR_ENTRIES_MAX)?,
             })),
             kinds::SYNC_CHUNK => Frame::SyncChunk(Box::new(SyncChunk {
@@ -382,8 +383,8 @@ impl Frame {
             Frame::Prune => {}
             Frame::SyncHello(hello) => put(&**hello, out),
             Frame::SyncVector(vector) => {
-                let SyncVector { map, generation, session, mask, last, entries } = &**vector;
-                put(&(map, generation, session, mask, last, entries), out);
+                let SyncVector { map, generation, session, mask, last, sent, entries } = &**vector;
+                put(&(map, generation, session, mask, last, sent, entries), out);
             }
             Frame::SyncChunk(chunk) => {
                 let SyncChunk { map, generation, session, count, ops } = &**chunk;
@@ -425,10 +426,10 @@ impl Frame {
             Frame::Prune => 0,
             Frame::SyncHello(hello) => sync_hello_len(hello),
             Frame::SyncVector(vector) => {
-                let SyncVector { map, generation, session, mask, last: _, entries } = &**vector;
+                let SyncVector { map, generation, session, mask, last: _, sent, entries } = &**vector;
                 let numbers =
                     varint_len(map.0) + varint_len(*generation) + varint_len(*session) + varint_len(*mask);
-                numbers + 1 + list_len(entries, entry_len)
+                numbers + 1 + varint_len(*sent) + list_len(entries, entry_len)
             }
             Frame::SyncChunk(chunk) => {
                 let SyncChunk { map, generation, session, count, ops } = &**chunk;
@@ -464,7 +465,7 @@ fn addr_len(addr: &SocketAddr) -> usize {
 }
 
 fn aged_len(aged: &Aged) -> usize {
-    contact_len(&aged.contact) + 1
+    contact_len(&aged.contact) + varint_len(aged.age_ms)
 }
 
 fn message_id_len(id: &MessageId) -> usize {

@@ -74,7 +74,7 @@ impl Membership {
         self.seeds = contacts.into_iter().filter(|contact| contact.id() != me).collect();
         self.phase = Phase::Member;
         self.schedule_shuffle(cx);
-        self.start_promotions(cx);
+        self.schedule_promotion(cx);
         let neighbor = self.active().next();
         if let Some(through) = neighbor {
             self.events.push_back(Event::Done { token, result: Ok(Reply::Joined { through }) });
@@ -170,7 +170,7 @@ impl Membership {
         if self.phase == Phase::Fresh {
             self.phase = Phase::Member;
             self.schedule_shuffle(cx);
-            self.start_promotions(cx);
+            self.schedule_promotion(cx);
         }
         self.keep_filling(cx);
     }
@@ -195,8 +195,8 @@ impl Membership {
         if accepted {
             self.add_active(&seed, cx);
         }
-        let age = self.hint_age_max();
-        contacts.into_iter().for_each(|contact| self.remember(contact, age, cx));
+        let age_ms = self.hint_age_ms_max();
+        contacts.into_iter().for_each(|contact| self.remember(contact, age_ms, cx));
         self.on_slot_free(cx);
     }
 
@@ -236,8 +236,8 @@ impl Membership {
 
     /// The age that a joiner gives to contacts named to it, and the age up to which they are named. A joiner cannot
     /// make a contact younger than it is, or the dead would circulate for as long as others join.
-    fn hint_age_max(&self) -> u8 {
-        self.config.passive_age_max / 2
+    fn hint_age_ms_max(&self) -> u32 {
+        self.config.passive_age_ms_max / 2
     }
 
     /// Contacts for a joiner to start its passive view with; none in paper mode.
@@ -245,8 +245,8 @@ impl Membership {
         if self.config.joins_per_s_max == 0 {
             return Vec::new();
         }
-        let age_max = self.hint_age_max();
-        let young = self.passive.iter().filter(|entry| age_max == 0 || entry.age <= age_max);
+        let (now, age_ms_max) = (cx.now.mono, self.hint_age_ms_max());
+        let young = self.passive.iter().filter(|entry| age_ms_max == 0 || entry.age_ms(now) <= age_ms_max);
         let known = self.active.iter().map(|n| &n.contact).chain(young.map(|entry| &entry.contact));
         let mut hints: Vec<Contact> = known.filter(|c| c.id() != joiner.id()).cloned().collect();
         cx.rng.draw(Purpose::Redirect).sample(&mut hints, REDIRECTS);

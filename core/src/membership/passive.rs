@@ -11,10 +11,20 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug)]
 pub(super) struct Passive {
     pub(super) contact: Contact,
-    /// Shuffle periods since somebody heard the node.
-    pub(super) age: u8,
+    /// How long ago the node had been heard when that was told here, in milliseconds.
+    age_ms: u32,
+    /// When that was told.
+    told_at: Instant,
     /// Not asked again before: it was full, or it did not answer.
     pub(super) retry_at: Instant,
+}
+
+impl Passive {
+    /// Tells how long ago the node was heard, by anybody.
+    pub(super) fn age_ms(&self, now: Instant) -> u32 {
+        let since_ms = u32::try_from(now.millis_since(self.told_at)).unwrap_or(u32::MAX);
+        self.age_ms.saturating_add(since_ms)
+    }
 }
 
 /// A bounded set of contacts, each node at most once.
@@ -33,16 +43,23 @@ impl PassiveView {
         self.entries.iter()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     fn position(&self, id: &NodeId) -> Option<usize> {
         self.entries.iter().position(|entry| entry.contact.id() == *id)
     }
 
     /// Adds a contact, or refreshes it. A full view forgets one of `expendable` first, else one at random
     /// (HyParView, section 4.5: first those that were sent to the peer).
-    pub(super) fn insert(&mut self, contact: Contact, age: u8, expendable: &[NodeId], rng: &mut Rng) {
+    pub(super) fn insert(&mut self, aged: Aged, now: Instant, expendable: &[NodeId], rng: &mut Rng) {
+        let Aged { contact, age_ms } = aged;
         if let Some(i) = self.position(&contact.id()) {
             let entry = &mut self.entries[i];
-            entry.age = entry.age.min(age);
+            if age_ms < entry.age_ms(now) {
+                (entry.age_ms, entry.told_at) = (age_ms, now);
+            }
             if contact.incarnation() > entry.contact.incarnation() {
                 entry.contact = contact;
             }
@@ -56,7 +73,7 @@ impl PassiveView {
                 self.entries.swap_remove(i);
             }
         }
-        self.entries.push(Passive { contact, age, retry_at: Instant(0) });
+        self.entries.push(Passive { contact, age_ms, told_at: now, retry_at: Instant(0) });
     }
 
     pub(super) fn remove(&mut self, id: &NodeId) -> Option<Passive> {
@@ -70,26 +87,29 @@ impl PassiveView {
         }
     }
 
-    /// Lets every entry age by one shuffle period and forgets those beyond `age_max`; tells how many.
-    pub(super) fn age(&mut self, age_max: u8) -> u64 {
+    /// Forgets every entry older than `age_ms_max`, if that is not zero; tells how many.
+    pub(super) fn forget_old(&mut self, now: Instant, age_ms_max: u32) -> u64 {
         let before = self.entries.len();
-        self.entries.iter_mut().for_each(|entry| entry.age = entry.age.saturating_add(1));
-        if age_max > 0 {
-            self.entries.retain(|entry| entry.age <= age_max);
+        if age_ms_max > 0 {
+            self.entries.retain(|entry| entry.age_ms(now) <= age_ms_max);
         }
         (before - self.entries.len()) as u64
     }
 
     /// Draws up to `count` entries for a shuffle.
-    pub(super) fn sample(&self, count: usize, rng: &mut Rng) -> Vec<Aged> {
+    pub(super) fn sample(&self, count: usize, now: Instant, rng: &mut Rng) -> Vec<Aged> {
         let mut order: Vec<&Passive> = self.entries.iter().collect();
         rng.draw(Purpose::ShuffleSample).sample(&mut order, count);
-        order.into_iter().map(|entry| Aged { contact: entry.contact.clone(), age: entry.age }).collect()
+        let aged = |entry: &Passive| Aged { contact: entry.contact.clone(), age_ms: entry.age_ms(now) };
+        order.into_iter().map(aged).collect()
     }
 
-    pub(super) fn digest(&self, into: &mut Fold) {
+    pub(super) fn digest(&self, now: Instant, into: &mut Fold) {
         into.word(self.entries.len() as u64);
-        self.entries.iter().for_each(|entry| into.word(entry.contact.id().prefix() ^ u64::from(entry.age)));
+        for entry in &self.entries {
+            into.word(entry.contact.id().prefix());
+            into.word(u64::from(entry.age_ms(now)));
+        }
     }
 
     pub(super) fn check(&self, me: &NodeId) {

@@ -2,8 +2,8 @@
 //!
 //! A departure from HyParView, which has nothing against such islands. Within an island, whoever is outside of it is
 //! heard of no more. So the passive contact heard of longest ago takes the place of a random neighbour, once that is
-//! long ago: soon after a node has joined, and ever more rarely from then on. In a small cluster that hangs together
-//! everybody is heard of all the time, and nothing is exchanged.
+//! long ago. In a cluster that the passive view holds whole, only an island leaves anybody unheard of for long, so it
+//! is looked for often and nothing is exchanged without need; in a large one islands are rare, and so are promotions.
 
 use super::{Membership, Phase, Why};
 use crate::frame::NeighborPriority;
@@ -13,41 +13,23 @@ use crate::rng::Purpose;
 use crate::time::Instant;
 use alloc::vec::Vec;
 
-/// The next promotion.
-#[derive(Clone, Debug)]
-pub(super) struct Promotion {
-    pub(super) at: Instant,
-    delay_ms: u64,
-}
-
-impl Default for Promotion {
-    fn default() -> Self {
-        Self { at: Instant::NEVER, delay_ms: 0 }
-    }
-}
-
 impl Membership {
-    /// The node has joined: promotions begin.
-    pub(super) fn start_promotions(&mut self, cx: &mut Cx<'_>) {
-        self.promotion.delay_ms = self.config.promotion_first_ms.min(self.config.promotion_interval_ms);
-        self.schedule_promotion(cx);
-    }
-
-    fn schedule_promotion(&mut self, cx: &mut Cx<'_>) {
-        if self.config.promotion_interval_ms > 0 {
-            let delay_ms = cx.rng.draw(Purpose::Promotion).jitter(self.promotion.delay_ms, 50);
-            self.promotion.at = cx.now.mono.plus_millis(delay_ms);
-            self.set_due(self.promotion.at);
+    /// Plans the next look at whom to promote.
+    pub(super) fn schedule_promotion(&mut self, cx: &mut Cx<'_>) {
+        let is_whole = self.passive.len() < self.config.passive_size;
+        let (whole_ms, large_ms) = (self.config.promotion_whole_ms, self.config.promotion_interval_ms);
+        if large_ms > 0 {
+            let delay_ms = if is_whole { whole_ms.min(large_ms) } else { large_ms };
+            self.promote_at = cx.now.mono.plus_millis(cx.rng.draw(Purpose::Promotion).jitter(delay_ms, 50));
+            self.set_due(self.promote_at);
         }
     }
 
     pub(super) fn on_promotion_due(&mut self, cx: &mut Cx<'_>) {
-        if cx.now.mono < self.promotion.at {
+        if cx.now.mono < self.promote_at {
             return;
         }
-        self.promotion =
-            Promotion { at: Instant::NEVER, delay_ms: self.promotion.delay_ms.saturating_mul(2) };
-        self.promotion.delay_ms = self.promotion.delay_ms.min(self.config.promotion_interval_ms);
+        self.promote_at = Instant::NEVER;
         if self.phase == Phase::Member {
             self.schedule_promotion(cx);
             if self.is_full() && self.asked.is_empty() {
@@ -56,20 +38,19 @@ impl Membership {
         }
     }
 
-    /// Asks one of the passive contacts heard of longest ago to take the place of a neighbour; tells whether there is
-    /// one.
-    fn promote(&mut self, cx: &mut Cx<'_>) -> bool {
+    /// Asks one of the passive contacts heard of longest ago to take the place of a neighbour.
+    fn promote(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now.mono;
         let ready = || self.passive.iter().filter(|entry| entry.retry_at <= now);
-        let oldest = ready().map(|entry| entry.age).max().unwrap_or(0);
-        if oldest < self.config.promotion_age {
-            return false;
+        let oldest_ms = ready().map(|entry| entry.age_ms(now)).max().unwrap_or(0);
+        if oldest_ms < self.config.promotion_age_ms {
+            return;
         }
-        let oldest: Vec<&Contact> = ready().filter(|it| it.age == oldest).map(|it| &it.contact).collect();
-        let Some(&contact) = cx.rng.draw(Purpose::Refill).choose(&oldest) else { return false };
+        let oldest: Vec<&Contact> =
+            ready().filter(|it| it.age_ms(now) == oldest_ms).map(|it| &it.contact).collect();
+        let Some(&contact) = cx.rng.draw(Purpose::Refill).choose(&oldest) else { return };
         let contact = contact.clone();
         self.ask(&contact, NeighborPriority::High, Why::Insist, cx);
         cx.stats.promotions += 1;
-        true
     }
 }

@@ -54,15 +54,16 @@ impl Membership {
     }
 
     fn start_shuffle(&mut self, cx: &mut Cx<'_>) {
-        cx.stats.aged_out += self.passive.age(self.config.passive_age_max);
+        cx.stats.aged_out += self.passive.forget_old(cx.now.mono, self.config.passive_age_ms_max);
         let neighbors: Vec<NodeId> = self.active().collect();
         let Some(&to) = cx.rng.draw(Purpose::ShuffleWalk).choose(&neighbors) else { return };
-        let mut entries = alloc::vec![Aged { contact: self.me.clone(), age: 0 }];
+        let mut entries = alloc::vec![Aged { contact: self.me.clone(), age_ms: 0 }];
         let others = self.active.iter().map(|n| &n.contact).filter(|contact| contact.id() != to);
-        let mut others: Vec<Aged> = others.map(|contact| Aged { contact: contact.clone(), age: 0 }).collect();
+        let mut others: Vec<Aged> =
+            others.map(|contact| Aged { contact: contact.clone(), age_ms: 0 }).collect();
         cx.rng.draw(Purpose::ShuffleSample).sample(&mut others, self.config.shuffle_active);
         entries.append(&mut others);
-        entries.append(&mut self.passive.sample(self.config.shuffle_passive, cx.rng));
+        entries.append(&mut self.passive.sample(self.config.shuffle_passive, cx.now.mono, cx.rng));
         self.shuffle.told = entries.iter().skip(1).map(|entry| entry.contact.id()).collect();
         cx.stats.shuffles += 1;
         let (origin, ttl) = (self.me.clone(), self.config.shuffle_ttl);
@@ -88,7 +89,7 @@ impl Membership {
         {
             return cx.send(to, Channel::Control, Frame::Shuffle { origin, ttl, entries });
         }
-        let reply = self.passive.sample(entries.len(), cx.rng);
+        let reply = self.passive.sample(entries.len(), cx.now.mono, cx.rng);
         let told: Vec<NodeId> = reply.iter().map(|entry| entry.contact.id()).collect();
         self.reach(&origin, Frame::ShuffleReply { entries: reply });
         self.merge(entries, &told, cx);
@@ -102,6 +103,6 @@ impl Membership {
     }
 
     fn merge(&mut self, entries: Vec<Aged>, told: &[NodeId], cx: &mut Cx<'_>) {
-        entries.into_iter().for_each(|Aged { contact, age }| self.learn(contact, age, told, cx));
+        entries.into_iter().for_each(|aged| self.learn(aged, told, cx));
     }
 }

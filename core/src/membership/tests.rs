@@ -74,8 +74,8 @@ fn joined(from: u8, accepted: bool, contacts: &[u8]) -> Input {
     framed(from, Frame::JoinReply { accepted, contacts })
 }
 
-fn told(from: u8, numbers: &[u8], age: u8) -> Input {
-    let entries = numbers.iter().map(|number| Aged { contact: contact(*number), age }).collect();
+fn told(from: u8, numbers: &[u8], age_ms: u32) -> Input {
+    let entries = numbers.iter().map(|number| Aged { contact: contact(*number), age_ms }).collect();
     framed(from, Frame::ShuffleReply { entries })
 }
 
@@ -246,13 +246,13 @@ fn a_neighbour_that_joins_again_and_again_starts_no_flood_of_walks() {
 #[test]
 fn a_contact_named_to_a_joiner_is_no_younger_than_it_is() {
     let mut seed = bench(calm(), 2);
-    given(&mut seed, [told(2, &[30], 30), told(2, &[31], 31)]);
+    given(&mut seed, [told(2, &[30], 150_000), told(2, &[31], 150_001)]);
     let lines = seed.input(framed(4, Frame::Join(contact(4))));
     let reply = lines.iter().find(|line| line.contains("JoinReply")).expect("an answer");
     assert!(reply.contains("n30@1") && !reply.contains("n31@1"), "{reply}");
     let mut joiner = fresh(calm());
     given(&mut joiner, [join(7, &[2]), joined(2, true, &[30])]);
-    assert!(joiner.machine.passive.iter().all(|entry| entry.age == 30));
+    assert!(joiner.machine.passive.iter().all(|entry| entry.age_ms(joiner.now.mono) == 150_000));
 }
 
 #[test]
@@ -702,9 +702,9 @@ fn lost_neighbours_are_remembered_up_to_their_bound() {
 
 #[test]
 fn entries_beyond_the_greatest_age_are_forgotten() {
-    let config = Config { shuffle_interval_ms: 1_000, passive_age_max: 10, ..calm() };
+    let config = Config { shuffle_interval_ms: 1_000, passive_age_ms_max: 10_000, ..calm() };
     let mut bench = bench(config, 2);
-    given(&mut bench, [told(2, &[10], 0), told(2, &[11], 8), told(2, &[12], 11)]);
+    given(&mut bench, [told(2, &[10], 0), told(2, &[11], 8_000), told(2, &[12], 11_000)]);
     assert_eq!(passive(&bench), [10, 11]);
     bench.run_to(4_000);
     assert_eq!(passive(&bench), [10]);
@@ -715,10 +715,12 @@ fn entries_beyond_the_greatest_age_are_forgotten() {
 #[test]
 fn an_older_word_of_a_contact_makes_it_no_older_and_a_younger_one_makes_it_younger() {
     let mut bench = bench(calm(), 2);
-    given(&mut bench, [told(2, &[10], 5), told(2, &[10], 9)]);
-    assert_eq!(bench.machine.passive.iter().next().map(|entry| entry.age), Some(5));
-    given(&mut bench, [told(2, &[10], 1)]);
-    assert_eq!(bench.machine.passive.iter().next().map(|entry| entry.age), Some(1));
+    given(&mut bench, [told(2, &[10], 5_000), told(2, &[10], 9_000)]);
+    let age_ms =
+        |bench: &Bench<Membership>| bench.machine.passive.iter().next().map(|it| it.age_ms(bench.now.mono));
+    assert_eq!(age_ms(&bench), Some(5_000));
+    given(&mut bench, [told(2, &[10], 1_000)]);
+    assert_eq!(age_ms(&bench), Some(1_000));
 }
 
 #[test]
@@ -734,30 +736,30 @@ fn the_passive_view_keeps_its_bound_and_never_holds_a_neighbour_or_the_node_itse
 fn a_shuffle_walks_on_and_is_answered_where_it_ends() {
     let mut bench = bench(calm(), 3);
     given(&mut bench, [told(2, &[20], 3)]);
-    let entries = || vec![Aged { contact: contact(10), age: 2 }];
+    let entries = || vec![Aged { contact: contact(10), age_ms: 2 }];
     let shuffle = |ttl| framed(2, Frame::Shuffle { origin: contact(9), ttl, entries: entries() });
-    let on = "n3 Control: Shuffle { origin: n9@1, ttl: 1, entries: [Aged { contact: n10@1, age: 2 }] }";
+    let on = "n3 Control: Shuffle { origin: n9@1, ttl: 1, entries: [Aged { contact: n10@1, age_ms: 2 }] }";
     assert_eq!(said(bench.input(shuffle(2))), [on]);
-    let answer = "ShuffleReply { entries: [Aged { contact: n20@1, age: 3 }] }";
+    let answer = "ShuffleReply { entries: [Aged { contact: n20@1, age_ms: 3 }] }";
     assert_eq!(said(bench.input(shuffle(1))), [reached(9, answer)]);
     assert_eq!(passive(&bench), [10, 20]);
 }
 
 fn promoting() -> Config {
-    Config { promotion_age: 5, promotion_first_ms: 10_000, promotion_interval_ms: 60_000, ..calm() }
+    Config { promotion_age_ms: 30_000, promotion_whole_ms: 10_000, promotion_interval_ms: 60_000, ..calm() }
 }
 
 #[test]
 fn nobody_who_was_heard_of_lately_is_promoted() {
     let mut bench = bench(promoting(), 6);
-    given(&mut bench, [told(2, &[10, 11], 4)]);
-    assert!((0..=90).all(|second| said(bench.run_to(second * 1_000)).is_empty()));
+    given(&mut bench, [told(2, &[10, 11], 4_000)]);
+    assert!((0..=25).all(|second| said(bench.run_to(second * 1_000)).is_empty()));
 }
 
 #[test]
 fn a_promotion_exchanges_one_neighbour_of_a_full_view() {
     let mut bench = bench(promoting(), 6);
-    given(&mut bench, [told(2, &[11, 12], 0), told(2, &[10], 6), told(2, &[13], 5)]);
+    given(&mut bench, [told(2, &[11, 12], 0), told(2, &[10], 31_000), told(2, &[13], 30_000)]);
     let asks = (0..=15).map(|second| said(bench.run_to(second * 1_000))).find(|lines| !lines.is_empty());
     assert_eq!(asks, Some(vec![asked(10, "High")]));
     let lines = said(bench.input(accepted(10)));
@@ -771,7 +773,7 @@ fn a_promotion_exchanges_one_neighbour_of_a_full_view() {
 fn arbitrary_frame() -> impl Strategy<Value = Frame> {
     let who = || (1..20_u8, 1..3_u64).prop_map(|(number, life)| contact_in(number, life));
     let aged = || {
-        let one = (who(), any::<u8>()).prop_map(|(contact, age)| Aged { contact, age });
+        let one = (who(), any::<u32>()).prop_map(|(contact, age_ms)| Aged { contact, age_ms });
         proptest::collection::vec(one, 0..8)
     };
     let priority = prop_oneof![Just(NeighborPriority::Low), Just(NeighborPriority::High)];

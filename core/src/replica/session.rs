@@ -84,7 +84,10 @@ pub(super) struct Session {
     /// The stamp up to which everything was sent; `None` when there is nothing more.
     cursor: Option<Stamp>,
     is_full: bool,
-    /// Whether an operation of the peer was refused.
+    /// Operations sent, and received.
+    sent: u32,
+    received: u32,
+    /// Whether an operation of the peer was refused, or lost with one of the link's connections.
     has_refused: bool,
     /// The map's root, and its changes, when the session began.
     root: u64,
@@ -124,7 +127,7 @@ impl Session {
     /// Sends one turn of chunks and tells whether more is to come.
     fn send_chunks(&mut self, map: &LwwMap, bytes_max: usize, cx: &mut Cx<'_>) -> bool {
         let Some(mut cursor) = self.cursor else { return false };
-        let (mut chunk, mut count, mut sent) = (Vec::new(), 0, 0);
+        let (mut chunk, mut count, mut sent, mut ops) = (Vec::new(), 0, 0, 0_u32);
         let mut has_more = false;
         for (stamp, raw) in map.lacked(&self.held, cursor) {
             if count > 0 && chunk.len() + raw.len() > bytes_max {
@@ -136,11 +139,12 @@ impl Session {
                 }
             }
             chunk.extend_from_slice(raw);
-            (cursor, count) = (stamp, count + 1);
+            (cursor, count, ops) = (stamp, count + 1, ops.saturating_add(1));
         }
         if count > 0 {
             self.send_chunk(map.generation(), chunk, count, cx);
         }
+        self.sent = self.sent.saturating_add(ops);
         self.cursor = has_more.then_some(cursor);
         has_more
     }
@@ -157,7 +161,8 @@ impl Session {
         let mut piece = pieces.next().unwrap_or_default();
         loop {
             let (map, session, mask, last) = (self.map, self.number, self.mask, pieces.peek().is_none());
-            let vector = SyncVector { map, generation, session, mask, last, entries: piece.to_vec() };
+            let (sent, entries) = (self.sent, piece.to_vec());
+            let vector = SyncVector { map, generation, session, mask, last, sent, entries };
             cx.send(self.peer, Channel::Sync, Frame::SyncVector(Box::new(vector)));
             let Some(next) = pieces.next() else { return };
             piece = next;
@@ -211,6 +216,8 @@ impl Replica {
             closing: Vec::new(),
             cursor: None,
             is_full: self.full.contains(&peer),
+            sent: 0,
+            received: 0,
             has_refused: false,
             root: hosted.map_or(0, |hosted| hosted.map.root()),
             changes: hosted.map_or(0, |hosted| hosted.changes),
@@ -321,7 +328,7 @@ impl Replica {
     }
 
     fn on_vector(&mut self, from: NodeId, vector: SyncVector, cx: &mut Cx<'_>) {
-        let SyncVector { map, generation, session, mask, last, entries } = vector;
+        let SyncVector { map, generation, session, mask, last, sent, entries } = vector;
         let Some(i) = self.find_alive(from, map, generation, session, cx) else { return };
         let writers_max = self.config.writers_max;
         let it = &mut self.sessions[i];
@@ -336,6 +343,7 @@ impl Replica {
             return self.abort(i, cx);
         }
         it.told.extend(entries);
+        it.has_refused |= sent != it.received;
         match (last, it.phase) {
             (false, _) => {}
             (true, Phase::Greeted) => {
@@ -407,6 +415,7 @@ impl Replica {
                 return self.abort(i, cx);
             };
             cx.stats.sync_ops += 1;
+            self.sessions[i].received = self.sessions[i].received.saturating_add(1);
             if let Err(refused) = self.absorb(i, &op, &raw, cx) {
                 cx.stats.ops_refused += 1;
                 self.sessions[i].has_refused = true;

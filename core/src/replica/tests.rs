@@ -106,6 +106,11 @@ fn show(frame: &Frame) -> String {
 
 /// Carries frames between two replicas until both are silent, and shows each.
 fn talk(a: &mut Bench<Replica>, b: &mut Bench<Replica>) -> Vec<String> {
+    talk_without(a, b, |_| false)
+}
+
+/// Carries frames as [`talk`] does, but those that are lost.
+fn talk_without(a: &mut Bench<Replica>, b: &mut Bench<Replica>, is_lost: fn(&Frame) -> bool) -> Vec<String> {
     let (first, second) = (a.machine.writer.node, b.machine.writer.node);
     let mut shown = Vec::new();
     let mut under_way: VecDeque<(NodeId, Frame)> = VecDeque::new();
@@ -121,6 +126,9 @@ fn talk(a: &mut Bench<Replica>, b: &mut Bench<Replica>) -> Vec<String> {
         shown.push(format!("{} {}", if from == first { "a:" } else { "b:" }, show(&frame)));
         let to = if from == first { &mut *b } else { &mut *a };
         assert!(from == first || from == second);
+        if is_lost(&frame) {
+            continue;
+        }
         to.call(|replica, cx| replica.handle(Input::Frame { from, frame }, cx));
     }
 }
@@ -196,6 +204,19 @@ fn a_session_that_breaks_off_leaves_data_and_no_context() {
     open(&mut a, 2);
     talk(&mut a, &mut b);
     assert_eq!((root(&a), a.machine.map(map()).unwrap().is_settled()), (root(&b), true));
+}
+
+#[test]
+fn a_session_that_lost_a_chunk_with_one_of_two_connections_raises_no_context() {
+    let (mut a, mut b) = (replica(1, config()), replica(2, config()));
+    put(&mut b, "k", "v").unwrap();
+    open(&mut a, 2);
+    let script = talk_without(&mut a, &mut b, |frame| matches!(frame, Frame::SyncChunk(_)));
+    assert_eq!(script.last().unwrap(), "b: end: Equal");
+    assert_eq!((get(&a, "k"), a.machine.map(map()).unwrap().vector().hash()), (None, 0));
+    open(&mut a, 2);
+    talk(&mut a, &mut b);
+    assert_eq!((root(&a), get(&a, "k")), (root(&b), Some(Bytes::from("v"))));
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(crate) fn channel() -> impl Strategy<Value = Channel> {
 }
 
 fn aged() -> impl Strategy<Value = Vec<Aged>> {
-    vec((contact(), any::<u8>()).prop_map(|(contact, age)| Aged { contact, age }), 0..5)
+    vec((contact(), number32()).prop_map(|(contact, age_ms)| Aged { contact, age_ms }), 0..5)
 }
 
 fn membership_frame() -> impl Strategy<Value = Frame> {
@@ -108,10 +108,10 @@ fn sync_hello() -> impl Strategy<Value = Frame> {
 fn sync_vector() -> impl Strategy<Value = Frame> {
     let entry = (node_id(), number(), number())
         .prop_map(|(node, epoch, stamp)| (Writer { node, epoch }, Stamp(stamp)));
-    (number(), number(), number32(), any::<u16>(), any::<bool>(), vec(entry, 0..5)).prop_map(
-        |(map, generation, session, mask, last, entries)| {
+    (number(), number(), number32(), any::<u16>(), any::<bool>(), number32(), vec(entry, 0..5)).prop_map(
+        |(map, generation, session, mask, last, sent, entries)| {
             let map = MapId(map);
-            Frame::SyncVector(Box::new(SyncVector { map, generation, session, mask, last, entries }))
+            Frame::SyncVector(Box::new(SyncVector { map, generation, session, mask, last, sent, entries }))
         },
     )
 }

@@ -59,6 +59,7 @@ pub(crate) fn pass() -> Record {
         trace_hash: TraceHash(0x9f86_d081_884c_7d65),
         events: 12_345_678,
         virtual_s: decimal(125.0),
+        bootstrap_s: decimal(25.0),
         cost: Some(Cost::new(decimal(4.21), decimal(4.187_5), 12_345_678, Some(812_345_678))),
         properties: vec![
             property("overlay-connected", Kind::Always, Status::Held, None),
@@ -207,6 +208,7 @@ pub(crate) fn vacuous() -> Record {
         trace_hash: TraceHash(7),
         events: 412,
         virtual_s: decimal(2.5),
+        bootstrap_s: decimal(0.015),
         properties: vec![property("delivered", Kind::Eventually, Status::Held, Some(1.2))],
         faults: vec![
             Fault {

@@ -81,9 +81,9 @@ impl fmt::Display for ScenarioError {
 
 impl std::error::Error for ScenarioError {}
 
-/// Names the nearest of some valid choices, and all of them when they are few.
+/// Names the nearest of some valid choices, and all of them when they are few or none is near.
 pub(super) fn nearest(wrong: &str, choices: &[&str]) -> String {
-    /// Choices listed at most.
+    /// Choices listed at most beside the nearest.
     const LISTED_MAX: usize = 20;
     let best = choices
         .iter()
@@ -97,7 +97,6 @@ pub(super) fn nearest(wrong: &str, choices: &[&str]) -> String {
         }
         Some((_, best)) => format!("did you mean `{best}`?"),
         None if choices.is_empty() => "nothing may stand here".into(),
-        None if choices.len() <= LISTED_MAX => format!("one of: {}", list()),
-        None => format!("one of: {}, …", choices[..LISTED_MAX].join(", ")),
+        None => format!("one of: {}", list()),
     }
 }

@@ -23,8 +23,12 @@ impl Scenario {
     ///
     /// # Panics
     /// When the scenario does not validate, with the message: [`Scenario::try_expand`] returns it instead.
+    #[track_caller]
     pub fn expand(&self, seed: impl Into<Seed>) -> Schedule {
-        self.try_expand(seed).unwrap_or_else(|error| panic!("{error}"))
+        match self.try_expand(seed) {
+            Ok(schedule) => schedule,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Makes every choice that the scenario leaves to the seed.

@@ -82,7 +82,7 @@ impl Scenario {
 
     fn explain_properties(&self) -> String {
         if self.properties.is_empty() {
-            return "\nNothing is asked for.\n".into();
+            return "\nNothing is asked for, so nothing is judged.\n".into();
         }
         let mut text = "\nWhat must hold\n".to_string();
         for property in &self.properties {

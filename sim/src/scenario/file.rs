@@ -11,7 +11,7 @@ use rumormill_core::Config;
 use serde::Deserialize;
 
 /// Nodes of a scenario at most.
-const NODES_MAX: i64 = 1_000_000;
+pub const NODES_MAX: u32 = 1_000_000;
 
 impl Scenario {
     /// Reads a scenario from TOML. `name` is what messages call the text: its file.
@@ -79,7 +79,7 @@ impl Walk for Scenario {
         let mut about = Some(self.about.clone()).filter(|about| !about.is_empty());
         f.optional("about", Text, &mut about);
         self.about = about.unwrap_or_default();
-        f.required("nodes", whole(1, NODES_MAX), &mut self.nodes);
+        f.required("nodes", whole(1, i64::from(NODES_MAX)), &mut self.nodes);
         f.optional("end_s", Seconds, &mut self.end_ns);
         f.table("bootstrap", |f| self.bootstrap.walk(f));
         f.table("network", |f| self.network.walk(f));
@@ -94,7 +94,7 @@ impl Walk for Scenario {
 
 impl Walk for Bootstrap {
     fn walk<F: Fields>(&mut self, f: &mut F) {
-        f.defaulted("contacts", whole(1, NODES_MAX), &mut self.contacts);
+        f.defaulted("contacts", whole(1, i64::from(NODES_MAX)), &mut self.contacts);
         f.defaulted("join_every_ms", Millis, &mut self.join_every_ns);
         f.defaulted("settle_s", Seconds, &mut self.settle_ns);
     }
@@ -215,7 +215,7 @@ fn read_config_key(config: &mut Config, key: &str, datum: &Datum) -> Result<(), 
     Ok(())
 }
 
-fn config_table(config: &Config) -> toml::Table {
+pub(super) fn config_table(config: &Config) -> toml::Table {
     toml::Table::try_from(config).unwrap_or_default()
 }
 

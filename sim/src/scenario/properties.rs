@@ -43,7 +43,7 @@ pub enum Check {
     /// All living, joined nodes are connected through active views; one look may find it broken, two in a row may not.
     Connected,
     /// Of two living nodes each has the other in its active view or neither has, but for what is under way: an edge may
-    /// stand on one side only for two seconds. A part of all edges is judged as it stands at each look.
+    /// stand on one side only for a second. A part of all edges is judged as it stands at each look.
     Symmetric {
         /// The least part of all edges that exist on both sides, in parts in a million.
         min_ppm: u32,
@@ -52,7 +52,7 @@ pub enum Check {
     Bounded,
     /// Every living, joined node has a neighbour; one look may find it broken, two in a row may not.
     NobodyAlone,
-    /// No view names a node that is dead, or that has left.
+    /// No active view names a node that died, or left, more than 20 s ago.
     NobodyFromTheDead,
     /// No active view changes for so many shuffle periods.
     Calm {

@@ -529,6 +529,16 @@ fn a_scenario_without_name_or_nodes_says_what_to_write() {
 }
 
 #[test]
+fn a_change_of_something_that_a_scenario_has_none_of_says_so() {
+    for key in ["phase", "workload", "fault", "property"] {
+        let set = (format!("{key}[0].at_s"), "20".to_owned());
+        let error = Scenario::from_toml_with("name = \"x\"\nabout = \"y\"\nnodes = 3", "x.toml", &[set]);
+        let message = format!("--set {key}[0].at_s=20: this scenario has no {key}; add a [[{key}]] to it");
+        assert_eq!(error.expect_err("there is none").to_string(), message);
+    }
+}
+
+#[test]
 fn a_change_that_is_wrong_is_blamed_itself() {
     let expected = [
         (
@@ -596,14 +606,31 @@ fn the_builder_is_judged_by_the_same_rules() {
     let scenario = || Scenario::new("x", 10).ending_at(100);
     let invalid = [
         (scenario().loss(f64::NAN), "scenario \"x\": network.loss: NaN is not a share from 0 to 1"),
-        (scenario().loss(-0.1), "scenario \"x\": network.loss: NaN is not a share from 0 to 1"),
+        (scenario().loss(-0.1), "scenario \"x\": network.loss: -0.1 is not a share from 0 to 1"),
+        (scenario().loss(50.0), "scenario \"x\": network.loss: 50 is not a share from 0 to 1"),
         (
             scenario().fault(-1, Fault::pause(1).lasting(1)),
+            "scenario \"x\": fault[0].at_s: -1 is not a time in seconds, from 0 to 2592000",
+        ),
+        (
+            scenario().fault(-0.000_000_001, Fault::pause(1).lasting(1)),
+            "scenario \"x\": fault[0].at_s: -0.000000001 is not a time in seconds, from 0 to 2592000",
+        ),
+        (
+            scenario().fault(f64::NAN, Fault::pause(1).lasting(1)),
             "scenario \"x\": fault[0].at_s: NaN is not a time in seconds, from 0 to 2592000",
         ),
         (
             scenario().fault(f64::INFINITY, Fault::pause(1).lasting(1)),
-            "scenario \"x\": fault[0].at_s: NaN is not a time in seconds, from 0 to 2592000",
+            "scenario \"x\": fault[0].at_s: 9223372036.854776 is not a time in seconds, from 0 to 2592000",
+        ),
+        (
+            scenario().latency_ms(-5, 10),
+            "scenario \"x\": network.latency.uniform_ms: -5 is not a time in milliseconds, from 0 to 2592000000",
+        ),
+        (
+            scenario().workload(0, 10, Workload::broadcast("news", -2)),
+            "scenario \"x\": workload[0].broadcast.per_s: -2 is not a rate in a second, from 0 to 1000000",
         ),
         (
             scenario().fault(1, Fault::pause(1)),

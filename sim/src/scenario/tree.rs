@@ -3,6 +3,9 @@
 use super::error::{Place, ScenarioError, nearest};
 use toml_edit::{Document, Item, TableLike, Value};
 
+/// The lists of tables that a scenario may have.
+const LISTS: [&str; 4] = ["phase", "workload", "fault", "property"];
+
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
@@ -197,6 +200,9 @@ fn descend<'t>(here: &'t mut Table, step: &str, at: Place) -> Result<&'t mut Ent
         }
         return Ok(&mut here.find_or_add(step, at).value);
     };
+    if here.find(key).is_none() && LISTS.contains(&key) {
+        return fail(format!("this scenario has no {key}; add a [[{key}]] to it"));
+    }
     if here.find(key).is_none() {
         let keys: Vec<_> = here.fields.iter().map(|field| field.key.as_str()).collect();
         return fail(format!("there is no list {key}; {}", nearest(key, &keys)));

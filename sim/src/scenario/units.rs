@@ -43,29 +43,38 @@ fn decimal(datum: &Datum, what: &str, parts: u64, min: f64, max: f64) -> Result<
     Ok((number * parts as f64).round() as i64)
 }
 
-/// Writes a count of parts as a decimal number.
+/// Writes a count of parts as a decimal number; one of the upper half of its range is less than zero, as the builder
+/// was given it.
 fn undecimal(value: u64, parts: u64) -> Datum {
-    match value % parts {
-        _ if value == u64::MAX => Datum::Float(f64::NAN), // what the builder was given is no number of this kind
-        0 => Datum::Integer((value / parts).min(i64::MAX as u64) as i64),
+    let value = value.cast_signed();
+    match value % parts.cast_signed() {
+        _ if value == i64::MIN => Datum::Float(f64::NAN),
+        0 => Datum::Integer(value / parts.cast_signed()),
         _ => Datum::Float(value as f64 / parts as f64),
     }
 }
 
-/// Turns decimal seconds of the builder into nanoseconds; what is no time becomes one that no scenario may name.
-pub(super) fn nanos(seconds: f64) -> u64 {
-    match (seconds * SECOND as f64).round() {
-        nanos if nanos >= 0.0 => nanos as u64,
-        _ => u64::MAX,
-    }
+/// Turns a decimal number of the builder into a count of parts. What no scenario may name stays one that none may, and
+/// says what was given: a number below zero stands in the upper half of the range, and what is no number in its middle.
+fn scaled(number: f64, parts: u64) -> u64 {
+    let count = (number * parts as f64).round();
+    if count.is_nan() { i64::MIN.cast_unsigned() } else { (count as i64).max(-i64::MAX).cast_unsigned() }
 }
 
-/// Turns a decimal share of the builder into parts in a million; what is no share becomes one that is too great.
+/// Turns decimal seconds of the builder into nanoseconds.
+pub(super) fn nanos(seconds: f64) -> u64 {
+    scaled(seconds, SECOND)
+}
+
+/// Turns a decimal rate or ratio of the builder into millionths.
+pub(super) fn millionths(rate: f64) -> u64 {
+    scaled(rate, u64::from(PPM))
+}
+
+/// Turns a decimal share of the builder into parts in a million; as [`scaled`] does, in half the width.
 pub(super) fn parts(share: f64) -> u32 {
-    match (share * f64::from(PPM)).round() {
-        parts if parts >= 0.0 => parts as u32,
-        _ => u32::MAX,
-    }
+    let count = (share * f64::from(PPM)).round();
+    if count.is_nan() { i32::MIN.cast_unsigned() } else { (count as i32).max(-i32::MAX).cast_unsigned() }
 }
 
 /// A time in seconds, held in nanoseconds.
@@ -133,8 +142,8 @@ impl Unit for Share {
         decimal(datum, "a share from 0 to 1", u64::from(PPM), 0.0, 1.0).map(|parts| parts as u32)
     }
     fn write(&self, value: &u32) -> Datum {
-        let is_share = *value != u32::MAX; // or what the builder was given is none
-        Datum::Float(if is_share { f64::from(*value) / f64::from(PPM) } else { f64::NAN })
+        let count = value.cast_signed(); // as `parts` left it
+        Datum::Float(if count == i32::MIN { f64::NAN } else { f64::from(count) / f64::from(PPM) })
     }
     fn example(&self) -> String {
         "0.1".into()

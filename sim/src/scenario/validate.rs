@@ -212,7 +212,11 @@ impl Scenario {
             FaultKind::JoinStorm { nodes } => {
                 let free = self.nodes.saturating_sub(self.bootstrap.contacts);
                 ensure(nodes.count(self.nodes) <= free, format!("{path}.nodes"), || {
-                    format!("more nodes than are no contacts ({free})")
+                    let (all, contacts) = (self.nodes, self.bootstrap.contacts);
+                    format!(
+                        "too many where nodes = {all} and bootstrap.contacts = {contacts}: the contacts are there \
+                         from the start, so at most {free} can join late"
+                    )
                 })?;
                 let first = self.bootstrap.contacts;
                 let contact = |numbers: &[u32]| numbers.iter().any(|number| *number < first);

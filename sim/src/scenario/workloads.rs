@@ -2,7 +2,9 @@
 
 use super::Nodes;
 use super::faults::UNNUMBERED;
-use super::units::{NodeChoice, PPM, Ratio, Seconds, SenderChoice, Share, Text, nanos, parts, whole, word};
+use super::units::{
+    NodeChoice, Ratio, Seconds, SenderChoice, Share, Text, millionths, nanos, parts, whole, word,
+};
 use super::walk::{Fields, Variant, Walk};
 use rumormill_core::Class;
 
@@ -151,14 +153,6 @@ impl Workload {
             WorkloadKind::Leave { back_after_ns, .. } => back_after_ns.unwrap_or(0),
             WorkloadKind::Broadcast { .. } | WorkloadKind::MapPut { .. } => 0,
         }
-    }
-}
-
-/// Turns a decimal rate of the builder into millionths; what is no rate becomes one that is too great.
-fn millionths(rate: f64) -> u64 {
-    match (rate * f64::from(PPM)).round() {
-        rate if rate >= 0.0 => rate as u64,
-        _ => u64::MAX,
     }
 }
 

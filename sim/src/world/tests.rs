@@ -293,6 +293,26 @@ fn an_application_that_only_sets_a_deadline_is_woken_in_time() {
 }
 
 #[test]
+fn the_application_of_a_node_that_is_down_is_shown_as_its_end_found_it() {
+    let crash = Action::Crash { fault: 0, node: 0, disk: DiskFate::Kept };
+    let steps = vec![at(0, Action::Start { node: 0 }), at(500, crash)];
+    let schedule = Arc::new(schedule(2, steps, 1_000));
+    let mut world: World<Sleeper> = World::new(schedule, Seed::from(42), CHECKED, |_| Sleeper::default());
+    world.run(&mut ());
+    assert!(world.process(0).is_none() && world.process(1).is_none());
+    assert_eq!(world.app(0).late_ns, Some(0));
+    assert_eq!(world.app(1).late_ns, None, "it never ran");
+}
+
+#[test]
+#[should_panic = "there is no node 2: the world has 2, numbered from 0"]
+fn an_application_of_no_node_is_refused_with_a_message() {
+    let schedule = Arc::new(schedule(2, Vec::new(), 1_000));
+    let world: World<Sleeper> = World::new(schedule, Seed::from(42), CHECKED, |_| Sleeper::default());
+    world.app(2);
+}
+
+#[test]
 fn the_applications_of_running_nodes_are_shown_and_no_others() {
     let crash = |node| Action::Crash { fault: 0, node, disk: DiskFate::Kept };
     let mut steps: Vec<Step> = (0..3).map(|node| at(0, Action::Start { node })).collect();
