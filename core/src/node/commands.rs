@@ -1,12 +1,12 @@
 //! Commands of the user: which machine carries out which, and what they are answered.
 
-use super::Machines;
+use super::{Machines, hand};
 use crate::broadcast::Broadcast;
 use crate::id::Token;
 use crate::machine::{Command, CommandError, Cx, Event, Machine, News, Reply, Watch};
 use crate::marks::Admission;
-use crate::membership;
 use crate::replica::Replica;
+use crate::{members, membership};
 use alloc::vec::Vec;
 
 impl Machines {
@@ -19,9 +19,16 @@ impl Machines {
     ) {
         let result = match command {
             Command::Join { contacts } => {
-                return self.membership.handle(membership::Input::Join { token, contacts }, cx);
+                let is_first = contacts.iter().all(|contact| contact.id() == self.id);
+                self.membership.handle(membership::Input::Join { token, contacts }, cx);
+                let contact = self.membership.contact().clone();
+                return hand(&mut self.members, members::Input::Join { contact, is_first }, cx);
             }
-            Command::Leave => return self.membership.handle(membership::Input::Leave { token }, cx),
+            Command::Leave => {
+                hand(&mut self.members, members::Input::Leave, cx);
+                self.settle(cx, out); // the good-bye goes out before links close
+                return self.membership.handle(membership::Input::Leave { token }, cx);
+            }
             Command::Put { .. } | Command::Remove { .. } => {
                 return match self.marks.admit(token, command, cx) {
                     Admission::Now(token, command) => self.write(token, command, cx, out),
@@ -86,7 +93,8 @@ impl Machines {
     /// Shows what a watch begins with; none where its machine is off.
     fn snapshot(&self, what: &Watch) -> Option<News> {
         match what {
-            Watch::Members | Watch::Services { .. } | Watch::Partitions => None,
+            Watch::Members => Some(News::Members(self.members.as_ref()?.iter().collect())),
+            Watch::Services { .. } | Watch::Partitions => None,
         }
     }
 

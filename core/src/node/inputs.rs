@@ -4,7 +4,7 @@ use super::Machines;
 use crate::frame::{Channel, Frame};
 use crate::id::NodeId;
 use crate::machine::{CommandError, Cx, Event, Input, Machine};
-use crate::{broadcast, links, membership, replica};
+use crate::{broadcast, links, members, membership, replica};
 use alloc::vec::Vec;
 
 impl Machines {
@@ -46,6 +46,13 @@ impl Machines {
             cx.stats.misplaced += 1;
             return;
         }
+        if let Frame::Members(frame) = frame {
+            match &mut self.members {
+                Some(members) => members.handle(members::Input::Frame { from, frame }, cx),
+                None => cx.stats.misplaced += 1,
+            }
+            return;
+        }
         match (channel, &mut self.broadcast, &mut self.replica) {
             (Channel::Gossip | Channel::Lazy, Some(broadcast), _) => {
                 broadcast.handle(broadcast::Input::Frame { from, frame }, cx);
@@ -66,6 +73,11 @@ impl Machines {
             let full = broadcast::Input::LinkFull { peer, channel };
             let ready = broadcast::Input::LinkReady { peer, channel };
             broadcast.handle(if is_full { full } else { ready }, cx);
+        }
+        if let (Channel::Lazy | Channel::Sync, Some(members)) = (channel, &mut self.members) {
+            let full = members::Input::LinkFull { peer, channel };
+            let ready = members::Input::LinkReady { peer, channel };
+            members.handle(if is_full { full } else { ready }, cx);
         }
         if let (Channel::Sync, Some(replica)) = (channel, &mut self.replica) {
             let (full, ready) = (replica::Input::LinkFull { peer }, replica::Input::LinkReady { peer });

@@ -5,8 +5,8 @@ use super::*;
 use crate::clock::WALL_EPOCH_MS;
 use bytes::Bytes;
 use rumormill_core::{
-    Class, Command, CommandError, Contact, Event, Incarnation, MapStatus, MessageId, NeighborLoss, NodeId,
-    Observed, Origin, Reply, Stamp, Stats, Status, Token, Topic, Version, Writer,
+    Class, Command, CommandError, Contact, Event, Incarnation, MapStatus, Member, MessageId, NeighborLoss,
+    NodeId, Observed, Origin, Reply, Stamp, Stats, Status, Token, Topic, Version, Writer,
 };
 
 const MILLI: u64 = NANOS_PER_MILLI;
@@ -67,6 +67,7 @@ impl Nodes for Fakes {
             joined: true,
             left: false,
             maps: Vec::new(),
+            members: None,
             stats: &self.totals,
         })
     }
@@ -82,6 +83,8 @@ impl Nodes for Fakes {
             visit(&Bytes::from_static(key.as_bytes()), &Bytes::from_static(value.as_bytes()));
         }
     }
+
+    fn each_member(&self, _node: u32, _visit: &mut dyn FnMut(&Member)) {}
 
     fn totals(&self) -> Stats {
         self.totals.clone()
