@@ -29,6 +29,7 @@ mod node;
 mod observation;
 pub mod op;
 pub mod or_map;
+pub mod placement;
 pub mod replica;
 pub mod ring;
 mod rng;

@@ -3,6 +3,7 @@
 mod commands;
 mod inputs;
 mod inspect;
+mod views;
 
 use crate::broadcast::{self, Broadcast};
 use crate::config::Config;
@@ -14,6 +15,7 @@ use crate::machine::{CloseReason, Cx, Effect, Event, Input, Machine, News, Row};
 use crate::marks::Marks;
 use crate::members::{self, Members};
 use crate::membership::{self, Membership};
+use crate::placement::{self, Placement};
 use crate::replica::{self, LwwMap, Replica};
 use crate::rng::Rng;
 use crate::stats::Stats;
@@ -73,6 +75,7 @@ struct Machines {
     broadcast: Option<Broadcast>,
     replica: Option<Replica>,
     members: Option<Members>,
+    placement: Option<Placement>,
     watches: Watches,
 }
 
@@ -91,6 +94,7 @@ impl Node {
             broadcast: config.broadcast.then(|| Broadcast::new(config.clone(), id, origin)),
             replica: config.replica.then(|| Replica::new(config.clone(), marks.writer(id))),
             watches: Watches::new(config.watches_max),
+            placement: config.placement.then(|| Placement::new(config.clone(), id)),
             marks,
         };
         let trace = TraceHash::default();
@@ -142,11 +146,6 @@ impl Node {
         self.machines.membership.active()
     }
 
-    /// Shows the members of the cluster; none where that machine is off.
-    pub fn members(&self) -> Option<&Members> {
-        self.machines.members.as_ref()
-    }
-
     /// Shows the node's counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
@@ -193,6 +192,7 @@ impl Machines {
             || poll(&mut self.broadcast).map(|event| self.on_broadcast(event, cx, up)).is_some()
             || poll(&mut self.replica).map(|event| self.on_replica(event, cx, up)).is_some()
             || poll(&mut self.members).map(|event| self.on_members(event, cx, up)).is_some()
+            || poll(&mut self.placement).map(|event| self.on_placement(event, cx, up)).is_some()
         {}
     }
 
@@ -267,6 +267,7 @@ impl Machines {
         use members::Event::{Changed, Malformed, Publish, Reach, Refused};
         match event {
             Changed { member, was, loss: _ } => {
+                hand(&mut self.placement, placement::Input::Member(member.clone()), cx);
                 let news = News::Member { member, was };
                 up.extend(
                     self.watches.of_members().map(|watch| Event::Watched { watch, news: news.clone() }),
@@ -285,6 +286,25 @@ impl Machines {
             }
             Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
         }
+    }
+}
+
+/// What placement tells goes to who watches partitions.
+impl Machines {
+    fn on_placement(&mut self, event: placement::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
+        use placement::Event::{Acquired, NeedsStamp, Released, RingSmall};
+        let news = match event {
+            Acquired { partition, token } => News::Acquired { partition, token },
+            Released { partition, token } => News::Released { partition, token },
+            RingSmall { members, partitions } => return up.push(Event::RingSmall { members, partitions }),
+            NeedsStamp => {
+                let stamp = self.marks.try_stamp(cx);
+                return stamp.into_iter().for_each(|stamp| {
+                    hand(&mut self.placement, placement::Input::Stamped(stamp), cx);
+                });
+            }
+        };
+        up.extend(self.watches.of_partitions().map(|watch| Event::Watched { watch, news: news.clone() }));
     }
 }
 

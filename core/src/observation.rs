@@ -67,6 +67,8 @@ pub struct Status<'a> {
     pub maps: Vec<MapStatus>,
     /// The members it knows, in short; none where that machine is off.
     pub members: Option<MembersStatus>,
+    /// The partitions that it owns, each with its token.
+    pub owned: Vec<(u32, Stamp)>,
     /// Its counters.
     pub stats: &'a Stats,
 }
@@ -114,6 +116,8 @@ pub trait Nodes {
     fn each_entry(&self, node: u32, map: MapId, visit: &mut dyn FnMut(&Bytes, &Bytes));
     /// Visits the members that a node knows to be there, itself first.
     fn each_member(&self, node: u32, visit: &mut dyn FnMut(&Member));
+    /// Finds the owner of a partition as a node computes it; none when it does not run or places nothing.
+    fn owner_of(&self, node: u32, partition: u32) -> Option<NodeId>;
     /// Sums the counters of all nodes over all their lives.
     fn totals(&self) -> Stats;
 }

@@ -797,6 +797,10 @@ impl<A: App> Nodes for World<A, Node> {
         members.into_iter().flat_map(Members::iter).for_each(|member| visit(&member));
     }
 
+    fn owner_of(&self, node: u32, partition: u32) -> Option<NodeId> {
+        self.process(node)?.owner_of(partition)
+    }
+
     fn totals(&self) -> Stats {
         let mut totals = self.past_stats.clone();
         self.slots.iter().filter_map(|slot| slot.process.as_ref()).for_each(|node| totals.add(node.stats()));

@@ -223,6 +223,9 @@ impl Members {
     fn on_same_life(&mut self, place: u32, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) {
         let (record, now) = (&entry.record, cx.now.mono);
         let row = self.table.row(place);
+        if row.state == MemberState::Left {
+            return; // this life is over
+        }
         if record.revision == row.record.revision && **record != *row.record {
             cx.stats.entries_refused += 1; // two words of one life with one number: the first one stands
             return;

@@ -94,7 +94,8 @@ impl Machines {
     fn snapshot(&self, what: &Watch) -> Option<News> {
         match what {
             Watch::Members => Some(News::Members(self.members.as_ref()?.iter().collect())),
-            Watch::Services { .. } | Watch::Partitions => None,
+            Watch::Partitions => Some(News::Owned(self.placement.as_ref()?.owned().collect())),
+            Watch::Services { .. } => None,
         }
     }
 

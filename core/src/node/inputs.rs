@@ -1,10 +1,10 @@
 //! Inputs of the driver: which machine each of them is for.
 
-use super::Machines;
+use super::{Machines, hand};
 use crate::frame::{Channel, Frame};
 use crate::id::NodeId;
 use crate::machine::{CommandError, Cx, Event, Input, Machine};
-use crate::{broadcast, links, members, membership, replica};
+use crate::{broadcast, links, members, membership, placement, replica};
 use alloc::vec::Vec;
 
 impl Machines {
@@ -23,6 +23,7 @@ impl Machines {
             Input::LinkReady { peer, channel } => self.on_pressure(peer, channel, false, cx),
             Input::Persisted { token } => {
                 self.marks.on_persisted(token);
+                hand(&mut self.placement, placement::Input::Stampable, cx);
                 while let Some((token, command)) = self.marks.pop_ready(cx) {
                     self.write(token, command, cx, out);
                 }

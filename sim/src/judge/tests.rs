@@ -68,6 +68,7 @@ impl Nodes for Fakes {
             left: false,
             maps: Vec::new(),
             members: None,
+            owned: Vec::new(),
             stats: &self.totals,
         })
     }
@@ -85,6 +86,10 @@ impl Nodes for Fakes {
     }
 
     fn each_member(&self, _node: u32, _visit: &mut dyn FnMut(&Member)) {}
+
+    fn owner_of(&self, _node: u32, _partition: u32) -> Option<NodeId> {
+        None
+    }
 
     fn totals(&self) -> Stats {
         self.totals.clone()
