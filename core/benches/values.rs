@@ -188,7 +188,7 @@ fn merge_whole() -> Bench {
 
 fn ring(partitions: u32) -> Ring {
     let mut ring = Ring::new(partitions).expect("in bounds");
-    (0..MEMBERS).for_each(|n| assert_eq!(ring.insert(id(n), 1), Ok(true)));
+    (0..MEMBERS).for_each(|n| assert_eq!(ring.insert(id(n), 1, 0), Ok(true)));
     ring
 }
 
@@ -221,7 +221,7 @@ fn ring_join_leave() -> Bench {
     bench("ring_join_leave", 10, move || {
         for _ in 0..10 {
             n += 1;
-            assert_eq!(ring.insert(id(n), 1), Ok(true));
+            assert_eq!(ring.insert(id(n), 1, 0), Ok(true));
             assert!(ring.remove(&id(n)));
         }
     })

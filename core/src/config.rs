@@ -182,6 +182,27 @@ pub struct Config {
     pub heartbeat_ms: u64,
     /// Time without a sign of life after which a member's lease ends: the same on every node.
     pub ttl_ms: u64,
+    /// Heartbeats of others that a node shall hear in a second at most: with more members than that allows, everybody's
+    /// heartbeat slows down and leases grow alike. A guess: about 7 KB a second.
+    pub heartbeat_rows_per_s: u64,
+    /// Members that a node knows at most, the gone ones that it remembers included. A guess.
+    pub members_max: usize,
+    /// How long a probe of a neighbour goes unanswered before others are asked to reach it. A guess, above pauses of 2 s.
+    pub quiet_after_ms: u64,
+    /// How long a member may take to answer somebody before it is suspected. A guess, above a handshake and two round
+    /// trips.
+    pub confirm_ms: u64,
+    /// Others that are asked to reach a member before it is suspected (SWIM, section 4.1: k of 3 finds all but a few).
+    pub confirm_helpers: usize,
+    /// Members that a node tries to reach at once at most, for itself and as often for others. A guess.
+    pub confirmations_max: usize,
+    /// How long a suspected member may take to show itself alive, at a node in good health. A guess, several times what a
+    /// broadcast takes to reach everybody.
+    pub suspicion_ms: u64,
+    /// How long a member that has gone is remembered. Phoenix keeps those that are down for 20 minutes.
+    pub gone_retention_ms: u64,
+    /// Ended lives that are remembered beyond that at most. A guess.
+    pub epitaphs_max: usize,
     /// Partitions of the ring: the same on every node.
     pub ring_size: u32,
     /// This node's share of keys, against that of others.
@@ -200,6 +221,10 @@ pub struct Config {
     // --- placement
     /// Whether the placement machine runs: it needs members.
     pub placement: bool,
+
+    // --- watches
+    /// Watches that a node's users keep at most. A guess.
+    pub watches_max: usize,
 
     /// Users' value types.
     #[serde(skip)]
@@ -239,6 +264,25 @@ pub enum Canary {
     RefillOnce,
     /// The seen-table forgets at once.
     ForgetfulSeen,
+
+    /// Leases are judged by wall clocks: their end is compared with what the member's clock read.
+    VerdictByWallClock,
+    /// A suspected member does not show that it is alive.
+    NoRefutation,
+    /// A neighbour that is silent is suspected before anybody else has tried to reach it.
+    NoIndirectConfirmation,
+    /// A node takes part before it knows the others.
+    EagerBooting,
+    /// A node that leaves says so to nobody, and neighbours take it for a lost link.
+    LeaveAsDeath,
+    /// Members that count leases or partitions differently are taken in.
+    RingMismatchAccepted,
+    /// A record of an earlier life replaces a later one.
+    StaleLifeAccepted,
+    /// A change of the ring acquires again what is owned already.
+    DoubleAcquire,
+    /// Owners depend on the order in which members came.
+    TableOrder,
 }
 
 impl Default for Config {
@@ -323,6 +367,15 @@ impl Default for Config {
             members: false,
             heartbeat_ms: 2_000,
             ttl_ms: 6_000,
+            heartbeat_rows_per_s: 128,
+            members_max: 16_384,
+            quiet_after_ms: 2_000,
+            confirm_ms: 1_000,
+            confirm_helpers: 3,
+            confirmations_max: 64,
+            suspicion_ms: 3_000,
+            gone_retention_ms: 20 * 60_000,
+            epitaphs_max: 4_096,
             ring_size: 64,
             weight: 1,
             zone: String::new(),
@@ -332,6 +385,8 @@ impl Default for Config {
             mailboxes: false,
 
             placement: false,
+
+            watches_max: 256,
 
             schemas: Vec::new(),
             canary: None,
@@ -435,6 +490,19 @@ impl Config {
                 self.ttl_ms >= self.heartbeat_ms.saturating_mul(2),
                 "ttl_ms",
                 "must be at least twice heartbeat_ms, or one late heartbeat ends a lease",
+            ),
+            (self.heartbeat_rows_per_s >= 1, "heartbeat_rows_per_s", "must be at least 1"),
+            (self.members_max >= 2, "members_max", "must be at least 2"),
+            (
+                self.confirm_ms >= 4 && self.suspicion_ms >= self.confirm_ms,
+                "suspicion_ms",
+                "must be at least confirm_ms, and that at least 4: who is alive needs time to say so",
+            ),
+            (self.confirmations_max >= 1, "confirmations_max", "must be at least 1"),
+            (
+                !self.members || self.heartbeat_ms >= 100,
+                "heartbeat_ms",
+                "must be at least 100 when members = true",
             ),
             ((1..=PARTITIONS_MAX).contains(&self.ring_size), "ring_size", "must be from 1 to 65536"),
             ((1..=WEIGHT_MAX).contains(&self.weight), "weight", "must be from 1 to 64"),

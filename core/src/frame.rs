@@ -6,6 +6,7 @@
 //! own before anything is allocated. This file has the types; `frame/codec.rs` alone knows their bytes.
 
 mod codec;
+mod members;
 
 use crate::hlc::Stamp;
 use crate::id::{Contact, Incarnation, MapId, MessageId, Topic, Writer};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use codec::{DecodeError, decode, decode_within};
 pub(crate) use codec::{as_wire, put};
+pub use members::{Answered, BEATS_MAX, Beat, ENTRIES_MAX, LIVES_MAX, MemberEntry, MembersFrame, Wanted};
 
 /// Bytes of `len` and `type` before a body.
 pub const HEADER_LEN: usize = 6;
@@ -287,6 +289,8 @@ pub enum Frame {
     SyncChunk(Box<SyncChunk>),
     /// Ends a session.
     SyncEnd(SyncEnd),
+    /// Something of members: heartbeats, records, pings.
+    Members(MembersFrame),
 }
 
 impl Frame {
@@ -311,6 +315,7 @@ impl Frame {
             Frame::SyncHello(_) | Frame::SyncVector(_) | Frame::SyncChunk(_) | Frame::SyncEnd(_) => {
                 Channel::Sync
             }
+            Frame::Members(members) => members.channel(),
         }
     }
 }

@@ -23,11 +23,13 @@ pub mod lww_map;
 mod machine;
 mod marks;
 mod member;
+pub mod members;
 pub mod membership;
 mod node;
 mod observation;
 pub mod op;
 pub mod or_map;
+pub mod placement;
 pub mod replica;
 pub mod ring;
 mod rng;
@@ -37,6 +39,7 @@ mod stats;
 mod time;
 mod trace;
 pub mod version_vector;
+mod watches;
 
 pub use app::{App, AppCx};
 pub use config::{Canary, Config, ConfigError, MapConfig};
@@ -52,9 +55,9 @@ pub use machine::{
     CloseReason, Command, CommandError, Cx, Dialer, DownReason, Durability, Effect, Event, Input, Machine,
     MailLoss, NeighborLoss, News, Origin, Reply, Row, ServiceLoss, Space, Watch,
 };
-pub use member::{Member, MemberState};
+pub use member::{ClusterNumbers, Life, Member, MemberRecord, MemberState};
 pub use node::{Boot, Node, Output};
-pub use observation::{MapStatus, Nodes, Observation, Observed, Status};
+pub use observation::{MapStatus, MembersStatus, Nodes, Observation, Observed, Status};
 pub use op::Op;
 pub use or_map::OrMap;
 pub use ring::{Ring, RingError};

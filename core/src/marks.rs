@@ -109,6 +109,13 @@ impl Marks {
         }
     }
 
+    /// Issues a stamp that may leave at once; without one, a durable mark makes it possible.
+    pub(crate) fn try_stamp(&mut self, cx: &mut Cx<'_>) -> Option<Stamp> {
+        self.advance(cx);
+        let may_leave = !self.has_failed && cx.clock.peek(cx.now.wall) <= self.durable;
+        may_leave.then(|| cx.clock.now(cx.now.wall))
+    }
+
     /// Writes a further mark when the clock comes close to the last one.
     pub(crate) fn advance(&mut self, cx: &mut Cx<'_>) {
         let next = cx.clock.peek(cx.now.wall);

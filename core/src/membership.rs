@@ -102,6 +102,11 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
+    /// A neighbour has not answered a probe for a while; it is given up if it stays silent.
+    Quiet {
+        /// The neighbour.
+        peer: NodeId,
+    },
     /// No neighbour is left.
     Isolated,
     /// The node has left: every link must end.
@@ -126,6 +131,8 @@ struct Neighbor {
     last_heard: Instant,
     /// When a probe went out that nothing has answered yet.
     probed_at: Option<Instant>,
+    /// Whether it was told that the probe is not answered.
+    is_quiet: bool,
 }
 
 /// Why a node was asked to become a neighbour: what to do when it accepts a full asker.
@@ -295,7 +302,7 @@ impl Membership {
         self.asked.retain(|asked| asked.contact.id() != id);
         self.departed.retain(|(departed, _)| *departed != id);
         let last_heard = cx.now.mono;
-        self.active.push(Neighbor { contact: contact.clone(), last_heard, probed_at: None });
+        self.active.push(Neighbor { contact: contact.clone(), last_heard, probed_at: None, is_quiet: false });
         if self.config.probe_after_ms > 0 {
             self.set_due(last_heard.plus_millis(self.config.probe_after_ms));
         }
@@ -505,6 +512,7 @@ impl Membership {
         let neighbor = &mut self.active[i];
         if neighbor.probed_at.is_none() {
             neighbor.probed_at = Some(cx.now.mono);
+            neighbor.is_quiet = false;
         }
         cx.stats.probes += 1;
         cx.send(neighbor.contact.id(), Channel::Control, Frame::Probe { nonce: self.probe_nonce });
@@ -539,6 +547,11 @@ impl Membership {
             let neighbor = &self.active[i];
             match neighbor.probed_at {
                 _ if now < self.next_probing(neighbor) => {}
+                Some(at) if now < self.silent_at(at) => {
+                    let peer = neighbor.contact.id();
+                    self.active[i].is_quiet = true;
+                    self.events.push_back(Event::Quiet { peer });
+                }
                 Some(_) => self.on_silent(i, cx),
                 None => self.probe(i, cx),
             }
@@ -547,11 +560,18 @@ impl Membership {
 
     /// Tells when a neighbour must be probed, or given up when it was.
     fn next_probing(&self, neighbor: &Neighbor) -> Instant {
-        let (probe_after_ms, silent_after_ms) = (self.config.probe_after_ms, self.config.silent_after_ms);
         match neighbor.probed_at {
-            Some(at) => at.plus_millis(silent_after_ms.saturating_sub(probe_after_ms)),
-            None => neighbor.last_heard.plus_millis(probe_after_ms),
+            Some(at) if self.config.members && !neighbor.is_quiet => {
+                self.silent_at(at).min(at.plus_millis(self.config.quiet_after_ms))
+            }
+            Some(at) => self.silent_at(at),
+            None => neighbor.last_heard.plus_millis(self.config.probe_after_ms),
         }
+    }
+
+    /// Tells when a neighbour that was probed is given up.
+    fn silent_at(&self, probed_at: Instant) -> Instant {
+        probed_at.plus_millis(self.config.silent_after_ms.saturating_sub(self.config.probe_after_ms))
     }
 
     fn probe_deadline(&self) -> Option<Instant> {
@@ -679,7 +699,8 @@ impl Membership {
             | Frame::SyncHello(_)
             | Frame::SyncVector(_)
             | Frame::SyncChunk(_)
-            | Frame::SyncEnd(_) => cx.stats.misplaced += 1,
+            | Frame::SyncEnd(_)
+            | Frame::Members(_) => cx.stats.misplaced += 1,
         }
     }
 }

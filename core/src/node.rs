@@ -3,21 +3,25 @@
 mod commands;
 mod inputs;
 mod inspect;
+mod views;
 
 use crate::broadcast::{self, Broadcast};
 use crate::config::Config;
-use crate::frame::{Channel, Class};
+use crate::frame::{Channel, Class, Frame};
 use crate::hlc::Hlc;
 use crate::id::{Contact, Incarnation, MapId, NodeId, Topic};
 use crate::links::{self, Links};
-use crate::machine::{CloseReason, Cx, Effect, Event, Input, Machine, Row};
+use crate::machine::{CloseReason, Cx, Effect, Event, Input, Machine, News, Row};
 use crate::marks::Marks;
+use crate::members::{self, Members};
 use crate::membership::{self, Membership};
+use crate::placement::{self, Placement};
 use crate::replica::{self, LwwMap, Replica};
 use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::time::{Instant, Now};
 use crate::trace::TraceHash;
+use crate::watches::Watches;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -70,6 +74,9 @@ struct Machines {
     membership: Membership,
     broadcast: Option<Broadcast>,
     replica: Option<Replica>,
+    members: Option<Members>,
+    placement: Option<Placement>,
+    watches: Watches,
 }
 
 impl Node {
@@ -82,9 +89,12 @@ impl Node {
         let machines = Machines {
             id,
             links: Links::new(config.clone(), id),
-            membership: Membership::new(config.clone(), contact),
+            membership: Membership::new(config.clone(), contact.clone()),
+            members: config.members.then(|| Members::new(config.clone(), contact)),
             broadcast: config.broadcast.then(|| Broadcast::new(config.clone(), id, origin)),
             replica: config.replica.then(|| Replica::new(config.clone(), marks.writer(id))),
+            watches: Watches::new(config.watches_max),
+            placement: config.placement.then(|| Placement::new(config.clone(), id)),
             marks,
         };
         let trace = TraceHash::default();
@@ -160,6 +170,7 @@ impl Machines {
         self.membership.handle_timeout(cx);
         self.broadcast.iter_mut().for_each(|broadcast| broadcast.handle_timeout(cx));
         self.replica.iter_mut().for_each(|replica| replica.handle_timeout(cx));
+        self.members.iter_mut().for_each(|members| members.handle_timeout(cx));
         self.settle(cx, out);
     }
 
@@ -167,7 +178,8 @@ impl Machines {
         let lower = [self.links.poll_timeout(), self.membership.poll_timeout()];
         let broadcast = self.broadcast.as_ref().and_then(Broadcast::poll_timeout);
         let replica = self.replica.as_ref().and_then(Replica::poll_timeout);
-        lower.into_iter().chain([broadcast, replica]).flatten().min()
+        let members = self.members.as_ref().and_then(Members::poll_timeout);
+        lower.into_iter().chain([broadcast, replica, members]).flatten().min()
     }
 }
 
@@ -179,6 +191,8 @@ impl Machines {
             || self.membership.poll_event().map(|event| self.on_membership(event, cx, up)).is_some()
             || poll(&mut self.broadcast).map(|event| self.on_broadcast(event, cx, up)).is_some()
             || poll(&mut self.replica).map(|event| self.on_replica(event, cx, up)).is_some()
+            || poll(&mut self.members).map(|event| self.on_members(event, cx, up)).is_some()
+            || poll(&mut self.placement).map(|event| self.on_placement(event, cx, up)).is_some()
         {}
     }
 
@@ -191,7 +205,7 @@ impl Machines {
     }
 
     fn on_membership(&mut self, event: membership::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
-        use membership::Event::{Close, Done, Isolated, Left, NeighborDown, NeighborUp, Reach};
+        use membership::Event::{Close, Done, Isolated, Left, NeighborDown, NeighborUp, Quiet, Reach};
         let channel = Channel::Control;
         match event {
             Done { token, result } => up.push(Event::Done { token, result }),
@@ -201,16 +215,19 @@ impl Machines {
             Reach { contact, frame } => {
                 self.links.handle(links::Input::Reach { contact, channel, frame }, cx);
             }
+            Quiet { peer } => hand(&mut self.members, members::Input::Quiet { peer }, cx),
             NeighborUp { peer } => {
                 self.links.handle(links::Input::Hold { peer }, cx);
                 hand(&mut self.broadcast, broadcast::Input::NeighborUp { peer }, cx);
                 hand(&mut self.replica, replica::Input::NeighborUp { peer }, cx);
+                hand(&mut self.members, members::Input::NeighborUp { peer }, cx);
                 up.push(Event::NeighborUp { peer });
             }
             NeighborDown { peer, loss } => {
                 self.links.handle(links::Input::Release { peer }, cx);
                 hand(&mut self.broadcast, broadcast::Input::NeighborDown { peer }, cx);
                 hand(&mut self.replica, replica::Input::NeighborDown { peer }, cx);
+                hand(&mut self.members, members::Input::NeighborDown { peer, loss }, cx);
                 up.push(Event::NeighborDown { peer, reason: loss });
             }
         }
@@ -220,6 +237,8 @@ impl Machines {
         let broadcast::Event::Delivered { topic, id, hops, payload, from } = event;
         if topic == Topic::REPLICA {
             hand(&mut self.replica, replica::Input::Op { from, payload }, cx);
+        } else if topic == Topic::MEMBERS {
+            hand(&mut self.members, members::Input::News { from, payload }, cx);
         } else if !topic.is_reserved() {
             up.push(Event::Message { topic, id, hops, payload });
         }
@@ -239,6 +258,53 @@ impl Machines {
             ClockRefused { from, ahead_ms } => up.push(Event::ClockRefused { from, ahead_ms }),
             Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
         }
+    }
+}
+
+/// What members tell goes to whoever depends on who is there.
+impl Machines {
+    fn on_members(&mut self, event: members::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
+        use members::Event::{Changed, Malformed, Publish, Reach, Refused};
+        match event {
+            Changed { member, was, loss: _ } => {
+                hand(&mut self.placement, placement::Input::Member(member.clone()), cx);
+                let news = News::Member { member, was };
+                up.extend(
+                    self.watches.of_members().map(|watch| Event::Watched { watch, news: news.clone() }),
+                );
+            }
+            Refused { peer, key, ours, theirs } => up.push(Event::MemberRefused { peer, key, ours, theirs }),
+            Publish { payload } => {
+                // A refusal for load loses nothing for long: heartbeats carry what the tree does not.
+                let broadcast = self.broadcast.as_mut();
+                let _ = broadcast.map(|it| it.publish(Topic::MEMBERS, Class::Urgent, payload, cx));
+            }
+            Reach { contact, frame } => {
+                let frame = Frame::Members(frame);
+                let channel = frame.channel();
+                self.links.handle(links::Input::Reach { contact, channel, frame }, cx);
+            }
+            Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
+        }
+    }
+}
+
+/// What placement tells goes to who watches partitions.
+impl Machines {
+    fn on_placement(&mut self, event: placement::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
+        use placement::Event::{Acquired, NeedsStamp, Released, RingSmall};
+        let news = match event {
+            Acquired { partition, token } => News::Acquired { partition, token },
+            Released { partition, token } => News::Released { partition, token },
+            RingSmall { members, partitions } => return up.push(Event::RingSmall { members, partitions }),
+            NeedsStamp => {
+                let stamp = self.marks.try_stamp(cx);
+                return stamp.into_iter().for_each(|stamp| {
+                    hand(&mut self.placement, placement::Input::Stamped(stamp), cx);
+                });
+            }
+        };
+        up.extend(self.watches.of_partitions().map(|watch| Event::Watched { watch, news: news.clone() }));
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::hlc::Stamp;
 use crate::id::{Contact, Incarnation, MapId, NodeId, Token};
 use crate::machine::{Command, Event};
+use crate::member::Member;
 use crate::stats::Stats;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -64,8 +65,30 @@ pub struct Status<'a> {
     pub left: bool,
     /// The maps it hosts.
     pub maps: Vec<MapStatus>,
+    /// The members it knows, in short; none where that machine is off.
+    pub members: Option<MembersStatus>,
+    /// The partitions that it owns, each with its token.
+    pub owned: Vec<(u32, Stamp)>,
     /// Its counters.
     pub stats: &'a Stats,
+}
+
+/// What a node shows of its members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MembersStatus {
+    /// How many there are in each state, by the number of the [`MemberState`](crate::MemberState).
+    pub counts: [u32; 6],
+    /// How many of them are suspected.
+    pub suspected: u32,
+    /// The hash of the lives, weights and zones of the active ones: equal on two nodes that place keys alike.
+    pub active_hash: u64,
+}
+
+impl MembersStatus {
+    /// Counts the members that are there.
+    pub fn present(&self) -> u32 {
+        self.counts[..4].iter().sum()
+    }
 }
 
 /// What a node shows of one replicated map.
@@ -91,6 +114,10 @@ pub trait Nodes {
     fn map_status(&self, node: u32, map: MapId) -> Option<MapStatus>;
     /// Visits the live entries of one of a node's maps, in the order of their keys.
     fn each_entry(&self, node: u32, map: MapId, visit: &mut dyn FnMut(&Bytes, &Bytes));
+    /// Visits the members that a node knows to be there, itself first.
+    fn each_member(&self, node: u32, visit: &mut dyn FnMut(&Member));
+    /// Finds the owner of a partition as a node computes it; none when it does not run or places nothing.
+    fn owner_of(&self, node: u32, partition: u32) -> Option<NodeId>;
     /// Sums the counters of all nodes over all their lives.
     fn totals(&self) -> Stats;
 }

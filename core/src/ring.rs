@@ -16,8 +16,9 @@
 //! greatest of w hashes wins exactly in proportion to w, without a logarithm that differs between platforms. The
 //! multiply-shift makes partitions ranges of the hash: doubling P splits each in two.
 //!
-//! Zones are not known here yet: spreading owners over zones means to take, of the order of [`Ring::owners`], the
-//! first of each zone, so it needs a zone for each member and nothing else of this module changes.
+//! Several owners of a key are spread over zones: of all members in the order of their scores, first the best of each
+//! zone, then the others. Members without a zone stand in one of their own each. The owner itself is the same with zones
+//! and without.
 
 use crate::hash::{Fold, Folded, hash_bytes_seeded, mix};
 use crate::id::NodeId;
@@ -53,12 +54,16 @@ pub struct Ring {
     members: Vec<Member>,
     places: BTreeMap<NodeId, u16>,
     rows: Vec<Row>,
+    /// How many members have a zone.
+    zoned: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
     id: NodeId,
     hash: u64,
+    /// Zero for none.
+    zone: u64,
     weight: u8,
 }
 
@@ -108,26 +113,27 @@ impl Ring {
             return Err(RingError::Partitions { partitions });
         }
         let rows = vec![Row::default(); partitions as usize];
-        Ok(Self { members: Vec::new(), places: BTreeMap::new(), rows })
+        Ok(Self { members: Vec::new(), places: BTreeMap::new(), rows, zoned: 0 })
     }
 
-    /// Adds a member, or gives one another weight, and tells whether the ring has changed.
+    /// Adds a member, or gives one another weight or zone (zero for none), and tells whether the ring has changed.
     ///
     /// # Errors
     /// [`RingError::Weight`] and [`RingError::Full`]; the ring is then unchanged.
-    pub fn insert(&mut self, id: NodeId, weight: u8) -> Result<bool, RingError> {
+    pub fn insert(&mut self, id: NodeId, weight: u8, zone: u64) -> Result<bool, RingError> {
         if weight == 0 || weight > WEIGHT_MAX {
             return Err(RingError::Weight { weight });
         }
         if self.weight(&id) == Some(weight) {
-            return Ok(false);
+            return Ok(self.set_zone(&id, zone));
         }
         self.remove(&id);
         if self.members.len() == MEMBERS_MAX {
             return Err(RingError::Full);
         }
         let place = self.members.len() as u16;
-        self.members.push(Member { id, hash: hash_bytes_seeded(&id.0, RING_SEED), weight });
+        self.members.push(Member { id, hash: hash_bytes_seeded(&id.0, RING_SEED), zone, weight });
+        self.zoned += usize::from(zone != 0);
         self.places.insert(id, place);
         self.rank_newcomer(place);
         Ok(true)
@@ -137,7 +143,8 @@ impl Ring {
     pub fn remove(&mut self, id: &NodeId) -> bool {
         let Some(place) = self.places.remove(id) else { return false };
         let last = (self.members.len() - 1) as u16;
-        self.members.swap_remove(usize::from(place));
+        let removed = self.members.swap_remove(usize::from(place));
+        self.zoned -= usize::from(removed.zone != 0);
         if let Some(moved) = self.members.get(usize::from(place)) {
             self.places.insert(moved.id, place);
         }
@@ -178,20 +185,28 @@ impl Ring {
         self.members.get(usize::from(row[0])).map(|member| member.id)
     }
 
-    /// Lists the `count` best owners of a key, the owner first; all members when there are fewer.
+    /// Lists the `count` best owners of a key, the owner first and in different zones as far as there are zones; all
+    /// members when there are fewer.
     ///
-    /// Up to [`RANKED`] come from the table; for more all members are scored: O(n log n).
+    /// Up to [`RANKED`] come from the table, when the table names enough zones; otherwise all members are scored:
+    /// O(n log n).
     pub fn owners(&self, key: &[u8], count: usize) -> Vec<NodeId> {
         let partition = self.partition(key);
-        let id_at = |place: &u16| self.members[usize::from(*place)].id;
-        if count <= RANKED {
-            let ranked = count.min(self.members.len());
-            return self.rows[partition as usize][..ranked].iter().map(id_at).collect();
+        let ranked = RANKED.min(self.members.len());
+        let is_enough = count <= RANKED || ranked == self.members.len();
+        let row = self.rows[partition as usize][..ranked].iter();
+        let row = row.map(|place| &self.members[usize::from(*place)]);
+        if is_enough && self.zoned == 0 {
+            return row.take(count).map(|member| member.id).collect();
         }
-        let mut scored: Vec<_> =
-            self.members.iter().map(|member| (member.score(partition), member.id)).collect();
-        scored.sort_unstable_by_key(|scored| Reverse(*scored));
-        scored.into_iter().take(count).map(|(_, id)| id).collect()
+        let best: Vec<&Member> = row.collect();
+        let (zones, owners) = spread(&best, count);
+        if is_enough && zones >= count.min(ranked) {
+            return owners;
+        }
+        let mut all: Vec<&Member> = self.members.iter().collect();
+        all.sort_by_cached_key(|member| Reverse((member.score(partition), member.id)));
+        spread(&all, count).1
     }
 
     /// Tells whether a member owns a key.
@@ -207,6 +222,25 @@ impl Ring {
     /// Tells the weight of a member.
     pub fn weight(&self, id: &NodeId) -> Option<u8> {
         self.places.get(id).map(|place| self.members[usize::from(*place)].weight)
+    }
+
+    /// Tells the zone of a member; zero for none.
+    pub fn zone(&self, id: &NodeId) -> Option<u64> {
+        self.places.get(id).map(|place| self.members[usize::from(*place)].zone)
+    }
+
+    /// Names the member at a place, for the planted bug `table-order`.
+    pub(crate) fn nth(&self, place: usize) -> Option<NodeId> {
+        self.members.get(place).map(|member| member.id)
+    }
+
+    fn set_zone(&mut self, id: &NodeId, zone: u64) -> bool {
+        let Some(place) = self.places.get(id) else { return false };
+        let member = &mut self.members[usize::from(*place)];
+        let has_changed = member.zone != zone;
+        self.zoned = self.zoned + usize::from(zone != 0) - usize::from(member.zone != 0);
+        member.zone = zone;
+        has_changed
     }
 
     /// Counts the members.
@@ -256,6 +290,23 @@ impl Member {
     }
 }
 
+/// Takes the best of each zone in their order, then the others; tells how many zones are among them.
+fn spread(best: &[&Member], count: usize) -> (usize, Vec<NodeId>) {
+    let is_first = |i: usize| best[i].zone == 0 || best[..i].iter().all(|it| it.zone != best[i].zone);
+    let (mut picked, mut others) = (Vec::with_capacity(count.min(best.len())), Vec::new());
+    for (i, member) in best.iter().enumerate() {
+        if picked.len() == count {
+            break;
+        }
+        let list = if is_first(i) { &mut picked } else { &mut others };
+        list.push(member.id);
+    }
+    let zones = picked.len();
+    let missing = count - picked.len();
+    picked.extend(others.into_iter().take(missing));
+    (zones, picked)
+}
+
 /// Ranks all members for a partition.
 fn rank(members: &[Member], partition: u32) -> Row {
     let mut row = Row::default();
@@ -285,9 +336,12 @@ const fn splitmix64(word: u64) -> u64 {
 }
 
 impl PartialEq for Ring {
-    /// Rings are equal when partitions and weighted members are: everything else follows from them.
+    /// Rings are equal when partitions and members with weights and zones are: everything else follows from them.
     fn eq(&self, other: &Self) -> bool {
-        self.partitions() == other.partitions() && self.members().eq(other.members())
+        let zones = |ring: &Self| self.places.keys().map(|id| ring.zone(id)).collect::<Vec<_>>();
+        self.partitions() == other.partitions()
+            && self.members().eq(other.members())
+            && zones(self) == zones(other)
     }
 }
 
@@ -297,9 +351,10 @@ impl Folded for Ring {
     fn fold(&self, into: &mut Fold) {
         into.word(u64::from(self.partitions()));
         into.word(self.members.len() as u64);
-        for (id, weight) in self.members() {
-            into.value(&id);
-            into.word(u64::from(weight));
+        for (id, place) in &self.places {
+            let Member { weight, zone, .. } = self.members[usize::from(*place)];
+            into.value(id);
+            into.word(u64::from(weight) ^ zone.rotate_left(8));
         }
     }
 }

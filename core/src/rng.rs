@@ -43,10 +43,15 @@ pub enum Purpose {
     SyncPartner = 12,
     /// Draws of a user's `App`.
     App = 13,
+
+    /// When heartbeats are handed on.
+    HeartbeatJitter = 14,
+    /// Whom to ask for help to reach a member, and when.
+    Confirm = 15,
 }
 
 /// How many purposes there are.
-const PURPOSES: usize = 14;
+const PURPOSES: usize = 16;
 
 /// The generator of one node: its seed and a count of draws for each purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -114,4 +114,33 @@ stats! {
     stamps_refused,
     /// Writes to the store that failed.
     persist_failed,
+
+    /// Heartbeats handed on to neighbours.
+    beats_sent,
+    /// Heartbeats received.
+    beats_received,
+    /// Heartbeats received that were new.
+    beats_new,
+    /// Records of members received.
+    entries_received,
+    /// Records of members refused: they contradict what is known, or the table is full.
+    entries_refused,
+    /// Nodes refused as members because they count leases or partitions differently.
+    members_mismatched,
+    /// Attempts to reach a member before it is suspected.
+    confirmations,
+    /// Of these, those that reached it.
+    confirmed_alive,
+    /// Pings sent, for this node or on behalf of others.
+    pings,
+    /// Members that this node has told everybody to suspect.
+    suspicions,
+    /// Times that this node has shown that it is alive because it was suspected.
+    refutations,
+    /// Members that this node has taken for dead.
+    verdicts,
+    /// Members that came back after they were taken for dead.
+    revived,
+    /// Times that this node was late by its own timers.
+    late,
 }

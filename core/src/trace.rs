@@ -141,6 +141,10 @@ impl Folded for Frame {
                 into.word(head(kind, *outcome as u16, *session));
                 into.word(map.0);
             }
+            Frame::Members(members) => {
+                into.word(head(kind, 0, 0));
+                into.value(members);
+            }
         }
     }
 }

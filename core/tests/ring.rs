@@ -15,7 +15,7 @@ fn id(n: u64) -> NodeId {
 
 fn ring(partitions: u32, members: impl IntoIterator<Item = (u64, u8)>) -> Ring {
     let mut ring = Ring::new(partitions).unwrap();
-    members.into_iter().for_each(|(n, weight)| assert_eq!(ring.insert(id(n), weight), Ok(true)));
+    members.into_iter().for_each(|(n, weight)| assert_eq!(ring.insert(id(n), weight, 0), Ok(true)));
     ring
 }
 
@@ -60,7 +60,7 @@ fn apply(ring: &mut Ring, members: &mut BTreeMap<NodeId, u8>, changes: &[(u64, u
             assert_eq!(ring.remove(&id(*n)), members.remove(&id(*n)).is_some());
         } else {
             let changed = members.insert(id(*n), *weight) != Some(*weight);
-            assert_eq!(ring.insert(id(*n), *weight), Ok(changed));
+            assert_eq!(ring.insert(id(*n), *weight, 0), Ok(changed));
         }
     }
 }
@@ -118,6 +118,51 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn owners_stand_in_different_zones_first_and_in_their_order(
+        zones in vec(0_u64..4, 0..12), moved in vec((0_usize..12, 0_u64..4), 0..6), key in vec(any::<u8>(), 0..9),
+    ) {
+        let mut zones = zones;
+        let mut ring = Ring::new(16).unwrap();
+        let insert = |ring: &mut Ring, n: usize, zone| ring.insert(id(n as u64), 1, zone).unwrap();
+        zones.iter().enumerate().for_each(|(n, zone)| assert!(insert(&mut ring, n, *zone)));
+        for (n, zone) in moved.into_iter().filter(|(n, _)| *n < zones.len()).collect::<Vec<_>>() {
+            prop_assert_eq!(insert(&mut ring, n, zone), zones[n] != zone);
+            zones[n] = zone;
+        }
+        let members = (0..zones.len()).map(|n| (id(n as u64), 1)).collect();
+        let order = ranked_naively(&members, ring.partition(&key));
+        let zone_of = |id: &NodeId| zones[id.prefix() as usize];
+        let mut taken = BTreeSet::new();
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
+        for id in order {
+            let is_new = zone_of(&id) == 0 || taken.insert(zone_of(&id));
+            if is_new { first.push(id) } else { rest.push(id) }
+        }
+        let expected = [first, rest].concat();
+        for count in 0..=zones.len() + 1 {
+            let owners = ring.owners(&key, count);
+            prop_assert_eq!(&owners[..], &expected[..count.min(zones.len())]);
+            prop_assert_eq!(owners.first().copied(), ring.place(&key).filter(|_| count > 0));
+        }
+    }
+}
+
+#[test]
+fn zones_spread_the_same_on_every_machine_and_for_ever() {
+    let mut ring = Ring::new(1024).unwrap();
+    (0..100).for_each(|n| assert_eq!(ring.insert(id(n), 1 + (n % 3) as u8, n % 4), Ok(true)));
+    let owners = |key: &[u8], count| ring.owners(key, count).iter().map(NodeId::prefix).collect::<Vec<_>>();
+    let golden: [(&[u8], Vec<u64>); 3] = [
+        (b"", vec![97, 94, 7, 88]),
+        (b"rumormill", vec![56, 21, 14, 43]),
+        (b"lamp/kitchen", vec![92, 16, 67, 85]),
+    ];
+    let found = golden.clone().map(|(key, _)| (key, owners(key, 4)));
+    assert_eq!(found, golden, "a changed placement splits every cluster");
+}
+
 #[test]
 fn placement_is_the_same_on_every_machine_and_for_ever() {
     let ring = ring(1024, (0..100).map(|n| (n, 1 + (n % 3) as u8)));
@@ -170,7 +215,7 @@ fn an_empty_ring_places_nothing() {
     let mut ring = Ring::new(8).unwrap();
     assert!(ring.is_empty());
     assert_eq!((ring.place(b"key"), ring.owner_of(0), ring.owners(b"key", 9)), (None, None, vec![]));
-    ring.insert(id(1), 1).unwrap();
+    ring.insert(id(1), 1, 0).unwrap();
     assert_eq!(ring.place(b"key"), Some(id(1)));
     assert!(ring.remove(&id(1)));
     assert!(!ring.remove(&id(1)));
@@ -183,19 +228,19 @@ fn what_is_out_of_bounds_is_refused_and_changes_nothing() {
     assert_eq!(Ring::new(PARTITIONS_MAX + 1), Err(RingError::Partitions { partitions: PARTITIONS_MAX + 1 }));
     let mut ring = ring(16, [(1, 2), (2, 1)]);
     let before = ring.clone();
-    assert_eq!(ring.insert(id(1), 0), Err(RingError::Weight { weight: 0 }));
-    assert_eq!(ring.insert(id(3), WEIGHT_MAX + 1), Err(RingError::Weight { weight: WEIGHT_MAX + 1 }));
-    assert_eq!(ring.insert(id(1), 2), Ok(false));
+    assert_eq!(ring.insert(id(1), 0, 0), Err(RingError::Weight { weight: 0 }));
+    assert_eq!(ring.insert(id(3), WEIGHT_MAX + 1, 0), Err(RingError::Weight { weight: WEIGHT_MAX + 1 }));
+    assert_eq!(ring.insert(id(1), 2, 0), Ok(false));
     assert_eq!(ring, before);
-    assert_eq!(ring.insert(id(1), WEIGHT_MAX), Ok(true));
+    assert_eq!(ring.insert(id(1), WEIGHT_MAX, 0), Ok(true));
 }
 
 #[test]
 fn a_full_ring_takes_nobody_but_still_changes_weights() {
     let mut ring = ring(1, (0..MEMBERS_MAX as u64).map(|n| (n, 1)));
-    assert_eq!(ring.insert(id(u64::MAX), 1), Err(RingError::Full));
+    assert_eq!(ring.insert(id(u64::MAX), 1, 0), Err(RingError::Full));
     assert_eq!(ring.len(), MEMBERS_MAX);
-    assert_eq!(ring.insert(id(7), 2), Ok(true));
+    assert_eq!(ring.insert(id(7), 2, 0), Ok(true));
     let owners = ring.owners(b"", RANKED + 1);
     assert_eq!(owners.iter().collect::<BTreeSet<_>>().len(), RANKED + 1);
 }

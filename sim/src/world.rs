@@ -21,8 +21,8 @@ use crate::schedule::{Action, ClockChange, DiskFate, FaultEffect, Order, Schedul
 use bytes::Bytes;
 use rumormill_core::hash::Fold;
 use rumormill_core::{
-    App, AppCx, Boot, Channel, Command, Effect, Frame, Input, MapId, MapStatus, Node, NodeId, Nodes,
-    Observation, Observed, Output, Rng, Stats, Status, Token, frame, links,
+    App, AppCx, Boot, Channel, Command, Effect, Frame, Input, MapId, MapStatus, Member, Node, NodeId, Nodes,
+    Observation, Observed, Output, Rng, Stats, Status, Token, frame, links, members::Members,
 };
 use slot::{Slot, Waiting, addr_of};
 use std::sync::Arc;
@@ -812,6 +812,15 @@ impl<A: App> Nodes for World<A, Node> {
     fn each_entry(&self, node: u32, map: MapId, visit: &mut dyn FnMut(&Bytes, &Bytes)) {
         let Some(map) = self.process(node).and_then(|node| node.map(map)) else { return };
         map.iter().for_each(|(key, value)| visit(key, &value));
+    }
+
+    fn each_member(&self, node: u32, visit: &mut dyn FnMut(&Member)) {
+        let members = self.process(node).and_then(Node::members);
+        members.into_iter().flat_map(Members::iter).for_each(|member| visit(&member));
+    }
+
+    fn owner_of(&self, node: u32, partition: u32) -> Option<NodeId> {
+        self.process(node)?.owner_of(partition)
     }
 
     fn totals(&self) -> Stats {

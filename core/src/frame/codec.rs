@@ -8,8 +8,8 @@
 //! longer than the frame's [`Frame::wire_len`] is refused, so byte counts are the same at both ends.
 
 use super::{
-    ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, CONTACTS_MAX, Frame, Gossip, HEADER_LEN, SyncChunk,
-    SyncEnd, SyncHello, SyncVector, VECTOR_ENTRIES_MAX,
+    ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, CONTACTS_MAX, Frame, Gossip, HEADER_LEN,
+    MembersFrame, SyncChunk, SyncEnd, SyncHello, SyncVector, VECTOR_ENTRIES_MAX,
 };
 use crate::hlc::Stamp;
 use crate::id::{Contact, MessageId, Writer};
@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The numbers of the frame types. Append only: a number is never taken back, nor given to another type.
-mod kinds {
+pub(super) mod kinds {
     pub(super) const JOIN: u16 = 1;
     pub(super) const JOIN_REPLY: u16 = 2;
     pub(super) const FORWARD_JOIN: u16 = 3;
@@ -43,6 +43,15 @@ mod kinds {
     pub(super) const SYNC_VECTOR: u16 = 17;
     pub(super) const SYNC_CHUNK: u16 = 18;
     pub(super) const SYNC_END: u16 = 19;
+
+    pub(in crate::frame) const BEATS: u16 = 20;
+    pub(in crate::frame) const MEMBERS_PULL_PAGE: u16 = 21;
+    pub(in crate::frame) const MEMBERS_PULL: u16 = 22;
+    pub(in crate::frame) const MEMBERS_PUSH: u16 = 23;
+    pub(in crate::frame) const PING_REQUEST: u16 = 24;
+    pub(in crate::frame) const PING: u16 = 25;
+    pub(in crate::frame) const PONG: u16 = 26;
+    pub(in crate::frame) const PING_ANSWER: u16 = 27;
 }
 
 /// Bytes of the length before everything else.
@@ -50,10 +59,10 @@ const LEN_LEN: usize = 4;
 /// Bytes of the type, the least that a length may count.
 const KIND_LEN: usize = HEADER_LEN - LEN_LEN;
 /// Bytes of a node id: its length, then the id.
-const NODE_ID_LEN: usize = 33;
+pub(super) const NODE_ID_LEN: usize = 33;
 
 /// An element of a list: the least bytes it takes, so that a count is judged by the bytes behind it.
-trait Element: DeserializeOwned {
+pub(super) trait Element: DeserializeOwned {
     const LEN_MIN: usize;
 }
 
@@ -215,7 +224,7 @@ pub fn decode_within(input: &mut Bytes, body_len_max: usize) -> Result<Option<Fr
 }
 
 /// A body on its way to become a frame.
-struct Fields {
+pub(super) struct Fields {
     kind: u16,
     body: Bytes,
     at: usize,
@@ -270,12 +279,18 @@ impl Fields {
                 ops: self.tail(),
             })),
             kinds::SYNC_END => Frame::SyncEnd(self.next()?),
+            kinds::BEATS..=kinds::PING_ANSWER => return Ok(MembersFrame::read(self)?.map(Frame::Members)),
             _ => return Ok(None),
         }))
     }
 
+    /// Tells the frame's type.
+    pub(super) fn kind(&self) -> u16 {
+        self.kind
+    }
+
     /// Reads the next field.
-    fn next<T: DeserializeOwned>(&mut self) -> Result<T, DecodeError> {
+    pub(super) fn next<T: DeserializeOwned>(&mut self) -> Result<T, DecodeError> {
         let rest = &self.body[self.at..];
         let (value, rest) = postcard::take_from_bytes(rest)
             .map_err(|_| DecodeError::BadField { kind: self.kind, at: self.at })?;
@@ -284,7 +299,7 @@ impl Fields {
     }
 
     /// Reads a list. Memory is taken only for as many elements as the bytes that are there can hold.
-    fn list<T: Element>(&mut self, max: usize) -> Result<Vec<T>, DecodeError> {
+    pub(super) fn list<T: Element>(&mut self, max: usize) -> Result<Vec<T>, DecodeError> {
         let Self { kind, at, .. } = *self;
         let count: u64 = self.next()?;
         if count > max as u64 {
@@ -346,6 +361,7 @@ impl Frame {
             Frame::SyncVector(_) => kinds::SYNC_VECTOR,
             Frame::SyncChunk(_) => kinds::SYNC_CHUNK,
             Frame::SyncEnd(_) => kinds::SYNC_END,
+            Frame::Members(members) => members.kind(),
         }
     }
 
@@ -392,6 +408,7 @@ impl Frame {
                 out.extend_from_slice(ops);
             }
             Frame::SyncEnd(end) => put(end, out),
+            Frame::Members(members) => members.encode_body(out),
         }
     }
 
@@ -440,22 +457,23 @@ impl Frame {
             Frame::SyncEnd(SyncEnd { map, session, outcome: _ }) => {
                 varint_len(map.0) + varint_len(*session) + 1
             }
+            Frame::Members(members) => members.body_len(),
         }
     }
 }
 
 /// Bytes of a number above eight bits: one for each seven bits of it, and one for zero.
 #[inline]
-fn varint_len(number: impl Into<u64>) -> usize {
+pub(super) fn varint_len(number: impl Into<u64>) -> usize {
     let bits = 64 - (number.into() | 1).leading_zeros();
     bits.div_ceil(7) as usize
 }
 
-fn list_len<T>(elements: &[T], element_len: impl Fn(&T) -> usize) -> usize {
+pub(super) fn list_len<T>(elements: &[T], element_len: impl Fn(&T) -> usize) -> usize {
     varint_len(elements.len() as u64) + elements.iter().map(element_len).sum::<usize>()
 }
 
-fn contact_len(contact: &Contact) -> usize {
+pub(super) fn contact_len(contact: &Contact) -> usize {
     NODE_ID_LEN + varint_len(contact.incarnation().0) + list_len(contact.addrs(), addr_len)
 }
 

@@ -1,12 +1,12 @@
 //! Commands of the user: which machine carries out which, and what they are answered.
 
-use super::Machines;
+use super::{Machines, hand};
 use crate::broadcast::Broadcast;
 use crate::id::Token;
-use crate::machine::{Command, CommandError, Cx, Event, Machine, Reply};
+use crate::machine::{Command, CommandError, Cx, Event, Machine, News, Reply, Watch};
 use crate::marks::Admission;
-use crate::membership;
 use crate::replica::Replica;
+use crate::{members, membership};
 use alloc::vec::Vec;
 
 impl Machines {
@@ -19,9 +19,16 @@ impl Machines {
     ) {
         let result = match command {
             Command::Join { contacts } => {
-                return self.membership.handle(membership::Input::Join { token, contacts }, cx);
+                let is_first = contacts.iter().all(|contact| contact.id() == self.id);
+                self.membership.handle(membership::Input::Join { token, contacts }, cx);
+                let contact = self.membership.contact().clone();
+                return hand(&mut self.members, members::Input::Join { contact, is_first }, cx);
             }
-            Command::Leave => return self.membership.handle(membership::Input::Leave { token }, cx),
+            Command::Leave => {
+                hand(&mut self.members, members::Input::Leave, cx);
+                self.settle(cx, out); // the good-bye goes out before links close
+                return self.membership.handle(membership::Input::Leave { token }, cx);
+            }
             Command::Put { .. } | Command::Remove { .. } => {
                 return match self.marks.admit(token, command, cx) {
                     Admission::Now(token, command) => self.write(token, command, cx, out),
@@ -47,7 +54,8 @@ impl Machines {
             Command::CreateMap { name, schema } => {
                 self.try_replica().and_then(|it| it.create_map(&name, schema)).map(|()| Reply::Ok)
             }
-            Command::Watch { .. } | Command::Unwatch { .. } => Err(CommandError::Disabled),
+            Command::Watch { what } => return self.on_watch(token, what, out),
+            Command::Unwatch { watch } => self.watches.end(watch).map(|()| Reply::Ok),
             Command::Register { .. } | Command::Unregister { .. } => Err(CommandError::Disabled),
             Command::OpenMailbox
             | Command::CloseMailbox { .. }
@@ -70,6 +78,25 @@ impl Machines {
             _ => Err(CommandError::Disabled),
         });
         out.push(Event::Done { token, result: written.map(|version| Reply::Written { version }) });
+    }
+
+    /// Begins a watch: its answer, then the snapshot.
+    fn on_watch(&mut self, token: Token, what: Watch, out: &mut Vec<Event>) {
+        let snapshot = self.snapshot(&what).ok_or(CommandError::Disabled);
+        let begun = snapshot.and_then(|news| self.watches.begin(token, what).map(|()| news));
+        let (result, news) =
+            begun.map_or_else(|error| (Err(error), None), |news| (Ok(Reply::Ok), Some(news)));
+        out.push(Event::Done { token, result });
+        out.extend(news.map(|news| Event::Watched { watch: token, news }));
+    }
+
+    /// Shows what a watch begins with; none where its machine is off.
+    fn snapshot(&self, what: &Watch) -> Option<News> {
+        match what {
+            Watch::Members => Some(News::Members(self.members.as_ref()?.iter().collect())),
+            Watch::Partitions => Some(News::Owned(self.placement.as_ref()?.owned().collect())),
+            Watch::Services { .. } => None,
+        }
     }
 
     fn try_broadcast(&mut self) -> Result<&mut Broadcast, CommandError> {

@@ -1,10 +1,10 @@
 //! Inputs of the driver: which machine each of them is for.
 
-use super::Machines;
+use super::{Machines, hand};
 use crate::frame::{Channel, Frame};
 use crate::id::NodeId;
 use crate::machine::{CommandError, Cx, Event, Input, Machine};
-use crate::{broadcast, links, membership, replica};
+use crate::{broadcast, links, members, membership, placement, replica};
 use alloc::vec::Vec;
 
 impl Machines {
@@ -23,6 +23,7 @@ impl Machines {
             Input::LinkReady { peer, channel } => self.on_pressure(peer, channel, false, cx),
             Input::Persisted { token } => {
                 self.marks.on_persisted(token);
+                hand(&mut self.placement, placement::Input::Stampable, cx);
                 while let Some((token, command)) = self.marks.pop_ready(cx) {
                     self.write(token, command, cx, out);
                 }
@@ -46,6 +47,13 @@ impl Machines {
             cx.stats.misplaced += 1;
             return;
         }
+        if let Frame::Members(frame) = frame {
+            match &mut self.members {
+                Some(members) => members.handle(members::Input::Frame { from, frame }, cx),
+                None => cx.stats.misplaced += 1,
+            }
+            return;
+        }
         match (channel, &mut self.broadcast, &mut self.replica) {
             (Channel::Gossip | Channel::Lazy, Some(broadcast), _) => {
                 broadcast.handle(broadcast::Input::Frame { from, frame }, cx);
@@ -66,6 +74,11 @@ impl Machines {
             let full = broadcast::Input::LinkFull { peer, channel };
             let ready = broadcast::Input::LinkReady { peer, channel };
             broadcast.handle(if is_full { full } else { ready }, cx);
+        }
+        if let (Channel::Lazy | Channel::Sync, Some(members)) = (channel, &mut self.members) {
+            let full = members::Input::LinkFull { peer, channel };
+            let ready = members::Input::LinkReady { peer, channel };
+            members.handle(if is_full { full } else { ready }, cx);
         }
         if let (Channel::Sync, Some(replica)) = (channel, &mut self.replica) {
             let (full, ready) = (replica::Input::LinkFull { peer }, replica::Input::LinkReady { peer });

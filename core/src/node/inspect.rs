@@ -4,14 +4,16 @@ use super::{Machines, Node};
 use crate::broadcast::Broadcast;
 use crate::hash::Fold;
 use crate::machine::Machine;
+use crate::members::Members;
 use crate::observation::Status;
+use crate::placement::Placement;
 use crate::replica::Replica;
 use crate::time::Instant;
 
 impl Node {
     /// Shows everything that properties may ask about.
     pub fn status(&self) -> Status<'_> {
-        let Machines { membership, broadcast, replica, .. } = &self.machines;
+        let Machines { membership, broadcast, replica, members, placement, .. } = &self.machines;
         Status {
             id: self.machines.id,
             incarnation: self.incarnation(),
@@ -23,6 +25,8 @@ impl Node {
             joined: membership.is_joined(),
             left: membership.has_left(),
             maps: replica.iter().flat_map(Replica::status).collect(),
+            members: members.as_ref().map(Members::status),
+            owned: placement.iter().flat_map(Placement::owned).collect(),
             stats: &self.stats,
         }
     }
@@ -30,12 +34,16 @@ impl Node {
     /// Hashes the state, with all times relative to `now`: equal states at different times hash alike.
     pub fn digest(&self, now: Instant) -> u64 {
         let mut fold = Fold::default();
-        let Machines { marks, links, membership, broadcast, replica, .. } = &self.machines;
+        let Machines { marks, links, membership, broadcast, replica, members, placement, watches, .. } =
+            &self.machines;
         marks.digest(&mut fold);
         links.digest(now, &mut fold);
         membership.digest(now, &mut fold);
         broadcast.iter().for_each(|broadcast| broadcast.digest(now, &mut fold));
         replica.iter().for_each(|replica| replica.digest(now, &mut fold));
+        members.iter().for_each(|members| members.digest(now, &mut fold));
+        placement.iter().for_each(|placement| placement.digest(now, &mut fold));
+        watches.digest(&mut fold);
         fold.word(self.rng.drawn());
         fold.word(self.clock.last().0);
         fold.finish()
@@ -48,23 +56,28 @@ impl Node {
 
     /// Asserts every invariant of every machine, also those over whole tables.
     pub fn audit(&self) {
-        let Machines { links, membership, broadcast, replica, .. } = &self.machines;
+        let Machines { links, membership, broadcast, replica, members, placement, .. } = &self.machines;
         self.check();
         links.audit();
         membership.audit();
         broadcast.iter().for_each(Machine::audit);
         replica.iter().for_each(Machine::audit);
+        members.iter().for_each(Machine::audit);
+        placement.iter().for_each(Machine::audit);
     }
 }
 
 impl Machines {
     fn check(&self) {
-        let Self { marks, links, membership, broadcast, replica, .. } = self;
+        let Self { marks, links, membership, broadcast, replica, members, placement, watches, .. } = self;
         marks.check();
         links.check();
         membership.check();
         broadcast.iter().for_each(Machine::check);
         replica.iter().for_each(Machine::check);
+        members.iter().for_each(Machine::check);
+        placement.iter().for_each(Machine::check);
+        watches.check();
         if let Some(broadcast) = broadcast {
             let neighbors = broadcast.eager().chain(broadcast.lazy());
             assert_eq!(neighbors.count(), membership.active().count(), "broadcast knows other neighbours");

@@ -196,7 +196,8 @@ impl Replica {
             | Frame::Gossip(_)
             | Frame::IHave(_)
             | Frame::Graft { .. }
-            | Frame::Prune => cx.stats.misplaced += 1,
+            | Frame::Prune
+            | Frame::Members(_) => cx.stats.misplaced += 1,
         }
     }
 

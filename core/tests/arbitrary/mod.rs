@@ -6,14 +6,16 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use rumormill_core::frame::{
-    Aged, Announcement, DisconnectReason, Gossip, NeighborAnswer, NeighborPriority, SyncChunk, SyncEnd,
-    SyncHello, SyncOutcome, SyncVector,
+    Aged, Announcement, Answered, Beat, DisconnectReason, Gossip, MemberEntry, MembersFrame, NeighborAnswer,
+    NeighborPriority, SyncChunk, SyncEnd, SyncHello, SyncOutcome, SyncVector, Wanted,
 };
 use rumormill_core::{
-    Address, Channel, Class, Command, Contact, Dialer, DownReason, Frame, Incarnation, Input, Instant,
-    MailboxId, MapId, MessageId, NodeId, Now, Question, Stamp, Token, Topic, Wall, Watch, Writer,
+    Address, Channel, Class, ClusterNumbers, Command, Contact, Dialer, DownReason, Frame, Incarnation, Input,
+    Instant, Life, MailboxId, MapId, MemberRecord, MemberState, MessageId, NodeId, Now, Question, Stamp,
+    Token, Topic, Wall, Watch, Writer,
 };
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Numbers of every length on the wire, not mostly of the longest.
 pub(crate) fn number() -> impl Strategy<Value = u64> {
@@ -133,8 +135,55 @@ fn sync_rest() -> impl Strategy<Value = Frame> {
     ]
 }
 
+fn beat() -> impl Strategy<Value = Beat> {
+    (number(), number32(), number32(), number32()).prop_map(|(life, counter, revision, age_ms)| Beat {
+        life: Life(life),
+        counter,
+        revision,
+        age_ms,
+    })
+}
+
+fn member_entry() -> impl Strategy<Value = MemberEntry> {
+    use MemberState::{Active, Dead, Joining, Leaving, Left, Synced};
+    let state = proptest::sample::select(vec![Joining, Synced, Active, Leaving, Left, Dead]);
+    let cluster = (number(), number(), number32());
+    let cluster = cluster.prop_map(|(heartbeat_ms, ttl_ms, ring_size)| ClusterNumbers {
+        heartbeat_ms,
+        ttl_ms,
+        ring_size,
+    });
+    let record = (contact(), number32(), state, any::<u8>(), number(), cluster);
+    let record = record.prop_map(|(contact, revision, state, weight, zone, cluster)| {
+        Arc::new(MemberRecord { contact, revision, state, weight, zone, cluster })
+    });
+    (record, number32(), number32()).prop_map(|(record, counter, age_ms)| MemberEntry {
+        record,
+        counter,
+        age_ms,
+    })
+}
+
+fn members_frame() -> impl Strategy<Value = Frame> {
+    let answered =
+        prop_oneof![Just(Answered::Lives), number32().prop_map(Answered::Page), Just(Answered::LastPage)];
+    let lives = vec(number().prop_map(Life), 0..5);
+    let frame = prop_oneof![
+        vec(beat(), 0..5).prop_map(MembersFrame::Beats),
+        number32().prop_map(|from| MembersFrame::Pull(Wanted::Page(from))),
+        lives.prop_map(|lives| MembersFrame::Pull(Wanted::Lives(lives))),
+        (answered, vec(member_entry(), 0..4))
+            .prop_map(|(answered, entries)| MembersFrame::Push { answered, entries }),
+        (number32(), contact()).prop_map(|(nonce, target)| MembersFrame::PingRequest { nonce, target }),
+        number32().prop_map(|nonce| MembersFrame::Ping { nonce }),
+        (number32(), beat()).prop_map(|(nonce, beat)| MembersFrame::Pong { nonce, beat }),
+        (number32(), option::of(beat())).prop_map(|(nonce, beat)| MembersFrame::PingAnswer { nonce, beat }),
+    ];
+    frame.prop_map(Frame::Members)
+}
+
 pub(crate) fn frame() -> impl Strategy<Value = Frame> {
-    prop_oneof![10 => membership_frame(), 4 => broadcast_frame(), 1 => sync_hello(), 1 => sync_vector(), 2 => sync_rest()]
+    prop_oneof![6 => members_frame(), 10 => membership_frame(), 4 => broadcast_frame(), 1 => sync_hello(), 1 => sync_vector(), 2 => sync_rest()]
 }
 
 fn command() -> impl Strategy<Value = Command> {

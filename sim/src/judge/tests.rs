@@ -5,8 +5,8 @@ use super::*;
 use crate::clock::WALL_EPOCH_MS;
 use bytes::Bytes;
 use rumormill_core::{
-    Class, Command, CommandError, Contact, Event, Incarnation, MapStatus, MessageId, NeighborLoss, NodeId,
-    Observed, Origin, Reply, Stamp, Stats, Status, Token, Topic, Version, Writer,
+    Class, Command, CommandError, Contact, Event, Incarnation, MapStatus, Member, MessageId, NeighborLoss,
+    NodeId, Observed, Origin, Reply, Stamp, Stats, Status, Token, Topic, Version, Writer,
 };
 
 const MILLI: u64 = NANOS_PER_MILLI;
@@ -67,6 +67,8 @@ impl Nodes for Fakes {
             joined: true,
             left: false,
             maps: Vec::new(),
+            members: None,
+            owned: Vec::new(),
             stats: &self.totals,
         })
     }
@@ -81,6 +83,12 @@ impl Nodes for Fakes {
         for (key, value) in &shown.entries {
             visit(&Bytes::from_static(key.as_bytes()), &Bytes::from_static(value.as_bytes()));
         }
+    }
+
+    fn each_member(&self, _node: u32, _visit: &mut dyn FnMut(&Member)) {}
+
+    fn owner_of(&self, _node: u32, _partition: u32) -> Option<NodeId> {
+        None
     }
 
     fn totals(&self) -> Stats {

@@ -1,0 +1,631 @@
+//! Members: who is in the cluster, kept by leases that compare no two clocks.
+//!
+//! One row for each life. Every node raises its own heartbeat counter every H, and hands rises of all counters on to
+//! its neighbours in batches; each row says how old it is, so a receiver knows on its own monotonic clock when a member
+//! showed itself alive last. What a neighbour has already, and what a later rise has overtaken, is not sent: queues
+//! never grow, and a slow link loses nothing. Records travel only to who lacks them.
+//!
+//! What a node hears is bounded in the number of members N, by slowing down, and leases grow alike:
+//!
+//! ```text
+//! H(N)     = max(heartbeat_ms, 1000 N / heartbeat_rows_per_s)
+//! lease(N) = ttl_ms * H(N) / heartbeat_ms
+//! tick(N)  = max(heartbeat_ms / 4, H(N) / 8)
+//! ```
+//!
+//! N falls slowly where many go at once, so that a lease never shrinks before heartbeats have sped up. Leases only back
+//! up what neighbours find first. Who doubts a member (a neighbour whose link is lost or that does not answer, a lease
+//! that has run out) tries to reach it, directly and through others (SWIM: Das, Gupta, Motivala, DSN 2002, section 3.1);
+//! if nobody can, it tells everybody to suspect the member (section 4.2). A suspected member shows that it is alive by a
+//! higher counter; if none comes in time, each node for itself takes it for dead. A node that is itself slow doubts
+//! itself first and waits longer (Lifeguard: Dadgar, Phillips, Currey, DSN-W 2018).
+//!
+//! Death is no end of a life: a member that was only cut off comes back when its counter rises. A greater incarnation
+//! ends the older life at once, and leaving ends it for good.
+
+mod confirm;
+mod heartbeat;
+mod news;
+mod records;
+mod suspicion;
+mod table;
+
+use crate::config::{Canary, Config};
+use crate::frame::{Beat, Channel, Frame, MemberEntry, MembersFrame};
+use crate::hash::{FixedState, Fold, hash_bytes};
+use crate::id::{Contact, Incarnation, NodeId};
+use crate::machine::{Cx, Machine, NeighborLoss, ServiceLoss};
+use crate::member::{ClusterNumbers, Life, Member, MemberRecord, MemberState};
+use crate::observation::MembersStatus;
+use crate::time::Instant;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use indexmap::IndexMap;
+use table::{Row, Table};
+
+/// The place of this node in its own table.
+const ME: u32 = 0;
+
+/// Neighbours at most: the slots in a set of those that have a heartbeat. Above any `active_size`.
+const NEIGHBORS_MAX: usize = 32;
+
+/// Lives that were refused, or asked for a moment ago, remembered at most. A guess.
+const LIVES_REMEMBERED_MAX: usize = 1_024;
+
+/// What happens to members.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The user joins.
+    Join {
+        /// How this node introduces itself from now on.
+        contact: Contact,
+        /// Whether there is nobody to join.
+        is_first: bool,
+    },
+    /// The user leaves: everybody must hear of it before links close.
+    Leave,
+    /// A peer came into the active view.
+    NeighborUp {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// A peer went out of the active view.
+    NeighborDown {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        loss: NeighborLoss,
+    },
+    /// A neighbour has not answered a probe for a while.
+    Quiet {
+        /// The neighbour.
+        peer: NodeId,
+    },
+    /// A frame of members arrived.
+    Frame {
+        /// From whom.
+        from: NodeId,
+        /// The frame.
+        frame: MembersFrame,
+    },
+    /// A broadcast on [`Topic::MEMBERS`](crate::Topic::MEMBERS) was delivered.
+    News {
+        /// The neighbour that handed it on.
+        from: NodeId,
+        /// The encoded news.
+        payload: Bytes,
+    },
+    /// A channel to a peer holds more than its high-water mark.
+    LinkFull {
+        /// The peer.
+        peer: NodeId,
+        /// The channel.
+        channel: Channel,
+    },
+    /// A full channel has drained.
+    LinkReady {
+        /// The peer.
+        peer: NodeId,
+        /// The channel.
+        channel: Channel,
+    },
+}
+
+/// What members tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A member came, changed or went. A life that another one replaces is told to be dead first.
+    Changed {
+        /// The member as it is now.
+        member: Member,
+        /// Its state before; none when this life was not known.
+        was: Option<MemberState>,
+        /// Why it is no longer there, when it was until now.
+        loss: Option<ServiceLoss>,
+    },
+    /// A node was refused as a member: it counts leases or partitions differently.
+    Refused {
+        /// The node.
+        peer: NodeId,
+        /// The key of the configuration that differs.
+        key: &'static str,
+        /// What this node has.
+        ours: u64,
+        /// What that node has.
+        theirs: u64,
+    },
+    /// News for everybody, to be broadcast on [`Topic::MEMBERS`](crate::Topic::MEMBERS).
+    Publish {
+        /// The encoded news.
+        payload: Bytes,
+    },
+    /// A frame for a node that need not be a neighbour: links must reach it.
+    Reach {
+        /// The node.
+        contact: Contact,
+        /// The frame.
+        frame: MembersFrame,
+    },
+    /// A peer sent a broadcast that is no news of members.
+    Malformed {
+        /// The peer.
+        from: NodeId,
+    },
+}
+
+/// One neighbour, and how far it has been told of heartbeats.
+#[derive(Clone, Debug)]
+struct Neighbor {
+    peer: NodeId,
+    /// Its bit in [`Row::known_by`].
+    bit: u32,
+    /// Rises before this one were sent, or are known there.
+    cursor: u64,
+    is_lazy_full: bool,
+    is_sync_full: bool,
+}
+
+/// How slow this node is itself (Lifeguard, section 4.1): zero is well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Health(u8);
+
+impl Health {
+    /// The worst. Lifeguard's measurements use 8.
+    const WORST: u8 = 8;
+
+    fn worsen(&mut self) {
+        self.0 = Self::WORST.min(self.0 + 1);
+    }
+
+    fn improve(&mut self) {
+        self.0 = self.0.saturating_sub(1);
+    }
+
+    /// Stretches a delay.
+    fn stretch(self, delay_ms: u64) -> u64 {
+        delay_ms.saturating_mul(u64::from(self.0) + 1)
+    }
+}
+
+/// The members machine of one node.
+#[derive(Clone, Debug)]
+pub struct Members {
+    config: Arc<Config>,
+    cluster: ClusterNumbers,
+    table: Table,
+    neighbors: Vec<Neighbor>,
+    /// Rises of counters that some neighbour may lack: the number of the rise, and the place of the member.
+    log: Vec<(u64, u32)>,
+    /// Rises so far.
+    rises: u64,
+    /// Members that heartbeats are paced for: falls slowly.
+    pace: u64,
+    /// Whether the node is among others, or is the first of them.
+    is_running: bool,
+    beat_at: Instant,
+    relay_at: Instant,
+    /// Where the search for leases that have run out goes on.
+    sweep: u32,
+    /// No lease is judged before: this node was paused.
+    leases_from: Instant,
+    paging: Option<records::Paging>,
+    /// When a page is asked for again, or another peer is.
+    pull_at: Instant,
+    synced_at: Instant,
+    /// Lives whose records were asked for lately.
+    asked: IndexMap<Life, Instant, FixedState>,
+    /// Lives that are not taken in.
+    refused: IndexMap<Life, (), FixedState>,
+    /// Lives that are over, of nodes that the table has forgotten.
+    epitaphs: IndexMap<NodeId, Incarnation, FixedState>,
+    confirmations: Vec<confirm::Confirmation>,
+    helps: Vec<confirm::Help>,
+    nonce: u32,
+    /// When the time of suspected members runs out.
+    suspects: BTreeSet<(Instant, u32)>,
+    health: Health,
+    /// No deadline is earlier.
+    due: Instant,
+    events: VecDeque<Event>,
+}
+
+impl Members {
+    /// Starts outside of any cluster, knowing nobody but itself.
+    pub fn new(config: Arc<Config>, me: Contact) -> Self {
+        let cluster = ClusterNumbers {
+            heartbeat_ms: config.heartbeat_ms,
+            ttl_ms: config.ttl_ms,
+            ring_size: config.ring_size,
+        };
+        let zone = if config.zone.is_empty() { 0 } else { hash_bytes(config.zone.as_bytes()).max(1) };
+        let (revision, state, weight) = (0, MemberState::Joining, config.weight);
+        let record = MemberRecord { contact: me, revision, state, weight, zone, cluster };
+        let mut table = Table::default();
+        table.insert(Row::new(Arc::new(record), 0, Instant::default()));
+        Self {
+            config,
+            cluster,
+            table,
+            neighbors: Vec::new(),
+            log: Vec::new(),
+            rises: 0,
+            pace: 1,
+            is_running: false,
+            beat_at: Instant::NEVER,
+            relay_at: Instant::NEVER,
+            sweep: 0,
+            leases_from: Instant::default(),
+            paging: None,
+            pull_at: Instant::NEVER,
+            synced_at: Instant::NEVER,
+            asked: IndexMap::default(),
+            refused: IndexMap::default(),
+            epitaphs: IndexMap::default(),
+            confirmations: Vec::new(),
+            helps: Vec::new(),
+            nonce: 0,
+            suspects: BTreeSet::new(),
+            health: Health::default(),
+            due: Instant::NEVER,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Shows a member, this node itself too, and for a while those that have gone.
+    pub fn get(&self, id: &NodeId) -> Option<Member> {
+        self.table.place(id).map(|place| self.table.row(place).member())
+    }
+
+    /// Lists the members that are there, this node first.
+    pub fn iter(&self) -> impl Iterator<Item = Member> {
+        self.table.iter().map(|(_, row)| row).filter(|row| row.state.is_present()).map(Row::member)
+    }
+
+    /// Lists the members that take part.
+    pub fn active(&self) -> impl Iterator<Item = Member> {
+        self.iter().filter(|member| member.state == MemberState::Active)
+    }
+
+    /// Tells how a member is reached.
+    pub fn contact(&self, id: &NodeId) -> Option<&Contact> {
+        self.table.place(id).map(|place| &self.table.row(place).record.contact)
+    }
+
+    /// Counts the members that are there, this node included.
+    pub fn len(&self) -> usize {
+        self.table.present() as usize
+    }
+
+    /// Tells whether nobody is there: only after this node has left, and everybody else has gone.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tells where this node itself stands.
+    pub fn state(&self) -> MemberState {
+        self.me().state
+    }
+
+    /// Shows the table in short.
+    pub fn status(&self) -> MembersStatus {
+        self.table.status()
+    }
+
+    /// Folds what matters of the state, with times relative to `now`. The table counts by its sums.
+    pub fn digest(&self, now: Instant, into: &mut Fold) {
+        let span = |at: Instant| if at == Instant::NEVER { u64::MAX } else { (at - now).0 };
+        self.table.digest(into);
+        for neighbor in &self.neighbors {
+            into.pair(neighbor.peer.prefix(), neighbor.cursor);
+        }
+        let sizes = [self.log.len(), self.confirmations.len(), self.helps.len(), self.suspects.len()];
+        sizes.into_iter().for_each(|size| into.word(size as u64));
+        into.word(self.rises);
+        into.word(u64::from(self.health.0) | self.pace << 8);
+        let timers = [self.beat_at, self.relay_at, self.pull_at];
+        timers.into_iter().for_each(|at| into.word(span(at)));
+    }
+
+    fn me(&self) -> &Row {
+        self.table.row(ME)
+    }
+
+    fn my_id(&self) -> NodeId {
+        self.me().record.contact.id()
+    }
+
+    fn neighbor(&mut self, peer: &NodeId) -> Option<&mut Neighbor> {
+        self.neighbors.iter_mut().find(|neighbor| neighbor.peer == *peer)
+    }
+
+    /// Shows a member's row as it is handed on.
+    fn entry(&self, place: u32, cx: &Cx<'_>) -> MemberEntry {
+        let row = self.table.row(place);
+        MemberEntry { record: row.record.clone(), counter: row.counter, age_ms: self.age_to_tell(row, cx) }
+    }
+
+    fn beat(&self, place: u32, cx: &Cx<'_>) -> Beat {
+        let row = self.table.row(place);
+        let (life, counter, revision) = (row.life, row.counter, row.record.revision);
+        Beat { life, counter, revision, age_ms: self.age_to_tell(row, cx) }
+    }
+
+    // --- changes
+
+    /// Changes a row, keeps the table's sums, and tells what is to be seen of it.
+    fn change(&mut self, place: u32, change: impl FnOnce(&mut Row)) {
+        let before = self.table.row(place).clone();
+        self.table.change(place, change);
+        let row = self.table.row(place);
+        let is_other = row.state != before.state
+            || row.is_suspected() != before.is_suspected()
+            || !row.record.says_the_same(&before.record);
+        if is_other && (row.state.is_present() || before.state.is_present()) {
+            let is_lost = before.state.is_present() && !row.state.is_present();
+            let loss = if row.state == MemberState::Left { ServiceLoss::Left } else { ServiceLoss::Dead };
+            let (member, was) = (row.member(), Some(before.state));
+            self.events.push_back(Event::Changed { member, was, loss: is_lost.then_some(loss) });
+        }
+    }
+
+    /// Takes this node to another state, and tells everybody who shall know.
+    fn become_state(&mut self, state: MemberState, is_told: bool, cx: &mut Cx<'_>) {
+        let record = MemberRecord { state, ..(*self.me().record).clone() };
+        self.renew(MemberRecord { revision: record.revision.saturating_add(1), ..record }, cx);
+        if is_told {
+            self.publish_me(cx);
+        }
+    }
+
+    /// Gives this node another record, and shows it alive.
+    fn renew(&mut self, record: MemberRecord, cx: &mut Cx<'_>) {
+        self.change(ME, |row| {
+            row.state = record.state;
+            row.record = Arc::new(record);
+        });
+        self.show_alive(cx);
+    }
+
+    // --- coming and going
+
+    fn on_join(&mut self, contact: Contact, is_first: bool, cx: &mut Cx<'_>) {
+        if contact.incarnation() > self.me().record.contact.incarnation() {
+            self.begin_life(contact, cx);
+        }
+        self.start(cx);
+        if is_first || self.config.is_planted(Canary::EagerBooting) {
+            self.take_part(cx);
+        }
+    }
+
+    /// Begins another life, after this node had left: what it knows of others is as old as that.
+    fn begin_life(&mut self, contact: Contact, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        self.table.rename(ME, Life::of(&contact));
+        let (revision, state) = (0, MemberState::Joining);
+        let record = MemberRecord { contact, revision, state, ..(*self.me().record).clone() };
+        self.leases_from = now.plus_millis(self.lease_ms());
+        self.renew(record, cx);
+    }
+
+    /// Begins to show itself alive.
+    fn start(&mut self, cx: &mut Cx<'_>) {
+        if self.is_running || !self.me().state.is_present() {
+            return;
+        }
+        self.is_running = true;
+        self.show_alive(cx);
+        self.schedule_beat(cx);
+        self.schedule_relay(cx);
+        self.pull_at = cx.now.mono;
+    }
+
+    fn take_part(&mut self, cx: &mut Cx<'_>) {
+        self.paging = None;
+        self.pull_at = Instant::NEVER;
+        if self.me().state < MemberState::Active {
+            self.become_state(MemberState::Active, true, cx);
+        }
+    }
+
+    /// Says good-bye: to everybody, and to neighbours directly, for the broadcast may be lost with the links.
+    fn on_leave(&mut self, cx: &mut Cx<'_>) {
+        if !self.me().state.is_present() {
+            return;
+        }
+        let is_told = self.is_running && !self.config.is_planted(Canary::LeaveAsDeath);
+        self.become_state(MemberState::Left, is_told, cx);
+        if is_told {
+            let entry = self.entry(ME, cx);
+            self.neighbors.iter().for_each(|neighbor| records::tell(neighbor.peer, entry.clone(), cx));
+        }
+        self.is_running = false;
+        (self.beat_at, self.relay_at, self.pull_at) = (Instant::NEVER, Instant::NEVER, Instant::NEVER);
+        self.paging = None;
+        self.confirmations.clear();
+        self.helps.clear();
+        self.suspects.clear();
+        for place in self.table.places() {
+            self.change(place, |row| row.suspected_until = Instant::NEVER);
+        }
+    }
+
+    fn on_neighbor_up(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
+        if self.neighbor(&peer).is_some() || self.neighbors.len() >= NEIGHBORS_MAX {
+            return;
+        }
+        let taken = self.neighbors.iter().fold(0_u32, |taken, neighbor| taken | neighbor.bit);
+        let bit = 1 << taken.trailing_ones();
+        let cursor = self.rises;
+        self.table.forget_neighbor(bit);
+        self.neighbors.push(Neighbor { peer, bit, cursor, is_lazy_full: false, is_sync_full: false });
+        self.start(cx);
+        if self.config.is_planted(Canary::EagerBooting) {
+            self.take_part(cx);
+        }
+        if self.is_running && self.paging.is_none() && self.me().state < MemberState::Active {
+            self.pull_at = cx.now.mono;
+            self.on_pull_due(cx);
+        }
+    }
+
+    fn on_neighbor_down(&mut self, peer: NodeId, loss: NeighborLoss, cx: &mut Cx<'_>) {
+        self.neighbors.retain(|neighbor| neighbor.peer != peer);
+        if self.paging.as_ref().is_some_and(|paging| paging.peer == peer) {
+            self.paging = None;
+            self.pull_at = cx.now.mono;
+        }
+        if !self.is_running {
+            return;
+        }
+        match loss {
+            NeighborLoss::LinkLost | NeighborLoss::Silent => self.doubt_node(&peer, cx),
+            NeighborLoss::Left if self.config.is_planted(Canary::LeaveAsDeath) => self.doubt_node(&peer, cx),
+            NeighborLoss::Left => self.on_neighbor_left(&peer, cx),
+            NeighborLoss::Replaced | NeighborLoss::WeLeft => {}
+        }
+    }
+
+    /// A neighbour has said good-bye on its link, whether or not its news comes through.
+    fn on_neighbor_left(&mut self, peer: &NodeId, cx: &Cx<'_>) {
+        let now = cx.now.mono;
+        let Some(place) = self.table.place(peer).filter(|place| *place != ME) else { return };
+        if self.table.row(place).state.is_present() {
+            self.change(place, |row| row.go(MemberState::Left, now));
+            self.end_doubts_of_gone(place);
+        }
+    }
+
+    // --- being late
+
+    /// This node was paused, or is slow: what it has not heard meanwhile may lie behind this very deadline.
+    fn on_late(&mut self, late_ms: u64, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        cx.stats.late += 1;
+        self.health.worsen();
+        self.leases_from = now.plus_millis(self.heartbeat_ms());
+        self.put_off_verdicts(cx);
+        self.put_off_confirmations(cx);
+        if late_ms >= self.config.ttl_ms && self.me().state == MemberState::Active {
+            self.become_state(MemberState::Joining, true, cx);
+            (self.paging, self.pull_at) = (None, now);
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let suspect = self.suspects.first().map_or(Instant::NEVER, |(at, _)| *at);
+        let confirmation = self.confirmations.iter().map(|confirmation| confirmation.at).min();
+        let help = self.helps.iter().map(|help| help.until).min();
+        let timers = [self.beat_at, self.relay_at, self.pull_at, suspect];
+        let earliest = timers.into_iter().chain(confirmation).chain(help).min();
+        earliest.unwrap_or(Instant::NEVER)
+    }
+}
+
+impl Machine for Members {
+    type Input = Input;
+    type Event = Event;
+
+    fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
+        match input {
+            Input::Join { contact, is_first } => self.on_join(contact, is_first, cx),
+            Input::Leave => self.on_leave(cx),
+            Input::NeighborUp { peer } => self.on_neighbor_up(peer, cx),
+            Input::NeighborDown { peer, loss } => self.on_neighbor_down(peer, loss, cx),
+            Input::Quiet { peer } => self.doubt_node(&peer, cx),
+            Input::Frame { from, frame } => self.on_frame(from, frame, cx),
+            Input::News { from, payload } => self.on_news(from, &payload, cx),
+            Input::LinkFull { peer, channel } => self.on_pressure(&peer, channel, true),
+            Input::LinkReady { peer, channel } => self.on_pressure(&peer, channel, false),
+        }
+        self.due = self.next_deadline();
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        if now < self.due {
+            return;
+        }
+        let late_ms = now.millis_since(self.due);
+        if late_ms >= self.config.heartbeat_ms / 4 {
+            self.on_late(late_ms, cx);
+        }
+        self.on_suspicions_due(cx);
+        self.on_confirmations_due(cx);
+        self.on_helps_due(cx);
+        self.on_pull_due(cx);
+        self.on_beat_due(cx);
+        self.on_relay_due(cx);
+        self.due = self.next_deadline();
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        (self.due != Instant::NEVER).then_some(self.due)
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn check(&self) {
+        assert!(self.neighbors.len() <= NEIGHBORS_MAX, "more neighbours than slots");
+        assert!(self.confirmations.len() <= self.config.confirmations_max, "more than confirmations_max");
+        assert!(self.helps.len() <= self.config.confirmations_max, "more helps than confirmations_max");
+        assert!(self.asked.len() <= LIVES_REMEMBERED_MAX, "more lives asked for than the bound");
+        assert!(self.refused.len() <= LIVES_REMEMBERED_MAX, "more lives refused than the bound");
+        assert!(self.epitaphs.len() <= self.config.epitaphs_max, "more epitaphs than epitaphs_max");
+        assert!(self.table.len() <= self.config.members_max, "more members than members_max");
+        assert!(self.log.len() <= self.log_max(), "the log of rises is above its bound");
+        assert!(!self.me().is_suspected() && self.me().state != MemberState::Dead, "a node doubts itself");
+    }
+
+    fn audit(&self) {
+        self.check();
+        assert!(self.due <= self.next_deadline(), "a deadline would be missed");
+        self.table.audit();
+        for (place, row) in self.table.iter() {
+            let is_timed = self.suspects.contains(&(row.suspected_until, place));
+            assert!(is_timed == row.is_suspected(), "a suspicion has no end");
+            assert!(!row.is_suspected() || row.state.is_present(), "a member that has gone is suspected");
+        }
+        let ids = self.neighbors.iter().map(|neighbor| neighbor.peer);
+        assert!(!ids.into_iter().any(|peer| peer == self.my_id()), "the node is its own neighbour");
+    }
+}
+
+impl Members {
+    fn on_frame(&mut self, from: NodeId, frame: MembersFrame, cx: &mut Cx<'_>) {
+        if !self.is_running {
+            return; // it has left, and whoever writes will hear of that
+        }
+        match frame {
+            MembersFrame::Beats(beats) => self.on_beats(from, &beats, cx),
+            MembersFrame::Pull(wanted) => self.on_pull(from, wanted, cx),
+            MembersFrame::Push { answered, entries } => self.on_push(from, answered, &entries, cx),
+            MembersFrame::PingRequest { nonce, target } => self.on_ping_request(from, nonce, target, cx),
+            MembersFrame::Ping { nonce } => self.on_ping(from, nonce, cx),
+            MembersFrame::Pong { nonce, beat } => self.on_pong(from, nonce, beat, cx),
+            MembersFrame::PingAnswer { nonce, beat } => self.on_ping_answer(from, nonce, beat, cx),
+        }
+    }
+
+    fn on_pressure(&mut self, peer: &NodeId, channel: Channel, is_full: bool) {
+        let Some(neighbor) = self.neighbor(peer) else { return };
+        match channel {
+            Channel::Lazy => neighbor.is_lazy_full = is_full,
+            Channel::Sync => neighbor.is_sync_full = is_full,
+            Channel::Control | Channel::Gossip | Channel::User | Channel::Datagram => {}
+        }
+    }
+}
+
+/// Sends a frame of members over a link that is there.
+fn send(to: NodeId, frame: MembersFrame, cx: &mut Cx<'_>) {
+    let frame = Frame::Members(frame);
+    cx.send(to, frame.channel(), frame);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Heartbeats: one's own, and how rises of all counters are handed on.
+
+use super::{ME, Members, send};
+use crate::config::Canary;
+use crate::frame::{BEATS_MAX, Beat, MembersFrame};
+use crate::id::NodeId;
+use crate::machine::Cx;
+use crate::member::MemberState;
+use crate::rng::Purpose;
+use crate::time::Instant;
+use alloc::vec::Vec;
+
+use super::table::Row;
+
+impl Members {
+    /// H(N) of the module's documentation.
+    pub(super) fn heartbeat_ms(&self) -> u64 {
+        self.config.heartbeat_ms.max(self.pace.saturating_mul(1_000) / self.config.heartbeat_rows_per_s)
+    }
+
+    /// lease(N) of the module's documentation.
+    pub(super) fn lease_ms(&self) -> u64 {
+        self.config.ttl_ms.saturating_mul(self.heartbeat_ms()) / self.config.heartbeat_ms
+    }
+
+    fn tick_ms(&self) -> u64 {
+        (self.config.heartbeat_ms / 4).max(self.heartbeat_ms() / 8)
+    }
+
+    pub(super) fn schedule_beat(&mut self, cx: &mut Cx<'_>) {
+        let delay_ms = cx.rng.draw(Purpose::HeartbeatJitter).jitter(self.heartbeat_ms(), 10);
+        self.beat_at = cx.now.mono.plus_millis(delay_ms);
+    }
+
+    pub(super) fn schedule_relay(&mut self, cx: &mut Cx<'_>) {
+        let delay_ms = cx.rng.draw(Purpose::HeartbeatJitter).jitter(self.tick_ms(), 25);
+        self.relay_at = cx.now.mono.plus_millis(delay_ms);
+    }
+
+    /// Raises this node's counter: a proof of life for whoever hears of it.
+    pub(super) fn show_alive(&mut self, cx: &mut Cx<'_>) {
+        let (now, rise) = (cx.now.mono, self.rises);
+        self.table.raise(ME, |row| {
+            row.counter = row.counter.saturating_add(1);
+            (row.alive_at, row.rise, row.known_by) = (now, rise, 0);
+        });
+        self.log.push((rise, ME));
+        self.rises += 1;
+        self.trim_log();
+    }
+
+    pub(super) fn on_beat_due(&mut self, cx: &mut Cx<'_>) {
+        if cx.now.mono < self.beat_at {
+            return;
+        }
+        let present = u64::from(self.table.present());
+        let fallen = self.pace - (self.pace.saturating_sub(present)).div_ceil(8);
+        self.pace = present.max(fallen);
+        self.health.improve();
+        self.show_alive(cx);
+        self.schedule_beat(cx);
+    }
+
+    /// Tells how old a row is, without what it will take on the wire.
+    pub(super) fn age_to_tell(&self, row: &Row, cx: &Cx<'_>) -> u32 {
+        let age_ms = cx.now.mono.millis_since(row.alive_at);
+        if self.config.is_planted(Canary::VerdictByWallClock) {
+            return cx.now.wall.0.wrapping_sub(age_ms) as u32; // what the member's clock read
+        }
+        u32::try_from(age_ms).unwrap_or(u32::MAX)
+    }
+
+    /// Tells when a member was alive by what was told of its age.
+    pub(super) fn alive_at(&self, age_ms: u32, cx: &Cx<'_>) -> Instant {
+        let mut age_ms = age_ms;
+        if self.config.is_planted(Canary::VerdictByWallClock) {
+            age_ms = (cx.now.wall.0 as u32).wrapping_sub(age_ms);
+            age_ms = if age_ms > u32::MAX / 2 { 0 } else { age_ms };
+        }
+        Instant(cx.now.mono.0.saturating_sub(Instant::from_millis(u64::from(age_ms)).0))
+    }
+
+    // --- handing on
+
+    /// Rises that are remembered for neighbours at most: each member's latest, and as many that were overtaken.
+    pub(super) fn log_max(&self) -> usize {
+        2 * self.config.members_max + 64
+    }
+
+    fn trim_log(&mut self) {
+        if self.log.len() >= 2 * self.table.len() + 64 {
+            let Self { log, table, .. } = self;
+            log.retain(|(rise, place)| table.try_row(*place).is_some_and(|row| row.rise == *rise));
+        }
+    }
+
+    /// Hands on what has risen, and looks after leases.
+    pub(super) fn on_relay_due(&mut self, cx: &mut Cx<'_>) {
+        if cx.now.mono < self.relay_at {
+            return;
+        }
+        for i in 0..self.neighbors.len() {
+            self.relay(i, cx);
+        }
+        let told = self.neighbors.iter().map(|neighbor| neighbor.cursor).min().unwrap_or(self.rises);
+        let first = self.log.partition_point(|(rise, _)| *rise < told);
+        self.log.drain(..first);
+        self.sweep_leases(cx);
+        self.schedule_relay(cx);
+    }
+
+    fn relay(&mut self, i: usize, cx: &mut Cx<'_>) {
+        let neighbor = &self.neighbors[i];
+        let (peer, bit, cursor) = (neighbor.peer, neighbor.bit, neighbor.cursor);
+        if neighbor.is_lazy_full {
+            return; // later rises overtake what waits: a slow link loses nothing
+        }
+        let first = self.log.partition_point(|(rise, _)| *rise < cursor);
+        let mut beats = Vec::new();
+        for (rise, place) in &self.log[first..] {
+            let row = self.table.try_row(*place).filter(|row| row.rise == *rise && row.known_by & bit == 0);
+            if row.is_none_or(|row| row.state == MemberState::Dead) {
+                continue;
+            }
+            beats.push(self.beat(*place, cx));
+            if beats.len() == BEATS_MAX {
+                send_beats(peer, core::mem::take(&mut beats), cx);
+            }
+        }
+        if !beats.is_empty() {
+            send_beats(peer, beats, cx);
+        }
+        self.neighbors[i].cursor = self.rises;
+    }
+
+    pub(super) fn on_beats(&mut self, from: NodeId, beats: &[Beat], cx: &mut Cx<'_>) {
+        cx.stats.beats_received += beats.len() as u64;
+        let bit = self.neighbor(&from).map_or(0, |neighbor| neighbor.bit);
+        let mut unknown = Vec::new();
+        for beat in beats {
+            if self.on_beat(beat, bit, cx) {
+                unknown.push(beat.life);
+            }
+        }
+        self.pull_lives(from, unknown, cx);
+    }
+
+    /// Follows a heartbeat, and tells whether the member's record, or a later one, is missing here.
+    pub(super) fn on_beat(&mut self, beat: &Beat, bit: u32, cx: &mut Cx<'_>) -> bool {
+        let Beat { life, counter, revision, age_ms } = *beat;
+        let Some(place) = self.table.of_life(life) else { return true };
+        let row = self.table.row(place);
+        if place == ME || counter < row.counter {
+            return false;
+        }
+        let is_behind = revision > row.record.revision;
+        if counter > row.counter {
+            let alive_at = self.alive_at(age_ms, cx);
+            self.prove(place, counter, alive_at, !is_behind, bit, cx);
+        } else if bit != 0 {
+            self.table.raise(place, |row| row.known_by |= bit);
+        }
+        is_behind
+    }
+
+    /// A member's counter has risen: it was alive when it raised it.
+    pub(super) fn prove(
+        &mut self,
+        place: u32,
+        counter: u32,
+        alive_at: Instant,
+        may_return: bool,
+        bit: u32,
+        cx: &mut Cx<'_>,
+    ) {
+        cx.stats.beats_new += 1;
+        let rise = self.rises;
+        self.table.raise(place, |row| {
+            (row.counter, row.known_by, row.rise) = (counter, bit, rise);
+            row.alive_at = row.alive_at.max(alive_at);
+        });
+        if cx.now.mono.millis_since(alive_at) < self.lease_ms() {
+            self.log.push((rise, place));
+            self.rises += 1;
+            self.trim_log();
+        }
+        let row = self.table.row(place);
+        if row.is_suspected() && counter > row.suspected_with {
+            self.clear_suspicion(place);
+        } else if row.state == MemberState::Dead && may_return && row.alive_at > row.gone_at {
+            cx.stats.revived += 1;
+            self.change(place, |row| row.state = row.record.state);
+        }
+    }
+}
+
+fn send_beats(peer: NodeId, beats: Vec<Beat>, cx: &mut Cx<'_>) {
+    cx.stats.beats_sent += beats.len() as u64;
+    send(peer, MembersFrame::Beats(beats), cx);
+}

@@ -1,0 +1,341 @@
+//! Records: asked for by who lacks them, merged by incarnation and revision, refused where they contradict.
+
+use super::table::Row;
+use super::{Event, LIVES_REMEMBERED_MAX, ME, Members, send};
+use crate::config::Canary;
+use crate::frame::{Answered, ENTRIES_MAX, LIVES_MAX, MemberEntry, MembersFrame, Wanted};
+use crate::id::{Incarnation, NodeId};
+use crate::machine::{Cx, ServiceLoss};
+use crate::member::{Life, MemberRecord, MemberState};
+use crate::ring::WEIGHT_MAX;
+use crate::rng::Purpose;
+use crate::time::Instant;
+use alloc::vec::Vec;
+
+/// All records on their way from one peer, page by page.
+#[derive(Clone, Debug)]
+pub(super) struct Paging {
+    /// Who is asked.
+    pub(super) peer: NodeId,
+    /// Where the page that was asked for begins.
+    from: u32,
+}
+
+impl MemberRecord {
+    /// Tells whether users see the same in both.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        core::ptr::eq(self, other)
+            || self.contact == other.contact && self.weight == other.weight && self.zone == other.zone
+    }
+}
+
+impl Members {
+    // --- asking
+
+    /// Asks for all records, as long as this node does not take part.
+    pub(super) fn on_pull_due(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        if now < self.pull_at {
+            return;
+        }
+        self.pull_at = Instant::NEVER;
+        let state = self.me().state;
+        if !self.is_running || state >= MemberState::Active {
+            return;
+        }
+        let is_alone = self.status().counts[MemberState::Active as usize] == 0;
+        let waited = state == MemberState::Synced && now.millis_since(self.synced_at) >= self.config.ttl_ms;
+        if is_alone && waited {
+            return self.take_part(cx); // everybody is new: the whole cluster has restarted
+        }
+        let Some(peer) = self.choose_peer(cx) else { return };
+        self.ask_page(peer, 0, cx);
+    }
+
+    /// Chooses whom to learn from: of those that take part, if there is one.
+    fn choose_peer(&self, cx: &mut Cx<'_>) -> Option<NodeId> {
+        let peers: Vec<NodeId> = self.neighbors.iter().map(|neighbor| neighbor.peer).collect();
+        let is_active = |peer: &&NodeId| {
+            let place = self.table.place(peer);
+            place.is_some_and(|place| self.table.row(place).state == MemberState::Active)
+        };
+        let active: Vec<NodeId> = peers.iter().filter(is_active).copied().collect();
+        let from = if active.is_empty() { &peers } else { &active };
+        cx.rng.draw(Purpose::Confirm).choose(from).copied()
+    }
+
+    fn ask_page(&mut self, peer: NodeId, from: u32, cx: &mut Cx<'_>) {
+        self.paging = Some(Paging { peer, from });
+        self.pull_at = cx.now.mono.plus_millis(self.config.heartbeat_ms);
+        send(peer, MembersFrame::Pull(Wanted::Page(from)), cx);
+    }
+
+    /// Asks for the records of some lives, unless they were asked for a moment ago.
+    pub(super) fn pull_lives(&mut self, from: NodeId, mut lives: Vec<Life>, cx: &mut Cx<'_>) {
+        if lives.is_empty() || self.paging.is_some() {
+            return;
+        }
+        let (now, again_ms) = (cx.now.mono, self.config.confirm_ms);
+        if self.asked.len() + lives.len() > LIVES_REMEMBERED_MAX {
+            self.asked.retain(|_, at| now.millis_since(*at) < again_ms);
+        }
+        lives.truncate(LIVES_MAX);
+        lives.retain(|life| {
+            let has_room = self.asked.len() < LIVES_REMEMBERED_MAX;
+            let at = self.asked.get(life).filter(|at| now.millis_since(**at) < again_ms);
+            let is_wanted = at.is_none() && has_room && !self.refused.contains_key(life);
+            if is_wanted {
+                self.asked.insert(*life, now);
+            }
+            is_wanted
+        });
+        if !lives.is_empty() {
+            send(from, MembersFrame::Pull(Wanted::Lives(lives)), cx);
+        }
+    }
+
+    // --- answering
+
+    pub(super) fn on_pull(&mut self, from: NodeId, wanted: Wanted, cx: &mut Cx<'_>) {
+        if self.neighbor(&from).is_some_and(|neighbor| neighbor.is_sync_full) {
+            return; // it asks again
+        }
+        let (answered, places) = match wanted {
+            Wanted::Page(first) => self.page(first),
+            Wanted::Lives(lives) => {
+                let places = lives.into_iter().filter_map(|life| self.table.of_life(life));
+                (Answered::Lives, places.take(ENTRIES_MAX).collect())
+            }
+        };
+        let is_told = |place: &u32| self.table.row(*place).state != MemberState::Dead;
+        let entries = places.into_iter().filter(is_told).map(|place| self.entry(place, cx)).collect();
+        send(from, MembersFrame::Push { answered, entries }, cx);
+    }
+
+    /// Lists the places of a page: members that are there.
+    fn page(&self, first: u32) -> (Answered, Vec<u32>) {
+        let rest = first.min(self.table.end())..self.table.end();
+        let is_there = |place: &u32| self.table.try_row(*place).is_some_and(|row| row.state.is_present());
+        let mut rest = rest.filter(is_there);
+        let places: Vec<u32> = rest.by_ref().take(ENTRIES_MAX).collect();
+        (rest.next().map_or(Answered::LastPage, Answered::Page), places)
+    }
+
+    // --- taking in
+
+    pub(super) fn on_push(
+        &mut self,
+        from: NodeId,
+        answered: Answered,
+        entries: &[MemberEntry],
+        cx: &mut Cx<'_>,
+    ) {
+        cx.stats.entries_received += entries.len() as u64;
+        let bit = self.neighbor(&from).map_or(0, |neighbor| neighbor.bit);
+        for entry in entries {
+            self.asked.swap_remove(&entry.record.life());
+            self.on_entry(from, entry, bit, cx);
+        }
+        let Some(at) = self.paging.as_ref().filter(|paging| paging.peer == from).map(|it| it.from) else {
+            return;
+        };
+        match answered {
+            Answered::Page(next) if next > at => self.ask_page(from, next, cx),
+            Answered::Page(_) | Answered::Lives => {}
+            Answered::LastPage => self.on_synced(&from, cx),
+        }
+    }
+
+    /// This node knows whomever its peer knows.
+    fn on_synced(&mut self, peer: &NodeId, cx: &mut Cx<'_>) {
+        self.paging = None;
+        let place = self.table.place(peer);
+        let is_active = place.is_some_and(|place| self.table.row(place).state == MemberState::Active);
+        if self.me().state == MemberState::Joining {
+            self.synced_at = cx.now.mono;
+            self.become_state(MemberState::Synced, false, cx);
+        }
+        if is_active {
+            return self.take_part(cx);
+        }
+        self.pull_at = cx.now.mono.plus_millis(self.config.heartbeat_ms);
+    }
+
+    /// Takes in a record with its heartbeat, or refuses it.
+    pub(super) fn on_entry(&mut self, from: NodeId, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) {
+        let record = &entry.record;
+        let id = record.contact.id();
+        if id == self.my_id() {
+            return self.on_my_record(from, record, cx);
+        }
+        if !(1..=WEIGHT_MAX).contains(&record.weight) || record.state == MemberState::Dead {
+            return self.refuse(record.life(), cx);
+        }
+        if record.cluster != self.cluster && !self.config.is_planted(Canary::RingMismatchAccepted) {
+            return self.refuse_mismatch(record, cx);
+        }
+        let Some(place) = self.table.place(&id) else { return self.on_new_member(entry, bit, cx) };
+        let known = self.table.row(place).record.contact.incarnation();
+        let told = record.contact.incarnation();
+        if told == known {
+            self.on_same_life(place, entry, bit, cx);
+        } else if told > known || self.config.is_planted(Canary::StaleLifeAccepted) {
+            self.on_other_life(place, entry, bit, cx);
+        } else {
+            self.refuse(record.life(), cx);
+            let ours = self.entry(place, cx);
+            tell(from, ours, cx);
+        }
+    }
+
+    /// Somebody holds a record of this node: one of an earlier life, or a word that this node has never said.
+    fn on_my_record(&mut self, from: NodeId, record: &MemberRecord, cx: &mut Cx<'_>) {
+        let mine = &self.me().record;
+        if record.life() == mine.life() && record.revision <= mine.revision {
+            return;
+        }
+        cx.stats.entries_refused += 1;
+        let ours = self.entry(ME, cx);
+        tell(from, ours, cx);
+    }
+
+    fn on_new_member(&mut self, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) {
+        let record = &entry.record;
+        let (id, incarnation) = (record.contact.id(), record.contact.incarnation());
+        if self.epitaphs.get(&id).is_some_and(|over| incarnation <= *over) {
+            return self.refuse(record.life(), cx);
+        }
+        if !record.state.is_present() {
+            return self.bury(id, incarnation);
+        }
+        if self.table.len() >= self.config.members_max && !self.make_room() {
+            cx.stats.entries_refused += 1;
+            return;
+        }
+        self.epitaphs.swap_remove(&id);
+        let place = self.table.insert(Row::new(record.clone(), 0, self.alive_at(entry.age_ms, cx)));
+        self.pace = self.pace.max(u64::from(self.table.present()));
+        let member = self.table.row(place).member();
+        self.events.push_back(Event::Changed { member, was: None, loss: None });
+        self.prove_entry(place, entry, bit, cx);
+    }
+
+    fn on_same_life(&mut self, place: u32, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) {
+        let (record, now) = (&entry.record, cx.now.mono);
+        let row = self.table.row(place);
+        if row.state == MemberState::Left {
+            return; // this life is over
+        }
+        if record.revision == row.record.revision && **record != *row.record {
+            cx.stats.entries_refused += 1; // two words of one life with one number: the first one stands
+            return;
+        }
+        if record.revision > row.record.revision {
+            self.change(place, |row| {
+                row.record = record.clone();
+                if row.state == MemberState::Dead {
+                } else if record.state.is_present() {
+                    row.state = record.state;
+                } else {
+                    row.go(record.state, now);
+                }
+            });
+            self.end_doubts_of_gone(place);
+        }
+        self.prove_entry(place, entry, bit, cx);
+    }
+
+    /// The heartbeat that came with a record counts like any other, when the record is not older than what is known.
+    fn prove_entry(&mut self, place: u32, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) {
+        let row = self.table.row(place);
+        if entry.counter > row.counter {
+            let may_return = entry.record.revision >= row.record.revision && row.record.state.is_present();
+            let alive_at = self.alive_at(entry.age_ms, cx);
+            self.prove(place, entry.counter, alive_at, may_return, bit, cx);
+        }
+    }
+
+    /// A node lives another life: the one that is known is over.
+    fn on_other_life(&mut self, place: u32, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        self.clear_suspicion(place);
+        let mut member = self.table.row(place).member();
+        if member.state.is_present() {
+            let was = Some(member.state);
+            member.state = MemberState::Dead;
+            self.events.push_back(Event::Changed { member, was, loss: Some(ServiceLoss::Restarted) });
+        }
+        self.drop_confirmation(place);
+        self.table.remove(place);
+        let record = &entry.record;
+        let place = self.table.insert(Row::new(record.clone(), 0, self.alive_at(entry.age_ms, cx)));
+        if record.state.is_present() {
+            let member = self.table.row(place).member();
+            self.events.push_back(Event::Changed { member, was: None, loss: None });
+        } else {
+            self.table.change(place, |row| row.go(record.state, now));
+        }
+        self.prove_entry(place, entry, bit, cx);
+    }
+
+    // --- refusing and forgetting
+
+    fn refuse(&mut self, life: Life, cx: &mut Cx<'_>) {
+        cx.stats.entries_refused += 1;
+        if self.refused.len() >= LIVES_REMEMBERED_MAX {
+            self.refused.shift_remove_index(0);
+        }
+        self.refused.insert(life, ());
+    }
+
+    /// A node that counts leases or partitions differently: told once for each life of it.
+    fn refuse_mismatch(&mut self, record: &MemberRecord, cx: &mut Cx<'_>) {
+        cx.stats.members_mismatched += 1;
+        if !self.refused.contains_key(&record.life()) {
+            let (ours, theirs) = (self.cluster, record.cluster);
+            let numbers = [
+                ("heartbeat_ms", ours.heartbeat_ms, theirs.heartbeat_ms),
+                ("ttl_ms", ours.ttl_ms, theirs.ttl_ms),
+                ("ring_size", u64::from(ours.ring_size), u64::from(theirs.ring_size)),
+            ];
+            let differing = numbers.into_iter().find(|(_, ours, theirs)| ours != theirs);
+            let peer = record.contact.id();
+            let refused = differing.map(|(key, ours, theirs)| Event::Refused { peer, key, ours, theirs });
+            self.events.extend(refused);
+        }
+        self.refuse(record.life(), cx);
+    }
+
+    /// Remembers that a life is over, without a row.
+    fn bury(&mut self, id: NodeId, incarnation: Incarnation) {
+        if self.config.epitaphs_max == 0 {
+            return;
+        }
+        if self.epitaphs.len() >= self.config.epitaphs_max && !self.epitaphs.contains_key(&id) {
+            self.epitaphs.shift_remove_index(0);
+        }
+        self.epitaphs.insert(id, incarnation);
+    }
+
+    /// Forgets the member that has been gone for longest; none when all are there.
+    fn make_room(&mut self) -> bool {
+        let gone = self.table.iter().filter(|(place, row)| *place != ME && !row.state.is_present());
+        let oldest = gone.min_by_key(|(_, row)| row.gone_at).map(|(place, _)| place);
+        oldest.map(|place| self.forget(place)).is_some()
+    }
+
+    /// Forgets a member that has gone. Who left is over; who was only not heard may come back.
+    pub(super) fn forget(&mut self, place: u32) {
+        let row = self.table.row(place);
+        let (contact, state) = (row.record.contact.clone(), row.state);
+        self.table.remove(place);
+        if state == MemberState::Left {
+            self.bury(contact.id(), contact.incarnation());
+        }
+    }
+}
+
+/// Tells a peer one record that it has not asked for.
+pub(super) fn tell(peer: NodeId, entry: MemberEntry, cx: &mut Cx<'_>) {
+    send(peer, MembersFrame::Push { answered: Answered::Lives, entries: Vec::from([entry]) }, cx);
+}

@@ -1,0 +1,97 @@
+//! Suspicion: told to everybody, refuted by a higher counter, and a verdict when its time is over (SWIM, section 4.2).
+
+use super::{ME, Members};
+use crate::config::Canary;
+use crate::machine::Cx;
+use crate::member::{Life, MemberState};
+use crate::time::Instant;
+
+impl Members {
+    /// Nobody reaches a member: everybody is told to suspect it.
+    pub(super) fn suspect(&mut self, place: u32, cx: &mut Cx<'_>) {
+        let row = self.table.row(place);
+        let (life, counter) = (row.life, row.counter);
+        cx.stats.suspicions += 1;
+        self.publish_suspicion(life, counter);
+        self.mark(place, counter, cx);
+    }
+
+    /// Somebody suspects a life that it has not heard of beyond a counter.
+    pub(super) fn on_suspected(&mut self, life: Life, counter: u32, cx: &mut Cx<'_>) {
+        let Some(place) = self.table.of_life(life) else { return };
+        if place == ME {
+            return self.refute(cx);
+        }
+        let row = self.table.row(place);
+        if row.counter > counter || !row.state.is_present() {
+            return; // it has shown itself alive since
+        }
+        let is_suspected = row.is_suspected();
+        self.drop_confirmation(place);
+        if is_suspected {
+            self.table.change(place, |row| row.suspected_with = row.suspected_with.max(counter));
+        } else {
+            self.mark(place, counter, cx);
+        }
+    }
+
+    fn mark(&mut self, place: u32, counter: u32, cx: &Cx<'_>) {
+        let until = cx.now.mono.plus_millis(self.health.stretch(self.config.suspicion_ms));
+        self.suspects.insert((until, place));
+        self.change(place, |row| (row.suspected_until, row.suspected_with) = (until, counter));
+    }
+
+    /// This node is suspected: it shows itself alive, at once and to everybody.
+    fn refute(&mut self, cx: &mut Cx<'_>) {
+        cx.stats.refutations += 1;
+        self.health.worsen();
+        self.show_alive(cx);
+        self.publish_alive(cx);
+        self.relay_at = self.relay_at.min(cx.now.mono);
+    }
+
+    pub(super) fn clear_suspicion(&mut self, place: u32) {
+        let until = self.table.row(place).suspected_until;
+        if until != Instant::NEVER && !self.config.is_planted(Canary::NoRefutation) {
+            self.suspects.remove(&(until, place));
+            self.change(place, |row| row.suspected_until = Instant::NEVER);
+        }
+    }
+
+    /// A member whose own word has taken it away is neither suspected nor doubted any more.
+    pub(super) fn end_doubts_of_gone(&mut self, place: u32) {
+        if !self.table.row(place).state.is_present() {
+            self.suspects.retain(|(_, suspect)| *suspect != place);
+            self.drop_confirmation(place);
+        }
+    }
+
+    pub(super) fn on_suspicions_due(&mut self, cx: &mut Cx<'_>) {
+        while let Some((at, place)) = self.suspects.first().copied().filter(|(at, _)| *at <= cx.now.mono) {
+            self.suspects.remove(&(at, place));
+            if self.table.try_row(place).is_some_and(|row| row.suspected_until == at) {
+                self.judge(place, cx);
+            }
+        }
+    }
+
+    /// Takes a member for dead: this node's own verdict, until it hears of it again.
+    pub(super) fn judge(&mut self, place: u32, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        self.suspects.remove(&(self.table.row(place).suspected_until, place));
+        self.drop_confirmation(place);
+        cx.stats.verdicts += 1;
+        self.change(place, |row| row.go(MemberState::Dead, now));
+    }
+
+    /// After a pause every suspicion gets its time again: a refutation may wait behind this deadline.
+    pub(super) fn put_off_verdicts(&mut self, cx: &Cx<'_>) {
+        let now = cx.now.mono;
+        let until = now.plus_millis(self.health.stretch(self.config.suspicion_ms));
+        while let Some((at, place)) = self.suspects.first().copied().filter(|(at, _)| *at <= now) {
+            self.suspects.remove(&(at, place));
+            self.suspects.insert((until, place));
+            self.table.change(place, |row| row.suspected_until = until);
+        }
+    }
+}

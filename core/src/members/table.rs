@@ -1,0 +1,218 @@
+//! The table of members: rows that keep their place, found by id and by life, with sums kept as they change.
+
+use crate::hash::{FixedState, Fold, mix};
+use crate::id::NodeId;
+use crate::member::{Life, Member, MemberRecord, MemberState};
+use crate::observation::MembersStatus;
+use crate::time::Instant;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use indexmap::IndexMap;
+
+/// One life of a member.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    /// What it says of itself.
+    pub(super) record: Arc<MemberRecord>,
+    /// Its name on the wire.
+    pub(super) life: Life,
+    /// When it showed itself alive last, on this node's clock: arrival less age.
+    pub(super) alive_at: Instant,
+    /// When it was taken for dead, or left.
+    pub(super) gone_at: Instant,
+    /// When a suspicion becomes a verdict; never without one.
+    pub(super) suspected_until: Instant,
+    /// The number of the latest rise of its counter.
+    pub(super) rise: u64,
+    /// How often it has shown itself alive.
+    pub(super) counter: u32,
+    /// The counter that it is suspected with: a greater one refutes.
+    pub(super) suspected_with: u32,
+    /// The neighbours that have this counter.
+    pub(super) known_by: u32,
+    /// Where it stands, by its own word or by this node's verdict.
+    pub(super) state: MemberState,
+}
+
+impl Row {
+    pub(super) fn new(record: Arc<MemberRecord>, counter: u32, alive_at: Instant) -> Self {
+        let (life, state) = (record.life(), record.state);
+        Self {
+            record,
+            life,
+            alive_at,
+            gone_at: Instant::NEVER,
+            suspected_until: Instant::NEVER,
+            rise: 0,
+            counter,
+            suspected_with: 0,
+            known_by: 0,
+            state,
+        }
+    }
+
+    pub(super) fn is_suspected(&self) -> bool {
+        self.suspected_until != Instant::NEVER
+    }
+
+    /// Takes the member out of those that are there.
+    pub(super) fn go(&mut self, state: MemberState, now: Instant) {
+        (self.state, self.gone_at, self.suspected_until) = (state, now, Instant::NEVER);
+    }
+
+    pub(super) fn member(&self) -> Member {
+        let MemberRecord { ref contact, weight, zone, .. } = *self.record;
+        let (state, is_suspected) = (self.state, self.is_suspected());
+        Member { contact: contact.clone(), state, is_suspected, weight, zone }
+    }
+
+    /// What an active member contributes to the hash of the active set.
+    fn active_hash(&self) -> u64 {
+        let share = u64::from(self.record.weight) ^ self.record.zone.rotate_left(8);
+        if self.state == MemberState::Active { mix(self.life.0 ^ mix(share)) } else { 0 }
+    }
+}
+
+/// All rows. A place is reused only after its row was removed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    rows: Vec<Option<Row>>,
+    free: Vec<u32>,
+    by_id: IndexMap<NodeId, u32, FixedState>,
+    by_life: IndexMap<Life, u32, FixedState>,
+    status: MembersStatus,
+    /// The sum of all counters.
+    beats: u64,
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Tells one more than the greatest place.
+    pub(super) fn end(&self) -> u32 {
+        self.rows.len() as u32
+    }
+
+    pub(super) fn status(&self) -> MembersStatus {
+        self.status
+    }
+
+    pub(super) fn present(&self) -> u32 {
+        self.status.present()
+    }
+
+    pub(super) fn place(&self, id: &NodeId) -> Option<u32> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn of_life(&self, life: Life) -> Option<u32> {
+        self.by_life.get(&life).copied()
+    }
+
+    pub(super) fn try_row(&self, place: u32) -> Option<&Row> {
+        self.rows.get(place as usize)?.as_ref()
+    }
+
+    /// Shows the row at a place that is known to have one.
+    pub(super) fn row(&self, place: u32) -> &Row {
+        match self.try_row(place) {
+            Some(row) => row,
+            None => unreachable!("a place without a row was kept"),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Row)> {
+        self.rows.iter().enumerate().filter_map(|(place, row)| Some((place as u32, row.as_ref()?)))
+    }
+
+    pub(super) fn places(&self) -> Vec<u32> {
+        self.iter().map(|(place, _)| place).collect()
+    }
+
+    pub(super) fn insert(&mut self, row: Row) -> u32 {
+        let place = self.free.pop().unwrap_or(self.rows.len() as u32);
+        self.by_id.insert(row.record.contact.id(), place);
+        self.by_life.insert(row.life, place);
+        self.count(&row, 1);
+        match self.rows.get_mut(place as usize) {
+            Some(slot) => *slot = Some(row),
+            None => self.rows.push(Some(row)),
+        }
+        place
+    }
+
+    pub(super) fn remove(&mut self, place: u32) {
+        let Some(row) = self.rows.get_mut(place as usize).and_then(Option::take) else { return };
+        self.count(&row, u32::MAX);
+        self.by_id.swap_remove(&row.record.contact.id());
+        self.by_life.swap_remove(&row.life);
+        self.free.push(place);
+    }
+
+    /// Changes a row in place: its id and life stay.
+    pub(super) fn change(&mut self, place: u32, change: impl FnOnce(&mut Row)) {
+        let Some(mut row) = self.rows.get_mut(place as usize).and_then(Option::take) else { return };
+        self.count(&row, u32::MAX);
+        change(&mut row);
+        self.count(&row, 1);
+        self.rows[place as usize] = Some(row);
+    }
+
+    /// Notes a higher counter, the one change that is as frequent as heartbeats: no sum but its own depends on it.
+    #[inline]
+    pub(super) fn raise(&mut self, place: u32, raise: impl FnOnce(&mut Row)) {
+        let Some(row) = self.rows.get_mut(place as usize).and_then(Option::as_mut) else { return };
+        self.beats = self.beats.wrapping_sub(u64::from(row.counter));
+        raise(row);
+        self.beats = self.beats.wrapping_add(u64::from(row.counter));
+    }
+
+    /// Gives the row at a place another life.
+    pub(super) fn rename(&mut self, place: u32, life: Life) {
+        let old = self.row(place).life;
+        self.by_life.swap_remove(&old);
+        self.by_life.insert(life, place);
+        self.change(place, |row| row.life = life);
+    }
+
+    /// A slot goes to another neighbour, of which nothing is known.
+    pub(super) fn forget_neighbor(&mut self, bit: u32) {
+        self.rows.iter_mut().flatten().for_each(|row| row.known_by &= !bit);
+    }
+
+    /// Counts a row in, by one, or out, by the greatest number, which is one less than none.
+    fn count(&mut self, row: &Row, by: u32) {
+        let Self { status, beats, .. } = self;
+        let count = &mut status.counts[row.state as usize];
+        *count = count.wrapping_add(by);
+        if row.is_suspected() {
+            status.suspected = status.suspected.wrapping_add(by);
+        }
+        status.active_hash ^= row.active_hash();
+        let counter = u64::from(row.counter);
+        *beats = if by == 1 { beats.wrapping_add(counter) } else { beats.wrapping_sub(counter) };
+    }
+
+    pub(super) fn digest(&self, into: &mut Fold) {
+        let MembersStatus { counts, suspected, active_hash } = self.status;
+        counts.into_iter().for_each(|count| into.word(u64::from(count)));
+        into.word(u64::from(suspected));
+        into.word(active_hash);
+        into.word(self.beats);
+    }
+
+    pub(super) fn audit(&self) {
+        let mut fresh = Self::default();
+        for (place, row) in self.iter() {
+            assert_eq!(self.place(&row.record.contact.id()), Some(place), "a row is not found by its id");
+            assert_eq!(self.of_life(row.life), Some(place), "a row is not found by its life");
+            assert_eq!(row.life, row.record.life(), "a row is of another life than its record");
+            fresh.count(row, 1);
+        }
+        assert_eq!((fresh.status, fresh.beats), (self.status, self.beats), "sums differ from the rows");
+        assert_eq!(self.by_id.len(), self.by_life.len(), "ids and lives differ");
+        assert_eq!(self.rows.len(), self.by_id.len() + self.free.len(), "a place is lost");
+    }
+}

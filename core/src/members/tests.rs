@@ -1,0 +1,704 @@
+//! One fact for each test. The bench audits the whole table after every step.
+
+use super::*;
+use crate::bench::{Bench, contact, contact_in, node};
+use crate::frame::{Answered, ENTRIES_MAX, Wanted};
+use crate::machine::Effect;
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use news::Told;
+use proptest::prelude::*;
+
+fn config() -> Config {
+    Config { members: true, ..Config::default() }
+}
+
+fn record(number: u8, life: u64, revision: u32, state: MemberState) -> MemberRecord {
+    let cluster = ClusterNumbers { heartbeat_ms: 2_000, ttl_ms: 6_000, ring_size: 64 };
+    MemberRecord { contact: contact_in(number, life), revision, state, weight: 1, zone: 0, cluster }
+}
+
+fn entry_of(record: MemberRecord, counter: u32, age_ms: u32) -> MemberEntry {
+    MemberEntry { record: Arc::new(record), counter, age_ms }
+}
+
+/// An active member in its first life, just heard.
+fn entry(number: u8, counter: u32) -> MemberEntry {
+    entry_of(record(number, 1, 1, MemberState::Active), counter, 0)
+}
+
+fn life(number: u8) -> Life {
+    Life::of(&contact(number))
+}
+
+fn beat(number: u8, counter: u32, age_ms: u32) -> Beat {
+    Beat { life: life(number), counter, revision: 1, age_ms }
+}
+
+fn framed(from: u8, frame: MembersFrame) -> Input {
+    Input::Frame { from: node(from), frame }
+}
+
+fn push(from: u8, answered: Answered, entries: Vec<MemberEntry>) -> Input {
+    framed(from, MembersFrame::Push { answered, entries })
+}
+
+fn beats(from: u8, beats: Vec<Beat>) -> Input {
+    framed(from, MembersFrame::Beats(beats))
+}
+
+fn news(from: u8, told: &Told) -> Input {
+    let mut bytes = Vec::new();
+    crate::frame::put(told, &mut bytes);
+    Input::News { from: node(from), payload: bytes.into() }
+}
+
+fn up(peer: u8) -> Input {
+    Input::NeighborUp { peer: node(peer) }
+}
+
+fn down(peer: u8, loss: NeighborLoss) -> Input {
+    Input::NeighborDown { peer: node(peer), loss }
+}
+
+/// What came out of a step: frames by receiver, sent or to be reached, news, and changes of members.
+#[derive(Debug, Default)]
+struct Seen {
+    frames: Vec<(u8, MembersFrame)>,
+    news: Vec<Told>,
+    changes: Vec<(u8, Option<MemberState>, MemberState, bool)>,
+    losses: Vec<(u8, ServiceLoss)>,
+    refused: Vec<&'static str>,
+}
+
+impl Seen {
+    fn to(&self, number: u8) -> Vec<&MembersFrame> {
+        self.frames.iter().filter(|(to, _)| *to == number).map(|(_, frame)| frame).collect()
+    }
+
+    fn pings(&self) -> usize {
+        self.frames.iter().filter(|(_, frame)| matches!(frame, MembersFrame::Ping { .. })).count()
+    }
+
+    fn pulls(&self) -> Vec<(u8, Wanted)> {
+        let pull = |(to, frame): &(u8, MembersFrame)| match frame {
+            MembersFrame::Pull(wanted) => Some((*to, wanted.clone())),
+            _ => None,
+        };
+        self.frames.iter().filter_map(pull).collect()
+    }
+
+    fn beats_to(&self, number: u8) -> Vec<Beat> {
+        let beats = self.to(number).into_iter().filter_map(|frame| match frame {
+            MembersFrame::Beats(beats) => Some(beats.clone()),
+            _ => None,
+        });
+        beats.flatten().collect()
+    }
+}
+
+fn seen(bench: &mut Bench<Members>) -> Seen {
+    let mut seen = Seen::default();
+    for effect in bench.effects.drain(..) {
+        if let Effect::Send { to, frame: Frame::Members(frame), channel } = effect {
+            assert_eq!(Frame::Members(frame.clone()).channel(), channel);
+            seen.frames.push((to.0[0], frame));
+        }
+    }
+    while let Some(event) = bench.machine.poll_event() {
+        match event {
+            Event::Changed { member, was, loss } => {
+                let number = member.id().0[0];
+                seen.changes.push((number, was, member.state, member.is_suspected));
+                seen.losses.extend(loss.map(|loss| (number, loss)));
+            }
+            Event::Refused { key, .. } => seen.refused.push(key),
+            Event::Publish { payload } => {
+                seen.news.push(postcard::from_bytes(&payload).expect("one piece of news"));
+            }
+            Event::Reach { contact, frame } => seen.frames.push((contact.id().0[0], frame)),
+            Event::Malformed { .. } => seen.refused.push("malformed"),
+        }
+    }
+    seen
+}
+
+fn give(bench: &mut Bench<Members>, input: Input) -> Seen {
+    bench.call(|machine, cx| machine.handle(input, cx));
+    seen(bench)
+}
+
+/// Lets time pass with every deadline on the way.
+fn pass(bench: &mut Bench<Members>, ms: u64) -> Seen {
+    let end = bench.now.mono.plus_millis(ms);
+    while let Some(due) = bench.machine.poll_timeout().filter(|due| *due <= end) {
+        bench.set_time(due.max(bench.now.mono));
+        bench.call(|machine, cx| machine.handle_timeout(cx));
+    }
+    bench.set_time(end);
+    seen(bench)
+}
+
+fn fresh(config: Config) -> Bench<Members> {
+    let mut bench = Bench::new(Members::new(Arc::new(config), contact(1)));
+    bench.set_time(Instant::from_millis(100_000));
+    bench
+}
+
+fn joined(config: Config, is_first: bool) -> (Bench<Members>, Seen) {
+    let mut bench = fresh(config);
+    let seen = give(&mut bench, Input::Join { contact: contact(1), is_first });
+    (bench, seen)
+}
+
+/// Node 1, the first, with active neighbours 2 to `last`, each heard once.
+fn bench(last: u8) -> Bench<Members> {
+    let (mut bench, _) = joined(config(), true);
+    for number in 2..=last {
+        give(&mut bench, up(number));
+        give(&mut bench, push(number, Answered::Lives, vec![entry(number, 1)]));
+    }
+    assert_eq!(bench.machine.len(), usize::from(last));
+    bench
+}
+
+fn state(bench: &Bench<Members>, number: u8) -> Option<(MemberState, bool)> {
+    bench.machine.get(&node(number)).map(|member| (member.state, member.is_suspected))
+}
+
+// --- coming in
+
+#[test]
+fn the_first_of_a_cluster_takes_part_at_once_and_tells() {
+    let (bench, seen) = joined(config(), true);
+    assert_eq!(bench.machine.state(), MemberState::Active);
+    assert!(matches!(&seen.news[..], [Told::Record(entry)] if entry.record.state == MemberState::Active));
+}
+
+#[test]
+fn a_joiner_takes_part_when_it_knows_whom_an_active_neighbour_knows() {
+    let (mut bench, seen) = joined(config(), false);
+    assert!(seen.news.is_empty());
+    assert_eq!(bench.machine.state(), MemberState::Joining);
+    assert_eq!(give(&mut bench, up(2)).pulls(), [(2, Wanted::Page(0))]);
+    let seen = give(&mut bench, push(2, Answered::Page(7), vec![entry(2, 5), entry(3, 5)]));
+    assert_eq!(seen.pulls(), [(2, Wanted::Page(7))]);
+    assert_eq!(bench.machine.state(), MemberState::Joining, "it owns nothing before it knows everybody");
+    let seen = give(&mut bench, push(2, Answered::LastPage, vec![entry(4, 5)]));
+    assert_eq!(bench.machine.state(), MemberState::Active);
+    assert_eq!(seen.news.len(), 1);
+    assert_eq!(bench.machine.active().count(), 4);
+}
+
+#[test]
+fn among_the_new_everybody_waits_for_a_lease_and_then_takes_part() {
+    let (mut bench, _) = joined(config(), false);
+    give(&mut bench, up(2));
+    let synced = entry_of(record(2, 1, 1, MemberState::Synced), 1, 0);
+    give(&mut bench, push(2, Answered::LastPage, vec![synced]));
+    assert_eq!(bench.machine.state(), MemberState::Synced);
+    pass(&mut bench, 5_900);
+    assert_eq!(bench.machine.state(), MemberState::Synced);
+    for _ in 0..4 {
+        let synced = entry_of(record(2, 1, 1, MemberState::Synced), 1, 0);
+        give(&mut bench, push(2, Answered::LastPage, vec![synced]));
+        pass(&mut bench, 2_000);
+    }
+    assert_eq!(bench.machine.state(), MemberState::Active);
+}
+
+#[test]
+fn a_peer_that_does_not_answer_is_replaced_by_another() {
+    let (mut bench, _) = joined(config(), false);
+    give(&mut bench, up(2));
+    give(&mut bench, up(3));
+    let seen = give(&mut bench, down(2, NeighborLoss::Replaced));
+    let later = pass(&mut bench, 10);
+    assert_eq!([seen.pulls(), later.pulls()].concat(), [(3, Wanted::Page(0))]);
+}
+
+#[test]
+fn a_table_is_told_page_by_page() {
+    let config = Config { members_max: 1_000, ..config() };
+    let (mut bench, _) = joined(config, true);
+    give(&mut bench, up(2));
+    for number in 2..=200 {
+        give(&mut bench, push(2, Answered::Lives, vec![entry(number, 1)]));
+    }
+    let (mut next, mut told) = (Some(0), 0);
+    while let Some(from) = next {
+        let seen = give(&mut bench, framed(2, MembersFrame::Pull(Wanted::Page(from))));
+        let [MembersFrame::Push { answered, entries }] = seen.to(2)[..] else { panic!("{seen:?}") };
+        assert!(entries.len() <= ENTRIES_MAX);
+        told += entries.len();
+        next = if let Answered::Page(next) = answered { Some(*next) } else { None };
+    }
+    assert_eq!(told, 200);
+}
+
+// --- heartbeats
+
+#[test]
+fn a_rise_is_handed_on_once_to_everybody_but_those_that_have_it() {
+    let mut bench = bench(4);
+    pass(&mut bench, 1_500);
+    give(&mut bench, beats(2, vec![beat(2, 7, 100)]));
+    give(&mut bench, beats(3, vec![beat(2, 7, 300)]));
+    let seen = pass(&mut bench, 700);
+    let of_2 = |to| seen.beats_to(to).into_iter().filter(|it| it.life == life(2)).collect::<Vec<_>>();
+    assert_eq!((of_2(2).len(), of_2(3).len(), of_2(4).len()), (0, 0, 1));
+    assert!(of_2(4)[0].counter == 7 && (100..=800).contains(&of_2(4)[0].age_ms), "{:?}", of_2(4));
+    let later = pass(&mut bench, 1_000);
+    assert!(later.beats_to(4).iter().all(|it| it.life != life(2)), "it is told twice");
+}
+
+#[test]
+fn a_full_link_gets_the_latest_rise_when_it_is_ready() {
+    let mut bench = bench(3);
+    pass(&mut bench, 1_500);
+    give(&mut bench, Input::LinkFull { peer: node(3), channel: Channel::Lazy });
+    for counter in 5..9 {
+        give(&mut bench, beats(2, vec![beat(2, counter, 0)]));
+        assert!(pass(&mut bench, 700).beats_to(3).is_empty());
+    }
+    give(&mut bench, Input::LinkReady { peer: node(3), channel: Channel::Lazy });
+    let seen = pass(&mut bench, 700);
+    let of_2: Vec<u32> =
+        seen.beats_to(3).iter().filter(|it| it.life == life(2)).map(|it| it.counter).collect();
+    assert_eq!(of_2, [8]);
+}
+
+#[test]
+fn an_unknown_life_and_a_higher_revision_are_asked_for_once() {
+    let mut bench = bench(3);
+    let higher = Beat { revision: 2, ..beat(3, 2, 0) };
+    let seen = give(&mut bench, beats(2, vec![beat(9, 1, 0), higher]));
+    assert_eq!(seen.pulls(), [(2, Wanted::Lives(vec![life(9), life(3)]))]);
+    assert!(give(&mut bench, beats(3, vec![beat(9, 1, 0)])).pulls().is_empty());
+}
+
+#[test]
+fn heartbeats_slow_down_and_leases_grow_with_the_number_of_members() {
+    let mut bench = bench(2);
+    assert_eq!((bench.machine.heartbeat_ms(), bench.machine.lease_ms()), (2_000, 6_000));
+    bench.machine.pace = 1_000;
+    assert_eq!((bench.machine.heartbeat_ms(), bench.machine.lease_ms()), (7_812, 23_436));
+    pass(&mut bench, 8_700);
+    assert!((800..1_000).contains(&bench.machine.pace), "leases shrink before heartbeats have sped up");
+}
+
+// --- finding the dead
+
+#[test]
+fn a_lost_neighbour_is_pinged_by_others_then_suspected_then_dead() {
+    let mut bench = bench(6);
+    let seen = give(&mut bench, down(2, NeighborLoss::LinkLost));
+    let helpers = seen.frames.iter().filter(|(_, it)| matches!(it, MembersFrame::PingRequest { .. })).count();
+    assert_eq!((seen.pings(), helpers), (1, 3));
+    assert!(seen.changes.is_empty() && seen.news.is_empty(), "a doubt is told before it is confirmed");
+    refuse_help(&mut bench, &seen);
+    let seen = pass(&mut bench, 1_260);
+    assert_eq!(seen.news, [Told::Suspect { life: life(2), counter: 1 }]);
+    assert_eq!(seen.changes, [(2, Some(MemberState::Active), MemberState::Active, true)]);
+    let seen = pass(&mut bench, 3_100);
+    assert_eq!(seen.changes, [(2, Some(MemberState::Active), MemberState::Dead, false)]);
+    assert_eq!(seen.losses, [(2, ServiceLoss::Dead)]);
+    assert!(pass(&mut bench, 3_000).losses.iter().all(|(number, _)| *number != 2), "it dies twice");
+}
+
+/// Everybody who was asked for help says that the target is not reached.
+fn refuse_help(bench: &mut Bench<Members>, seen: &Seen) {
+    for (from, frame) in &seen.frames {
+        if let MembersFrame::PingRequest { nonce, .. } = frame {
+            give(bench, framed(*from, MembersFrame::PingAnswer { nonce: *nonce, beat: None }));
+        }
+    }
+}
+
+#[test]
+fn a_member_that_anybody_reaches_is_not_suspected() {
+    for is_direct in [true, false] {
+        let mut bench = bench(6);
+        let seen = give(&mut bench, Input::Quiet { peer: node(2) });
+        let asked = seen.frames.iter().find_map(|(to, frame)| match frame {
+            MembersFrame::PingRequest { nonce, .. } => Some((*to, *nonce)),
+            _ => None,
+        });
+        let (helper, nonce) = asked.expect("somebody is asked");
+        let answer = if is_direct {
+            framed(2, MembersFrame::Pong { nonce, beat: beat(2, 2, 0) })
+        } else {
+            framed(helper, MembersFrame::PingAnswer { nonce, beat: Some(beat(2, 2, 0)) })
+        };
+        give(&mut bench, answer);
+        let seen = pass(&mut bench, 4_000);
+        assert!(
+            seen.news.iter().all(|told| !matches!(told, Told::Suspect { life: of, .. } if *of == life(2)))
+        );
+        assert!(bench.stats.confirmed_alive == 1);
+    }
+}
+
+#[test]
+fn who_hears_nobody_doubts_itself_first() {
+    let mut bench = bench(6);
+    give(&mut bench, down(2, NeighborLoss::Silent));
+    let seen = pass(&mut bench, 1_300);
+    assert!(seen.news.is_empty(), "nobody has answered: it may be this node that is not heard");
+    assert!(bench.machine.health.0 > 0);
+    let seen = pass(&mut bench, 12_000);
+    assert!(seen.news.contains(&Told::Suspect { life: life(2), counter: 1 }), "it never makes up its mind");
+}
+
+#[test]
+fn a_suspicion_that_somebody_else_tells_ends_ones_own_doubt() {
+    let mut bench = bench(6);
+    let seen = give(&mut bench, down(2, NeighborLoss::Silent));
+    refuse_help(&mut bench, &seen);
+    let seen = give(&mut bench, news(3, &Told::Suspect { life: life(2), counter: 1 }));
+    assert_eq!(seen.changes, [(2, Some(MemberState::Active), MemberState::Active, true)]);
+    assert!(pass(&mut bench, 2_000).news.is_empty());
+}
+
+#[test]
+fn only_a_higher_counter_refutes() {
+    let mut bench = bench(4);
+    give(&mut bench, news(3, &Told::Suspect { life: life(2), counter: 1 }));
+    give(&mut bench, beats(3, vec![beat(2, 1, 0)]));
+    assert_eq!(state(&bench, 2), Some((MemberState::Active, true)));
+    let seen = give(&mut bench, news(3, &Told::Alive(beat(2, 2, 0))));
+    assert_eq!(seen.changes, [(2, Some(MemberState::Active), MemberState::Active, false)]);
+    let seen = give(&mut bench, news(4, &Told::Suspect { life: life(2), counter: 1 }));
+    assert!(seen.changes.is_empty(), "a suspicion that was refuted comes late");
+}
+
+#[test]
+fn a_suspected_node_shows_itself_alive_and_suspects_less() {
+    let mut bench = bench(3);
+    let seen = give(&mut bench, news(2, &Told::Suspect { life: life(1), counter: 1 }));
+    let [Told::Alive(mine)] = seen.news[..] else { panic!("{seen:?}") };
+    assert!(mine.life == life(1) && mine.counter > 1);
+    assert_eq!(bench.machine.health, Health(1));
+    give(&mut bench, news(2, &Told::Suspect { life: life(3), counter: 1 }));
+    pass(&mut bench, 3_100);
+    assert_eq!(state(&bench, 3), Some((MemberState::Active, true)), "its time is twice as long here");
+}
+
+#[test]
+fn the_dead_come_back_with_a_rise_after_the_verdict_and_not_with_one_before() {
+    let mut bench = bench(3);
+    give(&mut bench, news(3, &Told::Suspect { life: life(2), counter: 1 }));
+    pass(&mut bench, 3_100);
+    assert_eq!(state(&bench, 2), Some((MemberState::Dead, false)));
+    give(&mut bench, beats(3, vec![beat(2, 2, 5_000)]));
+    assert_eq!(state(&bench, 2), Some((MemberState::Dead, false)), "an old heartbeat came late");
+    let seen = give(&mut bench, beats(3, vec![beat(2, 3, 0)]));
+    assert_eq!(seen.changes, [(2, Some(MemberState::Dead), MemberState::Active, false)]);
+}
+
+#[test]
+fn the_dead_with_a_new_record_come_back_as_what_they_say_they_are() {
+    let mut bench = bench(3);
+    give(&mut bench, news(3, &Told::Suspect { life: life(2), counter: 1 }));
+    pass(&mut bench, 3_100);
+    let seen = give(&mut bench, beats(3, vec![Beat { revision: 2, ..beat(2, 9, 0) }]));
+    assert!(seen.changes.is_empty() && seen.pulls() == [(3, Wanted::Lives(vec![life(2)]))]);
+    let joining = entry_of(record(2, 1, 2, MemberState::Joining), 10, 0);
+    let seen = give(&mut bench, push(3, Answered::Lives, vec![joining]));
+    assert_eq!(seen.changes, [(2, Some(MemberState::Dead), MemberState::Joining, false)]);
+}
+
+#[test]
+fn a_lease_that_runs_out_leads_to_a_doubt_and_never_to_a_verdict() {
+    let mut bench = bench(5);
+    let mut pings = 0;
+    for counter in 2..9 {
+        let others = [3, 4, 5].map(|number| beat(number, counter, 0));
+        give(&mut bench, beats(3, others.to_vec()));
+        let seen = pass(&mut bench, 1_000);
+        pings += seen.to(2).iter().filter(|frame| matches!(frame, MembersFrame::Ping { .. })).count();
+        assert!(seen.losses.is_empty());
+    }
+    assert!(pings > 0, "a member that is not heard is not looked after");
+}
+
+#[test]
+fn wall_clocks_move_nothing() {
+    let run = |step_ms: u64| {
+        let mut bench = bench(4);
+        bench.now.wall.0 = bench.now.wall.0.wrapping_add(step_ms);
+        give(&mut bench, beats(3, vec![beat(2, 5, 10), beat(3, 5, 10), beat(4, 5, 10)]));
+        (pass(&mut bench, 5_000).changes, bench.machine.status())
+    };
+    assert_eq!(run(0), run(3_600_000));
+    assert_eq!(run(0), run(0_u64.wrapping_sub(3_600_000)));
+}
+
+// --- helping others
+
+#[test]
+fn a_helper_pings_and_tells_what_became_of_it() {
+    let mut bench = bench(4);
+    let request = |nonce| MembersFrame::PingRequest { nonce, target: contact(3) };
+    let seen = give(&mut bench, framed(2, request(70)));
+    let [MembersFrame::Ping { nonce }] = seen.to(3)[..] else { panic!("{seen:?}") };
+    let seen = give(&mut bench, framed(3, MembersFrame::Pong { nonce: *nonce, beat: beat(3, 2, 0) }));
+    assert_eq!(seen.to(2), [&MembersFrame::PingAnswer { nonce: 70, beat: Some(beat(3, 2, 0)) }]);
+    give(&mut bench, framed(2, request(71)));
+    let seen = pass(&mut bench, 600);
+    assert!(seen.to(2).contains(&&MembersFrame::PingAnswer { nonce: 71, beat: None }));
+}
+
+#[test]
+fn help_is_bounded() {
+    let mut bench = bench(4);
+    let target = contact(3);
+    for nonce in 0..200 {
+        give(&mut bench, framed(2, MembersFrame::PingRequest { nonce, target: target.clone() }));
+    }
+    assert_eq!(bench.machine.helps.len(), bench.machine.config.confirmations_max);
+}
+
+// --- lives
+
+#[test]
+fn an_older_life_is_refused_and_answered_by_the_later_one() {
+    let mut bench = bench(3);
+    let later = entry_of(record(2, 5, 0, MemberState::Active), 1, 0);
+    let seen = give(&mut bench, push(3, Answered::Lives, vec![later]));
+    assert_eq!(seen.losses, [(2, ServiceLoss::Restarted)]);
+    assert_eq!(
+        seen.changes,
+        [(2, Some(MemberState::Active), MemberState::Dead, false), (2, None, MemberState::Active, false)]
+    );
+    let seen = give(&mut bench, push(3, Answered::Lives, vec![entry(2, 99)]));
+    assert!(seen.changes.is_empty());
+    let [MembersFrame::Push { entries, .. }] = seen.to(3)[..] else { panic!("{seen:?}") };
+    assert_eq!(entries[0].record.contact, contact_in(2, 5));
+    assert_eq!(bench.machine.contact(&node(2)), Some(&contact_in(2, 5)));
+    assert!(bench.stats.entries_refused == 1);
+}
+
+#[test]
+fn a_record_of_an_earlier_life_of_this_node_is_answered_by_its_own() {
+    let (mut bench, _) = joined(config(), true);
+    give(&mut bench, up(2));
+    let seen =
+        give(&mut bench, push(2, Answered::Lives, vec![entry_of(record(1, 0, 9, MemberState::Left), 9, 0)]));
+    assert_eq!(bench.machine.state(), MemberState::Active);
+    assert_eq!((seen.to(2).len(), bench.stats.entries_refused), (1, 1));
+}
+
+#[test]
+fn two_words_of_one_life_with_one_number_leave_the_first() {
+    let mut bench = bench(3);
+    let other = entry_of(record(2, 1, 1, MemberState::Leaving), 9, 0);
+    assert!(give(&mut bench, push(3, Answered::Lives, vec![other])).changes.is_empty());
+    assert_eq!((state(&bench, 2), bench.stats.entries_refused), (Some((MemberState::Active, false)), 1));
+}
+
+#[test]
+fn a_node_that_counts_differently_is_refused_with_one_event() {
+    let mut bench = bench(2);
+    let cluster = ClusterNumbers { heartbeat_ms: 2_000, ttl_ms: 6_000, ring_size: 128 };
+    let other = || entry_of(MemberRecord { cluster, ..record(9, 1, 1, MemberState::Active) }, 1, 0);
+    assert_eq!(give(&mut bench, push(2, Answered::Lives, vec![other()])).refused, ["ring_size"]);
+    assert!(give(&mut bench, push(2, Answered::Lives, vec![other()])).refused.is_empty());
+    assert_eq!((state(&bench, 9), bench.stats.members_mismatched), (None, 2));
+    assert!(give(&mut bench, beats(2, vec![beat(9, 1, 0)])).pulls().is_empty(), "it is asked for again");
+}
+
+// --- leaving
+
+#[test]
+fn leaving_is_told_to_everybody_and_is_no_death() {
+    let mut bench = bench(3);
+    let seen = give(&mut bench, Input::Leave);
+    assert!(matches!(&seen.news[..], [Told::Record(entry)] if entry.record.state == MemberState::Left));
+    assert_eq!((seen.to(2).len(), seen.to(3).len()), (1, 1));
+    assert_eq!(seen.losses, [(1, ServiceLoss::Left)]);
+    assert_eq!(pass(&mut bench, 60_000).frames, [], "a node that has left is silent");
+
+    let mut bench = self::bench(3);
+    let left = || entry_of(record(2, 1, 2, MemberState::Left), 2, 0);
+    let seen = give(&mut bench, news(3, &Told::Record(left())));
+    assert_eq!(seen.losses, [(2, ServiceLoss::Left)]);
+    assert!(give(&mut bench, down(2, NeighborLoss::LinkLost)).frames.is_empty(), "it is looked for");
+    give(&mut bench, beats(3, vec![beat(2, 9, 0)]));
+    assert_eq!(state(&bench, 2), Some((MemberState::Left, false)), "who left is not taken back");
+}
+
+#[test]
+fn a_neighbours_good_bye_on_its_link_is_enough() {
+    let mut bench = bench(3);
+    assert_eq!(give(&mut bench, down(2, NeighborLoss::Left)).losses, [(2, ServiceLoss::Left)]);
+}
+
+#[test]
+fn who_joins_again_begins_another_life() {
+    let mut bench = bench(3);
+    give(&mut bench, Input::Leave);
+    let rejoined = contact_in(1, 2);
+    give(&mut bench, Input::Join { contact: rejoined.clone(), is_first: false });
+    assert_eq!(bench.machine.state(), MemberState::Joining);
+    assert_eq!(bench.machine.contact(&node(1)), Some(&rejoined));
+    let seen = pass(&mut bench, 1_000);
+    assert!(seen.beats_to(2).iter().any(|beat| beat.life == Life::of(&rejoined)));
+}
+
+#[test]
+fn the_gone_are_forgotten_after_their_time_and_the_left_stay_over() {
+    let config = Config { gone_retention_ms: 10_000, ..config() };
+    let (mut bench, _) = joined(config, true);
+    give(&mut bench, up(2));
+    give(&mut bench, push(2, Answered::Lives, vec![entry(3, 1)]));
+    give(&mut bench, news(2, &Told::Record(entry_of(record(3, 1, 2, MemberState::Left), 2, 0))));
+    pass(&mut bench, 15_000);
+    assert_eq!(bench.machine.get(&node(3)), None);
+    assert!(give(&mut bench, push(2, Answered::Lives, vec![entry(3, 9)])).changes.is_empty());
+    let again = entry_of(record(3, 2, 0, MemberState::Active), 1, 0);
+    assert_eq!(give(&mut bench, push(2, Answered::Lives, vec![again])).changes.len(), 1);
+}
+
+// --- being paused
+
+#[test]
+fn a_node_that_was_paused_waits_for_what_it_has_not_heard() {
+    let mut bench = bench(4);
+    give(&mut bench, news(3, &Told::Suspect { life: life(2), counter: 1 }));
+    bench.set_time(bench.now.mono.plus_millis(4_000));
+    bench.call(|machine, cx| machine.handle_timeout(cx));
+    assert_eq!(state(&bench, 2), Some((MemberState::Active, true)), "the refutation may lie in the inbox");
+    give(&mut bench, news(3, &Told::Alive(beat(2, 2, 0))));
+    assert_eq!(state(&bench, 2), Some((MemberState::Active, false)));
+    assert_eq!((bench.machine.state(), bench.stats.late), (MemberState::Active, 1));
+}
+
+#[test]
+fn a_node_paused_beyond_a_lease_gives_up_its_part_until_it_has_learned_anew() {
+    let mut bench = bench(3);
+    bench.set_time(bench.now.mono.plus_millis(30_000));
+    bench.call(|machine, cx| machine.handle_timeout(cx));
+    assert_eq!(bench.machine.state(), MemberState::Joining);
+    let seen = seen(&mut bench);
+    let [(peer, Wanted::Page(0))] = seen.pulls()[..] else { panic!("{seen:?}") };
+    give(&mut bench, push(peer, Answered::LastPage, vec![entry(2, 9), entry(3, 9)]));
+    assert_eq!(bench.machine.state(), MemberState::Active);
+}
+
+// --- bounds
+
+#[test]
+fn the_table_is_bounded_and_the_longest_gone_give_way() {
+    let config = Config { members_max: 10, ..config() };
+    let (mut bench, _) = joined(config, true);
+    give(&mut bench, up(2));
+    (2..=30).for_each(|number| drop(give(&mut bench, push(2, Answered::Lives, vec![entry(number, 1)]))));
+    assert_eq!(bench.machine.len(), 10);
+    give(&mut bench, news(2, &Told::Record(entry_of(record(5, 1, 2, MemberState::Left), 2, 0))));
+    give(&mut bench, push(2, Answered::Lives, vec![entry(40, 1)]));
+    assert_eq!((state(&bench, 5), state(&bench, 40)), (None, Some((MemberState::Active, false))));
+}
+
+#[test]
+fn what_is_no_news_names_who_handed_it_on() {
+    let mut bench = bench(2);
+    for payload in [&[9_u8][..], &[1, 2, 3], &[0xFF; 40]] {
+        let payload = Bytes::from(payload.to_vec());
+        assert_eq!(give(&mut bench, Input::News { from: node(2), payload }).refused, ["malformed"]);
+    }
+}
+
+fn any_record() -> impl Strategy<Value = MemberEntry> {
+    let states = [MemberState::Joining, MemberState::Active, MemberState::Left, MemberState::Dead];
+    (1..6_u8, 0..3_u64, 0..3_u32, 0..4_usize, 0..5_u32, 0..9_000_u32).prop_map(
+        move |(number, life, revision, state, counter, age_ms)| {
+            entry_of(record(number, life, revision, states[state]), counter, age_ms)
+        },
+    )
+}
+
+fn any_beat() -> impl Strategy<Value = Beat> {
+    any_record().prop_map(|entry| entry.beat())
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let peer = || (2..6_u8).prop_map(node);
+    let loss =
+        prop_oneof![Just(NeighborLoss::LinkLost), Just(NeighborLoss::Left), Just(NeighborLoss::Replaced)];
+    let answered =
+        prop_oneof![Just(Answered::Lives), (0..9_u32).prop_map(Answered::Page), Just(Answered::LastPage)];
+    let frame = prop_oneof![
+        4 => proptest::collection::vec(any_beat(), 0..4).prop_map(MembersFrame::Beats),
+        1 => (0..9_u32).prop_map(|from| MembersFrame::Pull(Wanted::Page(from))),
+        1 => any_beat().prop_map(|beat| MembersFrame::Pull(Wanted::Lives(vec![beat.life]))),
+        4 => (answered, proptest::collection::vec(any_record(), 0..4))
+            .prop_map(|(answered, entries)| MembersFrame::Push { answered, entries }),
+        1 => (1..6_u8, 0..4_u32)
+            .prop_map(|(target, nonce)| MembersFrame::PingRequest { nonce, target: contact(target) }),
+        1 => (0..4_u32).prop_map(|nonce| MembersFrame::Ping { nonce }),
+        2 => (0..4_u32, any_beat()).prop_map(|(nonce, beat)| MembersFrame::Pong { nonce, beat }),
+        2 => (0..4_u32, proptest::option::of(any_beat()))
+            .prop_map(|(nonce, beat)| MembersFrame::PingAnswer { nonce, beat }),
+    ];
+    let told = prop_oneof![
+        any_record().prop_map(Told::Record),
+        any_beat().prop_map(Told::Alive),
+        any_beat().prop_map(|beat| Told::Suspect { life: beat.life, counter: beat.counter }),
+    ];
+    prop_oneof![
+        1 => any::<bool>().prop_map(|is_first| Input::Join { contact: contact_in(1, 2), is_first }),
+        1 => Just(Input::Leave),
+        3 => peer().prop_map(|peer| Input::NeighborUp { peer }),
+        3 => (peer(), loss).prop_map(|(peer, loss)| Input::NeighborDown { peer, loss }),
+        1 => peer().prop_map(|peer| Input::Quiet { peer }),
+        12 => (peer(), frame).prop_map(|(from, frame)| Input::Frame { from, frame }),
+        5 => told.prop_map(|told| news(2, &told)),
+        1 => (peer(), any::<bool>()).prop_map(|(peer, is_lazy)| Input::LinkFull {
+            peer,
+            channel: if is_lazy { Channel::Lazy } else { Channel::Sync },
+        }),
+    ]
+}
+
+proptest! {
+    /// The bench audits the table after each step; what users are told adds up to what they may read.
+    #[test]
+    fn whatever_comes_in_the_changes_add_up_to_the_table(
+        steps in proptest::collection::vec((any_input(), 0..4_000_u64), 1..80),
+    ) {
+        let mut bench = fresh(Config { members_max: 4, ..config() });
+        let mut told: BTreeMap<(u8, u64), (MemberState, bool)> = BTreeMap::new();
+        told.insert((1, 1), (MemberState::Joining, false));
+        for (input, ms) in steps {
+            bench.call(|machine, cx| machine.handle(input, cx));
+            for is_later in [false, true] {
+                if is_later {
+                    let end = bench.now.mono.plus_millis(ms);
+                    bench.set_time(end);
+                    bench.call(|machine, cx| machine.handle_timeout(cx));
+                }
+                while let Some(event) = bench.machine.poll_event() {
+                    let Event::Changed { member, was, .. } = event else { continue };
+                    let key = (member.id().0[0], member.contact.incarnation().0);
+                    let known = told.get(&key).map(|(state, _)| *state);
+                    let is_forgotten = was.is_none() && known.is_some_and(|state| !state.is_present());
+                    prop_assert!(known == was || is_forgotten || member.id() == node(1));
+                    if member.state.is_present() {
+                        told.insert(key, (member.state, member.is_suspected));
+                    } else {
+                        told.insert(key, (member.state, false));
+                    }
+                }
+            }
+            let is_there = |(_, (state, _)): &(&(u8, u64), &(MemberState, bool))| state.is_present();
+            let of_others = told.iter().filter(is_there).filter(|((number, _), _)| *number != 1);
+            let table = bench.machine.iter().filter(|member| member.id() != node(1));
+            let mut table: Vec<_> = table
+                .map(|it| ((it.id().0[0], it.contact.incarnation().0), (it.state, it.is_suspected)))
+                .collect();
+            table.sort_unstable();
+            prop_assert_eq!(table, of_others.map(|(key, seen)| (*key, *seen)).collect::<Vec<_>>());
+        }
+    }
+}
