@@ -198,6 +198,10 @@ pub struct Config {
     /// Whether the placement machine runs: it needs members.
     pub placement: bool,
 
+    // --- watches
+    /// Watches that a node's users keep at most. A guess.
+    pub watches_max: usize,
+
     /// Users' value types.
     #[serde(skip)]
     pub schemas: Vec<Schema>,
@@ -328,6 +332,8 @@ impl Default for Config {
             mailboxes: false,
 
             placement: false,
+
+            watches_max: 256,
 
             schemas: Vec::new(),
             canary: None,

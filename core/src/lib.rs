@@ -37,6 +37,7 @@ mod stats;
 mod time;
 mod trace;
 pub mod version_vector;
+mod watches;
 
 pub use app::{App, AppCx};
 pub use config::{Canary, Config, ConfigError, MapConfig};

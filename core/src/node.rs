@@ -18,6 +18,7 @@ use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::time::{Instant, Now};
 use crate::trace::TraceHash;
+use crate::watches::Watches;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -70,6 +71,7 @@ struct Machines {
     membership: Membership,
     broadcast: Option<Broadcast>,
     replica: Option<Replica>,
+    watches: Watches,
 }
 
 impl Node {
@@ -85,6 +87,7 @@ impl Node {
             membership: Membership::new(config.clone(), contact),
             broadcast: config.broadcast.then(|| Broadcast::new(config.clone(), id, origin)),
             replica: config.replica.then(|| Replica::new(config.clone(), marks.writer(id))),
+            watches: Watches::new(config.watches_max),
             marks,
         };
         let trace = TraceHash::default();

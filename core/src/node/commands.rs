@@ -3,7 +3,7 @@
 use super::Machines;
 use crate::broadcast::Broadcast;
 use crate::id::Token;
-use crate::machine::{Command, CommandError, Cx, Event, Machine, Reply};
+use crate::machine::{Command, CommandError, Cx, Event, Machine, News, Reply, Watch};
 use crate::marks::Admission;
 use crate::membership;
 use crate::replica::Replica;
@@ -47,7 +47,8 @@ impl Machines {
             Command::CreateMap { name, schema } => {
                 self.try_replica().and_then(|it| it.create_map(&name, schema)).map(|()| Reply::Ok)
             }
-            Command::Watch { .. } | Command::Unwatch { .. } => Err(CommandError::Disabled),
+            Command::Watch { what } => return self.on_watch(token, what, out),
+            Command::Unwatch { watch } => self.watches.end(watch).map(|()| Reply::Ok),
             Command::Register { .. } | Command::Unregister { .. } => Err(CommandError::Disabled),
             Command::OpenMailbox
             | Command::CloseMailbox { .. }
@@ -70,6 +71,23 @@ impl Machines {
             _ => Err(CommandError::Disabled),
         });
         out.push(Event::Done { token, result: written.map(|version| Reply::Written { version }) });
+    }
+
+    /// Begins a watch: its answer, then the snapshot.
+    fn on_watch(&mut self, token: Token, what: Watch, out: &mut Vec<Event>) {
+        let snapshot = self.snapshot(&what).ok_or(CommandError::Disabled);
+        let begun = snapshot.and_then(|news| self.watches.begin(token, what).map(|()| news));
+        let (result, news) =
+            begun.map_or_else(|error| (Err(error), None), |news| (Ok(Reply::Ok), Some(news)));
+        out.push(Event::Done { token, result });
+        out.extend(news.map(|news| Event::Watched { watch: token, news }));
+    }
+
+    /// Shows what a watch begins with; none where its machine is off.
+    fn snapshot(&self, what: &Watch) -> Option<News> {
+        match what {
+            Watch::Members | Watch::Services { .. } | Watch::Partitions => None,
+        }
     }
 
     fn try_broadcast(&mut self) -> Result<&mut Broadcast, CommandError> {

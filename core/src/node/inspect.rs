@@ -30,12 +30,13 @@ impl Node {
     /// Hashes the state, with all times relative to `now`: equal states at different times hash alike.
     pub fn digest(&self, now: Instant) -> u64 {
         let mut fold = Fold::default();
-        let Machines { marks, links, membership, broadcast, replica, .. } = &self.machines;
+        let Machines { marks, links, membership, broadcast, replica, watches, .. } = &self.machines;
         marks.digest(&mut fold);
         links.digest(now, &mut fold);
         membership.digest(now, &mut fold);
         broadcast.iter().for_each(|broadcast| broadcast.digest(now, &mut fold));
         replica.iter().for_each(|replica| replica.digest(now, &mut fold));
+        watches.digest(&mut fold);
         fold.word(self.rng.drawn());
         fold.word(self.clock.last().0);
         fold.finish()
@@ -59,12 +60,13 @@ impl Node {
 
 impl Machines {
     fn check(&self) {
-        let Self { marks, links, membership, broadcast, replica, .. } = self;
+        let Self { marks, links, membership, broadcast, replica, watches, .. } = self;
         marks.check();
         links.check();
         membership.check();
         broadcast.iter().for_each(Machine::check);
         replica.iter().for_each(Machine::check);
+        watches.check();
         if let Some(broadcast) = broadcast {
             let neighbors = broadcast.eager().chain(broadcast.lazy());
             assert_eq!(neighbors.count(), membership.active().count(), "broadcast knows other neighbours");
