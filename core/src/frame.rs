@@ -9,6 +9,7 @@ mod codec;
 
 use crate::hlc::Stamp;
 use crate::id::{Contact, Incarnation, MapId, MessageId, Topic, Writer};
+use crate::registry;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -285,6 +286,21 @@ pub enum Frame {
     SyncChunk(Box<SyncChunk>),
     /// Ends a session.
     SyncEnd(SyncEnd),
+
+    // --- registry, from 30
+    /// Opens an anti-entropy session over the registry.
+    RegistryHello(Box<registry::Hello>),
+    /// What the sender holds of the owners in some buckets.
+    RegistryRows(Box<registry::Rows>),
+    /// Asks for what is newer than these rows.
+    RegistryPull(Vec<registry::Row>),
+    /// Changes of owners' sets, encoded one after another in the tail.
+    RegistryUpdates {
+        /// Whether a pull is answered so far as it will be.
+        is_last: bool,
+        /// Encoded updates.
+        updates: Bytes,
+    },
 }
 
 impl Frame {
@@ -309,6 +325,10 @@ impl Frame {
             Frame::SyncHello(_) | Frame::SyncVector(_) | Frame::SyncChunk(_) | Frame::SyncEnd(_) => {
                 Channel::Sync
             }
+            Frame::RegistryHello(_)
+            | Frame::RegistryRows(_)
+            | Frame::RegistryPull(_)
+            | Frame::RegistryUpdates { .. } => Channel::Sync,
         }
     }
 }

@@ -679,6 +679,10 @@ impl Membership {
             | Frame::SyncVector(_)
             | Frame::SyncChunk(_)
             | Frame::SyncEnd(_) => cx.stats.misplaced += 1,
+            Frame::RegistryHello(_)
+            | Frame::RegistryRows(_)
+            | Frame::RegistryPull(_)
+            | Frame::RegistryUpdates { .. } => cx.stats.misplaced += 1,
         }
     }
 }

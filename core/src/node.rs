@@ -13,6 +13,7 @@ use crate::links::{self, Links};
 use crate::machine::{CloseReason, Cx, Effect, Event, Input, Machine, Row};
 use crate::marks::Marks;
 use crate::membership::{self, Membership};
+use crate::registry::{self, Registrar, Registry};
 use crate::replica::{self, LwwMap, Replica};
 use crate::rng::Rng;
 use crate::stats::Stats;
@@ -71,6 +72,7 @@ struct Machines {
     membership: Membership,
     broadcast: Option<Broadcast>,
     replica: Option<Replica>,
+    registry: Option<Registrar>,
     watches: Watches,
 }
 
@@ -88,6 +90,7 @@ impl Node {
             broadcast: config.broadcast.then(|| Broadcast::new(config.clone(), id, origin)),
             replica: config.replica.then(|| Replica::new(config.clone(), marks.writer(id))),
             watches: Watches::new(config.watches_max),
+            registry: config.registry.then(|| Registrar::new(config.clone(), id, marks.incarnation())),
             marks,
         };
         let trace = TraceHash::default();
@@ -129,6 +132,11 @@ impl Node {
         self.machines.replica.as_ref()?.map(map)
     }
 
+    /// Shows the services of the cluster, if this node keeps a registry.
+    pub fn registry(&self) -> Option<&Registry> {
+        self.machines.registry.as_ref().map(Registrar::registry)
+    }
+
     /// Lists the peers whose link is up: not the active view, not the cluster.
     pub fn connected(&self) -> impl Iterator<Item = NodeId> {
         self.machines.links.connected()
@@ -163,6 +171,7 @@ impl Machines {
         self.membership.handle_timeout(cx);
         self.broadcast.iter_mut().for_each(|broadcast| broadcast.handle_timeout(cx));
         self.replica.iter_mut().for_each(|replica| replica.handle_timeout(cx));
+        self.registry.iter_mut().for_each(|registry| registry.handle_timeout(cx));
         self.settle(cx, out);
     }
 
@@ -170,7 +179,8 @@ impl Machines {
         let lower = [self.links.poll_timeout(), self.membership.poll_timeout()];
         let broadcast = self.broadcast.as_ref().and_then(Broadcast::poll_timeout);
         let replica = self.replica.as_ref().and_then(Replica::poll_timeout);
-        lower.into_iter().chain([broadcast, replica]).flatten().min()
+        let registry = self.registry.as_ref().and_then(Registrar::poll_timeout);
+        lower.into_iter().chain([broadcast, replica, registry]).flatten().min()
     }
 }
 
@@ -182,6 +192,7 @@ impl Machines {
             || self.membership.poll_event().map(|event| self.on_membership(event, cx, up)).is_some()
             || poll(&mut self.broadcast).map(|event| self.on_broadcast(event, cx, up)).is_some()
             || poll(&mut self.replica).map(|event| self.on_replica(event, cx, up)).is_some()
+            || poll(&mut self.registry).map(|event| self.on_registry(event, cx, up)).is_some()
         {}
     }
 
@@ -208,12 +219,14 @@ impl Machines {
                 self.links.handle(links::Input::Hold { peer }, cx);
                 hand(&mut self.broadcast, broadcast::Input::NeighborUp { peer }, cx);
                 hand(&mut self.replica, replica::Input::NeighborUp { peer }, cx);
+                hand(&mut self.registry, registry::Input::NeighborUp { peer }, cx);
                 up.push(Event::NeighborUp { peer });
             }
             NeighborDown { peer, loss } => {
                 self.links.handle(links::Input::Release { peer }, cx);
                 hand(&mut self.broadcast, broadcast::Input::NeighborDown { peer }, cx);
                 hand(&mut self.replica, replica::Input::NeighborDown { peer }, cx);
+                hand(&mut self.registry, registry::Input::NeighborDown { peer }, cx);
                 up.push(Event::NeighborDown { peer, reason: loss });
             }
         }
@@ -223,6 +236,8 @@ impl Machines {
         let broadcast::Event::Delivered { topic, id, hops, payload, from } = event;
         if topic == Topic::REPLICA {
             hand(&mut self.replica, replica::Input::Op { from, payload }, cx);
+        } else if topic == Topic::REGISTRY {
+            hand(&mut self.registry, registry::Input::Update { from, payload }, cx);
         } else if !topic.is_reserved() {
             up.push(Event::Message { topic, id, hops, payload });
         }
@@ -240,6 +255,29 @@ impl Machines {
                 let _ = broadcast.map(|it| it.publish(Topic::REPLICA, Class::Normal, payload, cx));
             }
             ClockRefused { from, ahead_ms } => up.push(Event::ClockRefused { from, ahead_ms }),
+            Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
+        }
+    }
+}
+
+/// The registry's wiring.
+impl Machines {
+    fn on_registry(&mut self, event: registry::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
+        use registry::Event::{Malformed, NameLost, News, Publish, Refused};
+        match event {
+            Publish { from_seq, payload } => {
+                let broadcast = self.broadcast.as_mut();
+                let published = broadcast.map(|it| it.publish(Topic::REGISTRY, Class::Normal, payload, cx));
+                if published.is_some_and(|it| it.is_err()) {
+                    hand(&mut self.registry, registry::Input::PublishRefused { from_seq }, cx);
+                }
+            }
+            News(news) => up.extend(self.watches.of_services().filter_map(|(watch, prefix)| {
+                let is_meant = news.service().is_some_and(|service| service.name.starts_with(prefix));
+                is_meant.then(|| Event::Watched { watch, news: news.clone() })
+            })),
+            Refused { from, owner } => up.push(Event::EntriesRefused { from, owner }),
+            NameLost { name, instance, to } => up.push(Event::NameLost { name, instance, to }),
             Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
         }
     }

@@ -5,6 +5,7 @@
 use crate::hlc::Stamp;
 use crate::id::{Contact, Incarnation, MapId, NodeId, Token};
 use crate::machine::{Command, Event};
+use crate::service::Service;
 use crate::stats::Stats;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -64,6 +65,8 @@ pub struct Status<'a> {
     pub left: bool,
     /// The maps it hosts.
     pub maps: Vec<MapStatus>,
+    /// Its directory of services, if it keeps one.
+    pub registry: Option<RegistryStatus>,
     /// Its counters.
     pub stats: &'a Stats,
 }
@@ -81,6 +84,16 @@ pub struct MapStatus {
     pub count: u32,
 }
 
+/// What a node shows of its directory of services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RegistryStatus {
+    /// The hash of the services that are shown: equal on two nodes exactly when they show the same. Suspicion, which is
+    /// each node's own, does not count.
+    pub hash: u64,
+    /// How many there are.
+    pub count: u32,
+}
+
 /// The nodes of a run as a driver lets them be looked at, by number.
 pub trait Nodes {
     /// Counts the nodes, running or not.
@@ -91,6 +104,8 @@ pub trait Nodes {
     fn map_status(&self, node: u32, map: MapId) -> Option<MapStatus>;
     /// Visits the live entries of one of a node's maps, in the order of their keys.
     fn each_entry(&self, node: u32, map: MapId, visit: &mut dyn FnMut(&Bytes, &Bytes));
+    /// Visits the services that a node shows, in the order of their names; none when it does not run.
+    fn each_service(&self, node: u32, visit: &mut dyn FnMut(&Service));
     /// Sums the counters of all nodes over all their lives.
     fn totals(&self) -> Stats;
 }

@@ -43,10 +43,15 @@ pub enum Purpose {
     SyncPartner = 12,
     /// Draws of a user's `App`.
     App = 13,
+
+    /// Jitter of the registry's anti-entropy.
+    RegistryJitter = 18,
+    /// The partner of the registry's anti-entropy.
+    RegistryPartner = 19,
 }
 
 /// How many purposes there are.
-const PURPOSES: usize = 14;
+const PURPOSES: usize = 20;
 
 /// The generator of one node: its seed and a count of draws for each purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use rumormill_core::hash::Fold;
 use rumormill_core::{
     App, AppCx, Boot, Channel, Command, Effect, Frame, Input, MapId, MapStatus, Node, NodeId, Nodes,
-    Observation, Observed, Output, Rng, Stats, Status, Token, frame, links,
+    Observation, Observed, Output, Rng, Service, Stats, Status, Token, frame, links,
 };
 use slot::{Slot, Waiting, addr_of};
 use std::sync::Arc;
@@ -790,6 +790,11 @@ impl<A: App> Nodes for World<A, Node> {
     fn each_entry(&self, node: u32, map: MapId, visit: &mut dyn FnMut(&Bytes, &Bytes)) {
         let Some(map) = self.process(node).and_then(|node| node.map(map)) else { return };
         map.iter().for_each(|(key, value)| visit(key, &value));
+    }
+
+    fn each_service(&self, node: u32, visit: &mut dyn FnMut(&Service)) {
+        let Some(registry) = self.process(node).and_then(Node::registry) else { return };
+        registry.prefix(&[]).for_each(|service| visit(&service));
     }
 
     fn totals(&self) -> Stats {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::hlc::Stamp;
 use crate::id::{Contact, MessageId, Writer};
+use crate::registry::{ROWS_MAX, Row, Rows};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
@@ -43,6 +44,11 @@ mod kinds {
     pub(super) const SYNC_VECTOR: u16 = 17;
     pub(super) const SYNC_CHUNK: u16 = 18;
     pub(super) const SYNC_END: u16 = 19;
+
+    pub(super) const REGISTRY_HELLO: u16 = 30;
+    pub(super) const REGISTRY_ROWS: u16 = 31;
+    pub(super) const REGISTRY_PULL: u16 = 32;
+    pub(super) const REGISTRY_UPDATES: u16 = 33;
 }
 
 /// Bytes of the length before everything else.
@@ -71,6 +77,10 @@ impl Element for Announcement {
 
 impl Element for (Writer, Stamp) {
     const LEN_MIN: usize = NODE_ID_LEN + 2;
+}
+
+impl Element for Row {
+    const LEN_MIN: usize = NODE_ID_LEN + 3;
 }
 
 /// Why bytes are no frame.
@@ -269,6 +279,15 @@ impl Fields {
                 ops: self.tail(),
             })),
             kinds::SYNC_END => Frame::SyncEnd(self.next()?),
+            kinds::REGISTRY_HELLO => Frame::RegistryHello(Box::new(self.next()?)),
+            kinds::REGISTRY_ROWS => Frame::RegistryRows(Box::new(Rows {
+                mask: self.next()?,
+                after: self.next()?,
+                is_last: self.next()?,
+                rows: self.list(ROWS_MAX)?,
+            })),
+            kinds::REGISTRY_PULL => Frame::RegistryPull(self.list(ROWS_MAX)?),
+            kinds::REGISTRY_UPDATES => Frame::RegistryUpdates { is_last: self.next()?, updates: self.tail() },
             _ => return Ok(None),
         }))
     }
@@ -345,6 +364,10 @@ impl Frame {
             Frame::SyncVector(_) => kinds::SYNC_VECTOR,
             Frame::SyncChunk(_) => kinds::SYNC_CHUNK,
             Frame::SyncEnd(_) => kinds::SYNC_END,
+            Frame::RegistryHello(_) => kinds::REGISTRY_HELLO,
+            Frame::RegistryRows(_) => kinds::REGISTRY_ROWS,
+            Frame::RegistryPull(_) => kinds::REGISTRY_PULL,
+            Frame::RegistryUpdates { .. } => kinds::REGISTRY_UPDATES,
         }
     }
 
@@ -391,6 +414,16 @@ impl Frame {
                 out.extend_from_slice(ops);
             }
             Frame::SyncEnd(end) => put(end, out),
+            Frame::RegistryHello(hello) => put(&**hello, out),
+            Frame::RegistryRows(it) => {
+                let Rows { mask, after, is_last, rows } = &**it;
+                put(&(mask, after, is_last, rows), out);
+            }
+            Frame::RegistryPull(rows) => put(rows, out),
+            Frame::RegistryUpdates { is_last, updates } => {
+                put(is_last, out);
+                out.extend_from_slice(updates);
+            }
         }
     }
 
@@ -439,6 +472,13 @@ impl Frame {
             Frame::SyncEnd(SyncEnd { map, session, outcome: _ }) => {
                 varint_len(map.0) + varint_len(*session) + 1
             }
+            Frame::RegistryHello(hello) => hello.buckets.iter().map(|bucket| varint_len(*bucket)).sum(),
+            Frame::RegistryRows(it) => {
+                let Rows { mask, after, is_last: _, rows } = &**it;
+                varint_len(*mask) + 2 + after.map_or(0, |_| NODE_ID_LEN) + list_len(rows, row_len)
+            }
+            Frame::RegistryPull(rows) => list_len(rows, row_len),
+            Frame::RegistryUpdates { is_last: _, updates } => 1 + updates.len(),
         }
     }
 }
@@ -473,6 +513,11 @@ fn message_id_len(id: &MessageId) -> usize {
 
 fn entry_len((writer, stamp): &(Writer, Stamp)) -> usize {
     NODE_ID_LEN + varint_len(writer.epoch) + varint_len(stamp.0)
+}
+
+fn row_len(row: &Row) -> usize {
+    let Row { owner: _, incarnation, seq, fingerprint } = row;
+    NODE_ID_LEN + varint_len(incarnation.0) + varint_len(*seq) + varint_len(*fingerprint)
 }
 
 fn sync_hello_len(hello: &SyncHello) -> usize {

@@ -11,7 +11,7 @@ use crate::time::Instant;
 impl Node {
     /// Shows everything that properties may ask about.
     pub fn status(&self) -> Status<'_> {
-        let Machines { membership, broadcast, replica, .. } = &self.machines;
+        let Machines { membership, broadcast, replica, registry, .. } = &self.machines;
         Status {
             id: self.machines.id,
             incarnation: self.incarnation(),
@@ -23,6 +23,7 @@ impl Node {
             joined: membership.is_joined(),
             left: membership.has_left(),
             maps: replica.iter().flat_map(Replica::status).collect(),
+            registry: registry.as_ref().map(|it| it.registry().status()),
             stats: &self.stats,
         }
     }
@@ -30,12 +31,13 @@ impl Node {
     /// Hashes the state, with all times relative to `now`: equal states at different times hash alike.
     pub fn digest(&self, now: Instant) -> u64 {
         let mut fold = Fold::default();
-        let Machines { marks, links, membership, broadcast, replica, watches, .. } = &self.machines;
+        let Machines { marks, links, membership, broadcast, replica, registry, watches, .. } = &self.machines;
         marks.digest(&mut fold);
         links.digest(now, &mut fold);
         membership.digest(now, &mut fold);
         broadcast.iter().for_each(|broadcast| broadcast.digest(now, &mut fold));
         replica.iter().for_each(|replica| replica.digest(now, &mut fold));
+        registry.iter().for_each(|registry| registry.digest(now, &mut fold));
         watches.digest(&mut fold);
         fold.word(self.rng.drawn());
         fold.word(self.clock.last().0);
@@ -49,23 +51,25 @@ impl Node {
 
     /// Asserts every invariant of every machine, also those over whole tables.
     pub fn audit(&self) {
-        let Machines { links, membership, broadcast, replica, .. } = &self.machines;
+        let Machines { links, membership, broadcast, replica, registry, .. } = &self.machines;
         self.check();
         links.audit();
         membership.audit();
         broadcast.iter().for_each(Machine::audit);
         replica.iter().for_each(Machine::audit);
+        registry.iter().for_each(Machine::audit);
     }
 }
 
 impl Machines {
     fn check(&self) {
-        let Self { marks, links, membership, broadcast, replica, watches, .. } = self;
+        let Self { marks, links, membership, broadcast, replica, registry, watches, .. } = self;
         marks.check();
         links.check();
         membership.check();
         broadcast.iter().for_each(Machine::check);
         replica.iter().for_each(Machine::check);
+        registry.iter().for_each(Machine::check);
         watches.check();
         if let Some(broadcast) = broadcast {
             let neighbors = broadcast.eager().chain(broadcast.lazy());

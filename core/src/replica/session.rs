@@ -192,6 +192,10 @@ impl Replica {
             | Frame::IHave(_)
             | Frame::Graft { .. }
             | Frame::Prune => cx.stats.misplaced += 1,
+            Frame::RegistryHello(_)
+            | Frame::RegistryRows(_)
+            | Frame::RegistryPull(_)
+            | Frame::RegistryUpdates { .. } => cx.stats.misplaced += 1,
         }
     }
 

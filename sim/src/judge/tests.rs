@@ -6,7 +6,7 @@ use crate::clock::WALL_EPOCH_MS;
 use bytes::Bytes;
 use rumormill_core::{
     Class, Command, CommandError, Contact, Event, Incarnation, MapStatus, MessageId, NeighborLoss, NodeId,
-    Observed, Origin, Reply, Stamp, Stats, Status, Token, Topic, Version, Writer,
+    Observed, Origin, Reply, Service, Stamp, Stats, Status, Token, Topic, Version, Writer,
 };
 
 const MILLI: u64 = NANOS_PER_MILLI;
@@ -67,6 +67,7 @@ impl Nodes for Fakes {
             joined: true,
             left: false,
             maps: Vec::new(),
+            registry: None,
             stats: &self.totals,
         })
     }
@@ -82,6 +83,8 @@ impl Nodes for Fakes {
             visit(&Bytes::from_static(key.as_bytes()), &Bytes::from_static(value.as_bytes()));
         }
     }
+
+    fn each_service(&self, _: u32, _: &mut dyn FnMut(&Service)) {}
 
     fn totals(&self) -> Stats {
         self.totals.clone()
