@@ -36,6 +36,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use indexmap::IndexMap;
+use owner::Logged;
 use session::Sync;
 use update::{Change, Numbered, Record, Update};
 
@@ -354,9 +355,10 @@ impl Registrar {
         let (owner, incarnation, count) = (self.me, self.incarnation, pending.len() as u32);
         let changes = Bytes::from(changes);
         let update = Update { owner, incarnation, from: Some(from), to, age_ms: 0, count, changes };
+        let logged = Logged { from, to, count, changes: update.changes.clone() };
         self.announced = to;
         let own = self.own();
-        self.registry.owners[own as usize].log.push(update.clone(), &self.config);
+        self.registry.owners[own as usize].log.push(logged, &self.config);
         self.publish(from, &update, cx);
     }
 
@@ -372,7 +374,9 @@ impl Registrar {
     /// number alone, which makes everybody pull.
     fn on_retry_due(&mut self, cx: &mut Cx<'_>) {
         let Some((from, _)) = self.retry.take_if(|(_, at)| *at <= cx.now.mono) else { return };
-        let updates: Option<Vec<Update>> = self.own_owner().log.since(from).map(|it| it.cloned().collect());
+        let own = self.own_owner();
+        let logged = own.log.since(from);
+        let updates: Option<Vec<Update>> = logged.map(|it| it.map(|logged| own.again(logged, 0)).collect());
         let (owner, incarnation, seq) = (self.me, self.incarnation, self.announced);
         let head = || {
             let (age_ms, count, changes) = (0, 0, Bytes::new());

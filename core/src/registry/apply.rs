@@ -1,5 +1,6 @@
 //! What arrives of others' sets: judged, applied as a whole or not at all, and pulled where something is missing.
 
+use super::owner::Logged;
 use super::update::{Change, Numbered, Record, Update};
 use super::{Event, Registrar, Row};
 use crate::config::Canary;
@@ -240,8 +241,8 @@ impl Registrar {
         let state = &mut self.registry.owners[number as usize];
         let age = u64::from(age_ms) * NANOS_PER_MILLI;
         state.changed_at = crate::time::Instant(cx.now.mono.0.saturating_sub(age));
-        if update.from.is_some() {
-            state.log.push(update, &self.config);
+        if let Update { from: Some(from), to, count, changes, .. } = update {
+            state.log.push(Logged { from, to, count, changes }, &self.config);
         }
         self.epitaphs.shift_remove(&owner);
         if path == Path::Sync && u64::from(age_ms) >= self.config.sync_news_ms {

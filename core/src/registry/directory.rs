@@ -349,6 +349,9 @@ impl Registry {
         let hash = hash_bytes(name);
         let is_unique = self.entry(slot).is_unique;
         let Some(chain) = self.chains.get(&hash).copied() else {
+            if self.chains.len() == self.chains.capacity() {
+                self.chains.reserve_exact(self.chains.len() / 4 + 16); // as for entries
+            }
             self.chains.insert(hash, Chain { head: slot, best: slot, is_contested: is_unique });
             return self.stand_first(slot, name);
         };

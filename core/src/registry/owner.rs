@@ -8,6 +8,7 @@ use crate::id::{Incarnation, NodeId};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// What a node holds of one owner: compared by incarnation, then sequence, then contents.
@@ -30,12 +31,21 @@ impl Row {
     }
 }
 
+/// One update that was applied, without what its owner says anyway.
+#[derive(Clone, Debug)]
+pub(super) struct Logged {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) count: u32,
+    pub(super) changes: Bytes,
+}
+
 /// The last updates of a set, without gaps: what answers a pull without sending all of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
-    updates: VecDeque<Update>,
+    updates: VecDeque<Logged>,
     count: u32,
-    bytes: usize,
+    bytes: u32,
 }
 
 impl Log {
@@ -43,25 +53,29 @@ impl Log {
         *self = Self::default();
     }
 
-    pub(super) fn push(&mut self, update: Update, config: &Config) {
-        let is_next = self.updates.back().is_none_or(|last| update.from.is_some_and(|from| from <= last.to));
-        if !is_next {
+    pub(super) fn push(&mut self, update: Logged, config: &Config) {
+        if self.updates.back().is_some_and(|last| update.from > last.to) {
             self.clear();
         }
+        if self.updates.is_empty() {
+            self.updates.reserve_exact(1); // most sets are told once
+        }
         self.count += update.count;
-        self.bytes += update.changes.len();
+        self.bytes += update.changes.len() as u32;
         self.updates.push_back(update);
-        while self.count as usize > config.registry_log_max || self.bytes > config.registry_log_bytes_max {
+        while self.count as usize > config.registry_log_max
+            || self.bytes as usize > config.registry_log_bytes_max
+        {
             let Some(oldest) = self.updates.pop_front() else { return };
             self.count -= oldest.count;
-            self.bytes -= oldest.changes.len();
+            self.bytes -= oldest.changes.len() as u32;
         }
     }
 
     /// Lists the updates that lead on from a sequence number; none when too much was forgotten.
-    pub(super) fn since(&self, seq: u64) -> Option<impl Iterator<Item = &Update>> {
+    pub(super) fn since(&self, seq: u64) -> Option<impl Iterator<Item = &Logged>> {
         let at = self.updates.partition_point(|update| update.to <= seq);
-        let reaches_back = self.updates.get(at)?.from.is_some_and(|from| from <= seq);
+        let reaches_back = self.updates.get(at)?.from <= seq;
         reaches_back.then(|| self.updates.range(at..))
     }
 }
@@ -115,6 +129,13 @@ impl Owner {
     /// Tells whether the life that wrote the set goes on.
     pub(super) fn is_visible(&self) -> bool {
         self.lease == Some(self.incarnation)
+    }
+
+    /// Makes an update of one that was applied.
+    pub(super) fn again(&self, logged: &Logged, age_ms: u32) -> Update {
+        let (owner, incarnation, count) = (self.id, self.incarnation, logged.count);
+        let (from, to, changes) = (Some(logged.from), logged.to, logged.changes.clone());
+        Update { owner, incarnation, from, to, age_ms, count, changes }
     }
 
     pub(super) fn row(&self) -> Row {

@@ -410,7 +410,7 @@ impl Registrar {
         let suffix = owner.log.since(since).filter(|_| since < owner.seq);
         let Some(suffix) = suffix else { return self.whole(number, now).encode(out) };
         let age_ms = age_ms(owner, now);
-        suffix.for_each(|update| Update { age_ms, ..update.clone() }.encode(out));
+        suffix.for_each(|logged| owner.again(logged, age_ms).encode(out));
     }
 
     /// Makes an update of a whole set.
