@@ -1,9 +1,10 @@
-//! What the directory takes in a node's memory, for each registration it holds.
+//! The registry in a node, and what the directory takes in its memory for each registration.
 
 use bytes::Bytes;
 use rumormill_core::registry::{Event, Input, Registrar};
 use rumormill_core::{
-    Config, Cx, Effect, Hlc, Incarnation, Instant, Machine, MailboxId, NodeId, Now, Rng, Stamp, Stats, Wall,
+    Boot, Command, CommandError, Config, Cx, Effect, Hlc, Incarnation, Instant, Machine, MailboxId, News,
+    Node, NodeId, Now, Output, Reply, Rng, Stamp, Stats, Token, Wall, Watch,
 };
 use std::sync::Arc;
 
@@ -65,4 +66,76 @@ fn a_registration_takes_little_memory_beside_its_bytes() {
     let distinct = memory_for_each(|owner, at| format!("room/{owner}/{at}"));
     assert!(few_names <= 120, "{few_names} bytes for each under ten names");
     assert!(distinct <= 176, "{distinct} bytes for each under names of their own");
+}
+
+/// A node alone, whose store answers at once.
+struct Alone {
+    node: Node,
+    now: Now,
+}
+
+impl Alone {
+    fn new(config: Config) -> Self {
+        let now = Now { mono: Instant(0), wall: Wall(1_790_000_000_000) };
+        let config = Arc::new(config);
+        let boot = Boot { id: id(1), addrs: Vec::new(), config, seed: [1; 32], recovered: Vec::new() };
+        let mut alone = Self { node: Node::new(boot, now), now };
+        alone.input(rumormill_core::Input::Timeout);
+        alone
+    }
+
+    fn input(&mut self, input: rumormill_core::Input) -> Vec<rumormill_core::Event> {
+        let mut out = Output::default();
+        self.node.handle(self.now, input, &mut out);
+        let mut events = out.events;
+        for effect in out.effects {
+            if let Effect::Persist { token, .. } = effect {
+                events.extend(self.input(rumormill_core::Input::Persisted { token }));
+            }
+        }
+        self.node.audit();
+        events
+    }
+
+    fn command(&mut self, token: u64, command: Command) -> Vec<rumormill_core::Event> {
+        self.input(rumormill_core::Input::Command { token: Token(token), command })
+    }
+}
+
+fn register(name: &'static str) -> Command {
+    let (name, meta) = (Bytes::from_static(name.as_bytes()), Bytes::from_static(b"meta"));
+    Command::Register { name, instance: 0, mailbox: MailboxId(0), meta, is_unique: false }
+}
+
+fn done(token: u64, result: Result<Reply, CommandError>) -> rumormill_core::Event {
+    rumormill_core::Event::Done { token: Token(token), result }
+}
+
+#[test]
+fn a_node_registers_watches_and_withdraws() {
+    use rumormill_core::Event::Watched;
+    let mut alone = Alone::new(Config { members: true, registry: true, ..Config::default() });
+    assert_eq!(alone.command(1, register("room/red")), [done(1, Ok(Reply::Ok))]);
+    let red = alone.node.registry().and_then(|it| it.whereis(b"room/red")).expect("it is there");
+    let prefix = Bytes::from_static(b"room/");
+    let begun = alone.command(2, Command::Watch { what: Watch::Services { prefix } });
+    let snapshot = News::Services(vec![red.clone()]);
+    assert_eq!(begun, [done(2, Ok(Reply::Ok)), Watched { watch: Token(2), news: snapshot }]);
+    assert_eq!(alone.command(3, register("other")), [done(3, Ok(Reply::Ok))], "not what is watched");
+    let withdraw = Command::Unregister { name: red.name.clone(), instance: 0 };
+    let gone = Watched { watch: Token(2), news: News::Unregistered(red) };
+    assert_eq!(alone.command(4, withdraw.clone()), [done(4, Ok(Reply::Ok)), gone]);
+    assert_eq!(alone.command(5, Command::Unwatch { watch: Token(2) }), [done(5, Ok(Reply::Ok))]);
+    assert_eq!(alone.command(6, withdraw), [done(6, Err(CommandError::NoSuchService))]);
+    assert_eq!(alone.command(7, register("room/red")), [done(7, Ok(Reply::Ok))]);
+    assert_eq!(alone.node.status().registry.map(|it| it.count), Some(2));
+}
+
+#[test]
+fn a_node_without_a_registry_says_so() {
+    let mut alone = Alone::new(Config::default());
+    assert_eq!(alone.command(1, register("a")), [done(1, Err(CommandError::Disabled))]);
+    let watch = Command::Watch { what: Watch::Services { prefix: Bytes::new() } };
+    assert_eq!(alone.command(2, watch), [done(2, Err(CommandError::Disabled))]);
+    assert!(alone.node.registry().is_none() && alone.node.status().registry.is_none());
 }

@@ -11,7 +11,7 @@
 use super::apply::Path;
 use super::owner::{Owner, Row, bucket_of};
 use super::update::{Update, encode_put};
-use super::{BUCKETS, Registrar};
+use super::{BUCKETS, Registrar, Registry};
 use crate::config::{Canary, Config};
 use crate::frame::{Channel, Frame};
 use crate::hash::Fold;
@@ -216,9 +216,8 @@ impl Registrar {
         self.sync.missing = rest;
         let due: Vec<Missing> = due;
         for missing in due.into_iter().filter(|missing| missing.asked < PULLS_FOR_ONE_MAX) {
-            let version = self.registry.owner(&missing.owner).map(|owner| (owner.incarnation, owner.seq));
             let partner = cx.rng.draw(Purpose::RegistryPartner).choose(&self.sync.neighbors).copied();
-            if let Some(peer) = partner.filter(|_| version.is_none_or(|version| version < missing.until)) {
+            if let Some(peer) = partner.filter(|_| is_missing(&self.registry, &missing)) {
                 self.ask(missing.owner, missing.until, missing.asked + 1, peer, cx);
             }
         }
@@ -226,7 +225,9 @@ impl Registrar {
 
     /// Asks whoever handed an update on for what came before it.
     pub(super) fn pull(&mut self, owner: NodeId, until: (Incarnation, u64), from: NodeId, cx: &mut Cx<'_>) {
-        let is_asked = self.sync.missing.iter().any(|missing| missing.owner == owner);
+        let Self { sync, registry, .. } = self;
+        sync.missing.retain(|missing| is_missing(registry, missing)); // the broadcast may have come late
+        let is_asked = sync.missing.iter().any(|missing| missing.owner == owner);
         if !is_asked && self.sync.missing.len() < self.config.registry_pulls_max {
             self.ask(owner, until, 1, from, cx);
         }
@@ -439,8 +440,7 @@ impl Registrar {
         }
         if has_news {
             let Self { sync, registry, .. } = self;
-            let version = |owner: &NodeId| registry.owner(owner).map(|it| (it.incarnation, it.seq));
-            sync.missing.retain(|missing| version(&missing.owner).is_none_or(|held| held < missing.until));
+            sync.missing.retain(|missing| is_missing(registry, missing));
         }
         let Some(session) = self.sync.session.as_mut().filter(|session| session.peer == from) else { return };
         session.progressed |= has_news;
@@ -453,6 +453,10 @@ impl Registrar {
             self.sync.session = None; // it has nothing for us after all
         }
     }
+}
+
+fn is_missing(registry: &Registry, missing: &Missing) -> bool {
+    registry.owner(&missing.owner).is_none_or(|owner| (owner.incarnation, owner.seq) < missing.until)
 }
 
 fn age_ms(owner: &Owner, now: Instant) -> u32 {
