@@ -13,8 +13,13 @@
 
 use bytes::Bytes;
 use rumormill_core::hash::mix;
-use rumormill_core::{Hlc, NodeId, OrMap, Ring, Stamp, Wall, Writer};
+use rumormill_core::registry::{Event, Input, Registrar};
+use rumormill_core::{
+    Config, Cx, Hlc, Incarnation, Machine, MailboxId, NodeId, Now, OrMap, Ring, Rng, Stamp, Stats, Wall,
+    Writer,
+};
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 const ROUNDS: usize = 31;
@@ -46,7 +51,7 @@ fn measured(work: &mut dyn FnMut()) -> u128 {
 
 type Prepare = fn() -> Bench;
 
-const BENCHES: [(&str, Prepare); 12] = [
+const BENCHES: [(&str, Prepare); 19] = [
     ("clock_now", clock_now),
     ("clock_receive", clock_receive),
     ("merge_10_numbers", || merge("merge_10_numbers", |n| n, |n| n, 1_u64)),
@@ -59,6 +64,13 @@ const BENCHES: [(&str, Prepare); 12] = [
     ("ring_owners_3", ring_owners_3),
     ("ring_join_leave", ring_join_leave),
     ("ring_build", ring_build),
+    ("registry_apply", || registry_apply(|owner, at| format!("room/{owner}/{at}"))),
+    ("registry_apply_10_names", || registry_apply(|_, at| format!("service/{at}"))),
+    ("whereis_100", || whereis("whereis_100", 10)),
+    ("whereis_1000", || whereis("whereis_1000", 100)),
+    ("whereis_10000", || whereis("whereis_10000", 1_000)),
+    ("whereis_100000", || whereis("whereis_100000", 10_000)),
+    ("whereis_10000_of_10", whereis_shared),
 ];
 
 fn main() {
@@ -230,4 +242,86 @@ fn ring_join_leave() -> Bench {
 /// One operation: a ring of 1,000 members and 1,024 partitions from nothing.
 fn ring_build() -> Bench {
     bench("ring_build", 1, || drop(black_box(ring(1_024))))
+}
+
+/// Registrations of each owner.
+const SERVICES: u64 = 10;
+
+/// A registry with all that it may use.
+struct Desk {
+    registrar: Registrar,
+    clock: Hlc,
+    rng: Rng,
+    stats: Stats,
+}
+
+impl Desk {
+    fn new(number: u64) -> Self {
+        let registrar = Registrar::new(Arc::new(Config::default()), id(number), Incarnation(1));
+        let (clock, rng) = (Hlc::new(Stamp::ZERO, 1_000), Rng::new([1; 32]));
+        Self { registrar, clock, rng, stats: Stats::default() }
+    }
+
+    fn call<R>(&mut self, ms: u64, call: impl FnOnce(&mut Registrar, &mut Cx<'_>) -> R) -> R {
+        let Self { registrar, clock, rng, stats } = self;
+        let mono = rumormill_core::Instant::from_millis(ms);
+        let (now, effects) = (Now { mono, wall: Wall(1_790_000_000_000 + ms) }, &mut Vec::new());
+        call(registrar, &mut Cx { now, rng, clock, stats, effects })
+    }
+}
+
+/// What an owner broadcasts of its services.
+fn registry_payload(owner: u64, name: &impl Fn(u64, u64) -> String) -> Bytes {
+    let mut desk = Desk::new(owner);
+    for at in 0..SERVICES {
+        let (name, meta) = (Bytes::from(name(owner, at)), Bytes::from_static(b"zone=a;load=17"));
+        desk.call(0, |it, cx| it.register(&name, owner, MailboxId(9), &meta, false, cx))
+            .expect("within bounds");
+    }
+    desk.call(100, |it, cx| it.handle_timeout(cx));
+    match desk.registrar.poll_event() {
+        Some(Event::Publish { payload, .. }) => payload,
+        other => panic!("an update goes out, not {other:?}"),
+    }
+}
+
+fn directory(owners: u64, payloads: &[Bytes]) -> Desk {
+    let mut desk = Desk::new(0);
+    for (owner, payload) in (1..=owners).zip(payloads) {
+        let (node, incarnation, payload) = (id(owner), Incarnation(1), payload.clone());
+        desk.call(100, |it, cx| it.handle(Input::LifeVisible { node, incarnation }, cx));
+        desk.call(100, |it, cx| it.handle(Input::Update { from: node, payload }, cx));
+    }
+    assert_eq!(desk.registrar.registry().len() as u64, owners * SERVICES);
+    desk
+}
+
+/// One operation: a registration of another node, in a directory that grows to 10,000.
+fn registry_apply(name: fn(u64, u64) -> String) -> Bench {
+    let payloads: Vec<Bytes> = (1..=MEMBERS).map(|owner| registry_payload(owner, &name)).collect();
+    let operations = (MEMBERS * SERVICES) as usize;
+    bench("registry_apply", operations, move || drop(black_box(directory(MEMBERS, &payloads))))
+}
+
+fn whereis(name: &'static str, owners: u64) -> Bench {
+    let of = |owner: u64, at: u64| format!("room/{owner}/{at}");
+    let payloads: Vec<Bytes> = (1..=owners).map(|owner| registry_payload(owner, &of)).collect();
+    let desk = directory(owners, &payloads);
+    let names: Vec<String> = (0..PLACED).map(|n| of(1 + mix(n) % owners, mix(n + 7) % SERVICES)).collect();
+    bench(name, names.len(), move || {
+        let registry = black_box(desk.registrar.registry());
+        names.iter().for_each(|name| assert!(registry.whereis(black_box(name.as_bytes())).is_some()));
+    })
+}
+
+/// One operation: tell one of 1,000 services of a name.
+fn whereis_shared() -> Bench {
+    let of = |_: u64, at: u64| format!("service/{at}");
+    let payloads: Vec<Bytes> = (1..=MEMBERS).map(|owner| registry_payload(owner, &of)).collect();
+    let desk = directory(MEMBERS, &payloads);
+    let names: Vec<String> = (0..PLACED).map(|n| of(1, n % SERVICES)).collect();
+    bench("whereis_10000_of_10", names.len(), move || {
+        let registry = black_box(desk.registrar.registry());
+        names.iter().for_each(|name| assert!(registry.whereis(black_box(name.as_bytes())).is_some()));
+    })
 }

@@ -1,6 +1,7 @@
 //! Every number that a user may turn, with its source.
 
 use crate::frame::{BODY_LEN_MAX, CONTACTS_MAX, GOSSIP_HEADER_LEN_MAX};
+use crate::registry::{CHANGE_HEADER_LEN_MAX, CHANGES_MAX, UPDATE_HEADER_LEN_MAX};
 use crate::ring::{PARTITIONS_MAX, WEIGHT_MAX};
 use crate::schema::Schema;
 use alloc::string::String;
@@ -213,6 +214,34 @@ pub struct Config {
     // --- registry
     /// Whether the registry machine runs: it needs members.
     pub registry: bool,
+    /// How long a change of this node's registrations waits for others to go out with. A guess:
+    /// 20 to 50 ms.
+    pub registry_delay_ms: u64,
+    /// Delay before an update that was refused for load is broadcast again. A guess.
+    pub registry_retry_ms: u64,
+    /// The schema that judges registrations, by id: their name as key and their metadata as value; zero for none.
+    pub registry_schema: u32,
+    /// The longest name of a service in bytes. A guess.
+    pub registry_name_len_max: usize,
+    /// The longest metadata of a service in bytes. A guess.
+    pub registry_meta_len_max: usize,
+    /// Registrations of one node at most: the same on every node, as others refuse more. A guess.
+    pub registrations_max: usize,
+    /// Bytes of names and metadata of one node's registrations at most: the same on every node. A guess.
+    pub registry_owner_bytes_max: usize,
+    /// Nodes whose registrations are held at most. A guess.
+    pub registry_owners_max: usize,
+    /// How long registrations that cannot be seen are kept: a partition that heals within it moves nothing. From Phoenix
+    /// (permdown, 20 minutes).
+    pub registry_retention_ms: u64,
+    /// Changes remembered for each node at most, to be handed on without its whole set. A guess.
+    pub registry_log_max: usize,
+    /// Bytes of them at most. A guess.
+    pub registry_log_bytes_max: usize,
+    /// Missing updates asked for at once at most. A guess.
+    pub registry_pulls_max: usize,
+    /// Bytes of registrations sent to one neighbour at once at most. A guess.
+    pub registry_sync_bytes: usize,
 
     // --- mailboxes
     /// Whether the mailboxes machine runs: it needs members.
@@ -283,6 +312,22 @@ pub enum Canary {
     DoubleAcquire,
     /// Owners depend on the order in which members came.
     TableOrder,
+    /// A node's own registration is told twice.
+    TwiceRegistered,
+    /// Services of the dead vanish without a word.
+    SilentDeath,
+    /// A node that withdraws its last service tells nobody.
+    LostLastRemoval,
+    /// Registering again changes nothing.
+    FrozenMeta,
+    /// Anti-entropy does not hand on what others have registered.
+    NeighborsOnly,
+    /// Services of a neighbour that goes out of the view vanish.
+    ViewChurnDeletes,
+    /// What others say of a node's own services is believed, and what is older too.
+    ForeignWrites,
+    /// What was forgotten is remembered without bound.
+    TombstoneHoard,
 }
 
 impl Default for Config {
@@ -381,6 +426,19 @@ impl Default for Config {
             zone: String::new(),
 
             registry: false,
+            registry_delay_ms: 30,
+            registry_retry_ms: 500,
+            registry_schema: 0,
+            registry_name_len_max: 1 << 10,
+            registry_meta_len_max: 4 << 10,
+            registrations_max: 1_024,
+            registry_owner_bytes_max: 256 << 10,
+            registry_owners_max: 16_384,
+            registry_retention_ms: 20 * 60 * 1_000,
+            registry_log_max: 64,
+            registry_log_bytes_max: 16 << 10,
+            registry_pulls_max: 256,
+            registry_sync_bytes: 256 << 10,
 
             mailboxes: false,
 
@@ -483,6 +541,32 @@ impl Config {
             (self.maps.len() <= self.maps_max, "maps", "more maps than maps_max"),
             (!self.members || self.broadcast, "members", "needs broadcast = true"),
             (!self.registry || self.members, "registry", "needs members = true"),
+            (
+                self.registry_name_len_max + self.registry_meta_len_max + 16 * 1024 <= self.message_len_max
+                    && self.registry_name_len_max <= usize::from(u16::MAX),
+                "registry_meta_len_max",
+                "name and metadata with 16 KiB around them must fit message_len_max, and a name 64 KiB",
+            ),
+            (
+                (1..=CHANGES_MAX).contains(&self.registrations_max),
+                "registrations_max",
+                "must be from 1 to 4096",
+            ),
+            (
+                self.registry_owner_bytes_max
+                    + self.registrations_max * CHANGE_HEADER_LEN_MAX
+                    + UPDATE_HEADER_LEN_MAX
+                    + self.sync_chunk_bytes
+                    <= BODY_LEN_MAX,
+                "registry_owner_bytes_max",
+                "a node's registrations with 48 bytes around each must fit one frame of 1 MiB, with a chunk before them",
+            ),
+            (self.registry_owners_max >= 1, "registry_owners_max", "must be at least 1"),
+            (
+                self.registry_schema == 0 || self.schemas.iter().any(|it| it.id == self.registry_schema),
+                "registry_schema",
+                "no such schema is registered",
+            ),
             (!self.mailboxes || self.members, "mailboxes", "needs members = true"),
             (!self.placement || self.members, "placement", "needs members = true"),
             (self.heartbeat_ms >= 1, "heartbeat_ms", "must be at least 1"),

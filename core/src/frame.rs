@@ -10,6 +10,7 @@ mod members;
 
 use crate::hlc::Stamp;
 use crate::id::{Contact, Incarnation, MapId, MessageId, Topic, Writer};
+use crate::registry;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -291,6 +292,21 @@ pub enum Frame {
     SyncEnd(SyncEnd),
     /// Something of members: heartbeats, records, pings.
     Members(MembersFrame),
+
+    // --- registry, from 30
+    /// Opens an anti-entropy session over the registry.
+    RegistryHello(Box<registry::Hello>),
+    /// What the sender holds of the owners in some buckets.
+    RegistryRows(Box<registry::Rows>),
+    /// Asks for what is newer than these rows.
+    RegistryPull(Vec<registry::Row>),
+    /// Changes of owners' sets, encoded one after another in the tail.
+    RegistryUpdates {
+        /// Whether a pull is answered so far as it will be.
+        is_last: bool,
+        /// Encoded updates.
+        updates: Bytes,
+    },
 }
 
 impl Frame {
@@ -316,6 +332,10 @@ impl Frame {
                 Channel::Sync
             }
             Frame::Members(members) => members.channel(),
+            Frame::RegistryHello(_)
+            | Frame::RegistryRows(_)
+            | Frame::RegistryPull(_)
+            | Frame::RegistryUpdates { .. } => Channel::Sync,
         }
     }
 }

@@ -700,7 +700,11 @@ impl Membership {
             | Frame::SyncVector(_)
             | Frame::SyncChunk(_)
             | Frame::SyncEnd(_)
-            | Frame::Members(_) => cx.stats.misplaced += 1,
+            | Frame::Members(_)
+            | Frame::RegistryHello(_)
+            | Frame::RegistryRows(_)
+            | Frame::RegistryPull(_)
+            | Frame::RegistryUpdates { .. } => cx.stats.misplaced += 1,
         }
     }
 }

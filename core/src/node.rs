@@ -13,9 +13,11 @@ use crate::id::{Contact, Incarnation, MapId, NodeId, Topic};
 use crate::links::{self, Links};
 use crate::machine::{CloseReason, Cx, Effect, Event, Input, Machine, News, Row};
 use crate::marks::Marks;
+use crate::member::MemberState;
 use crate::members::{self, Members};
 use crate::membership::{self, Membership};
 use crate::placement::{self, Placement};
+use crate::registry::{self, Registrar, Registry};
 use crate::replica::{self, LwwMap, Replica};
 use crate::rng::Rng;
 use crate::stats::Stats;
@@ -76,6 +78,7 @@ struct Machines {
     replica: Option<Replica>,
     members: Option<Members>,
     placement: Option<Placement>,
+    registry: Option<Registrar>,
     watches: Watches,
 }
 
@@ -95,6 +98,7 @@ impl Node {
             replica: config.replica.then(|| Replica::new(config.clone(), marks.writer(id))),
             watches: Watches::new(config.watches_max),
             placement: config.placement.then(|| Placement::new(config.clone(), id)),
+            registry: config.registry.then(|| Registrar::new(config.clone(), id, marks.incarnation())),
             marks,
         };
         let trace = TraceHash::default();
@@ -136,6 +140,11 @@ impl Node {
         self.machines.replica.as_ref()?.map(map)
     }
 
+    /// Shows the services of the cluster, if this node keeps a registry.
+    pub fn registry(&self) -> Option<&Registry> {
+        self.machines.registry.as_ref().map(Registrar::registry)
+    }
+
     /// Lists the peers whose link is up: not the active view, not the cluster.
     pub fn connected(&self) -> impl Iterator<Item = NodeId> {
         self.machines.links.connected()
@@ -171,6 +180,7 @@ impl Machines {
         self.broadcast.iter_mut().for_each(|broadcast| broadcast.handle_timeout(cx));
         self.replica.iter_mut().for_each(|replica| replica.handle_timeout(cx));
         self.members.iter_mut().for_each(|members| members.handle_timeout(cx));
+        self.registry.iter_mut().for_each(|registry| registry.handle_timeout(cx));
         self.settle(cx, out);
     }
 
@@ -179,7 +189,8 @@ impl Machines {
         let broadcast = self.broadcast.as_ref().and_then(Broadcast::poll_timeout);
         let replica = self.replica.as_ref().and_then(Replica::poll_timeout);
         let members = self.members.as_ref().and_then(Members::poll_timeout);
-        lower.into_iter().chain([broadcast, replica, members]).flatten().min()
+        let registry = self.registry.as_ref().and_then(Registrar::poll_timeout);
+        lower.into_iter().chain([broadcast, replica, members, registry]).flatten().min()
     }
 }
 
@@ -193,6 +204,7 @@ impl Machines {
             || poll(&mut self.replica).map(|event| self.on_replica(event, cx, up)).is_some()
             || poll(&mut self.members).map(|event| self.on_members(event, cx, up)).is_some()
             || poll(&mut self.placement).map(|event| self.on_placement(event, cx, up)).is_some()
+            || poll(&mut self.registry).map(|event| self.on_registry(event, cx, up)).is_some()
         {}
     }
 
@@ -221,6 +233,7 @@ impl Machines {
                 hand(&mut self.broadcast, broadcast::Input::NeighborUp { peer }, cx);
                 hand(&mut self.replica, replica::Input::NeighborUp { peer }, cx);
                 hand(&mut self.members, members::Input::NeighborUp { peer }, cx);
+                hand(&mut self.registry, registry::Input::NeighborUp { peer }, cx);
                 up.push(Event::NeighborUp { peer });
             }
             NeighborDown { peer, loss } => {
@@ -228,6 +241,7 @@ impl Machines {
                 hand(&mut self.broadcast, broadcast::Input::NeighborDown { peer }, cx);
                 hand(&mut self.replica, replica::Input::NeighborDown { peer }, cx);
                 hand(&mut self.members, members::Input::NeighborDown { peer, loss }, cx);
+                hand(&mut self.registry, registry::Input::NeighborDown { peer }, cx);
                 up.push(Event::NeighborDown { peer, reason: loss });
             }
         }
@@ -239,6 +253,8 @@ impl Machines {
             hand(&mut self.replica, replica::Input::Op { from, payload }, cx);
         } else if topic == Topic::MEMBERS {
             hand(&mut self.members, members::Input::News { from, payload }, cx);
+        } else if topic == Topic::REGISTRY {
+            hand(&mut self.registry, registry::Input::Update { from, payload }, cx);
         } else if !topic.is_reserved() {
             up.push(Event::Message { topic, id, hops, payload });
         }
@@ -266,8 +282,21 @@ impl Machines {
     fn on_members(&mut self, event: members::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
         use members::Event::{Changed, Malformed, Publish, Reach, Refused};
         match event {
-            Changed { member, was, loss: _ } => {
+            Changed { member, was, loss } => {
                 hand(&mut self.placement, placement::Input::Member(member.clone()), cx);
+                let (node, incarnation) = (member.id(), member.contact.incarnation());
+                let is_suspected = member.is_suspected;
+                hand(
+                    &mut self.registry,
+                    match loss {
+                        Some(reason) => registry::Input::LifeGone { node, incarnation, reason },
+                        None if was.is_some_and(MemberState::is_present) => {
+                            registry::Input::LifeSuspected { node, is_suspected }
+                        }
+                        None => registry::Input::LifeVisible { node, incarnation },
+                    },
+                    cx,
+                );
                 let news = News::Member { member, was };
                 up.extend(
                     self.watches.of_members().map(|watch| Event::Watched { watch, news: news.clone() }),
@@ -284,6 +313,29 @@ impl Machines {
                 let channel = frame.channel();
                 self.links.handle(links::Input::Reach { contact, channel, frame }, cx);
             }
+            Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
+        }
+    }
+}
+
+/// The registry's wiring.
+impl Machines {
+    fn on_registry(&mut self, event: registry::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
+        use registry::Event::{Malformed, NameLost, News, Publish, Refused};
+        match event {
+            Publish { from_seq, payload } => {
+                let broadcast = self.broadcast.as_mut();
+                let published = broadcast.map(|it| it.publish(Topic::REGISTRY, Class::Normal, payload, cx));
+                if published.is_some_and(|it| it.is_err()) {
+                    hand(&mut self.registry, registry::Input::PublishRefused { from_seq }, cx);
+                }
+            }
+            News(news) => up.extend(self.watches.of_services().filter_map(|(watch, prefix)| {
+                let is_meant = news.service().is_some_and(|service| service.name.starts_with(prefix));
+                is_meant.then(|| Event::Watched { watch, news: news.clone() })
+            })),
+            Refused { from, owner } => up.push(Event::EntriesRefused { from, owner }),
+            NameLost { name, instance, to } => up.push(Event::NameLost { name, instance, to }),
             Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
         }
     }

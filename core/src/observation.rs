@@ -6,6 +6,7 @@ use crate::hlc::Stamp;
 use crate::id::{Contact, Incarnation, MapId, NodeId, Token};
 use crate::machine::{Command, Event};
 use crate::member::Member;
+use crate::service::Service;
 use crate::stats::Stats;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -69,6 +70,8 @@ pub struct Status<'a> {
     pub members: Option<MembersStatus>,
     /// The partitions that it owns, each with its token.
     pub owned: Vec<(u32, Stamp)>,
+    /// Its directory of services, if it keeps one.
+    pub registry: Option<RegistryStatus>,
     /// Its counters.
     pub stats: &'a Stats,
 }
@@ -104,6 +107,16 @@ pub struct MapStatus {
     pub count: u32,
 }
 
+/// What a node shows of its directory of services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RegistryStatus {
+    /// The hash of the services that are shown: equal on two nodes exactly when they show the same. Suspicion, which is
+    /// each node's own, does not count.
+    pub hash: u64,
+    /// How many there are.
+    pub count: u32,
+}
+
 /// The nodes of a run as a driver lets them be looked at, by number.
 pub trait Nodes {
     /// Counts the nodes, running or not.
@@ -118,6 +131,8 @@ pub trait Nodes {
     fn each_member(&self, node: u32, visit: &mut dyn FnMut(&Member));
     /// Finds the owner of a partition as a node computes it; none when it does not run or places nothing.
     fn owner_of(&self, node: u32, partition: u32) -> Option<NodeId>;
+    /// Visits the services that a node shows, in the order of their names; none when it does not run.
+    fn each_service(&self, node: u32, visit: &mut dyn FnMut(&Service));
     /// Sums the counters of all nodes over all their lives.
     fn totals(&self) -> Stats;
 }

@@ -48,10 +48,14 @@ pub enum Purpose {
     HeartbeatJitter = 14,
     /// Whom to ask for help to reach a member, and when.
     Confirm = 15,
+    /// Jitter of the registry's anti-entropy.
+    RegistryJitter = 18,
+    /// The partner of the registry's anti-entropy.
+    RegistryPartner = 19,
 }
 
 /// How many purposes there are.
-const PURPOSES: usize = 16;
+const PURPOSES: usize = 20;
 
 /// The generator of one node: its seed and a count of draws for each purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -143,4 +143,24 @@ stats! {
     revived,
     /// Times that this node was late by its own timers.
     late,
+    /// Updates of this node's registrations broadcast.
+    registry_updates,
+    /// Updates of others' registrations applied.
+    registry_applied,
+    /// Updates that told nothing new.
+    registry_stale,
+    /// Updates before which something was missing.
+    registry_gaps,
+    /// Updates that broke the rules.
+    registry_refused,
+    /// Missing updates asked for.
+    registry_pulls,
+    /// Times that this node's set was told anew because somebody else had told one.
+    registry_rewritten,
+    /// Sets with equal numbers and different contents.
+    registry_diverged,
+    /// Anti-entropy sessions over the registry.
+    registry_syncs,
+    /// Such sessions that ran out of time.
+    registry_syncs_expired,
 }

@@ -8,6 +8,7 @@ use crate::frame::{Aged, Announcement, Frame, Gossip, SyncChunk, SyncEnd, SyncHe
 use crate::hash::{Fold, Folded};
 use crate::id::Address;
 use crate::machine::{Command, Effect, Input, Row, Space, Watch};
+use crate::registry;
 use crate::time::Now;
 
 /// Goes before a digest of the state, so that it is not taken for an input: no monotonic clock reads this.
@@ -145,6 +146,24 @@ impl Folded for Frame {
                 into.word(head(kind, 0, 0));
                 into.value(members);
             }
+            Frame::RegistryHello(hello) => {
+                into.word(head(kind, 0, 0));
+                hello.buckets.iter().for_each(|bucket| into.word(*bucket));
+            }
+            Frame::RegistryRows(it) => {
+                let registry::Rows { mask, after, is_last, rows } = &**it;
+                into.word(head(kind, u16::from(*is_last), *mask));
+                option(after.as_ref(), into, Folded::fold);
+                fold_rows(rows, into);
+            }
+            Frame::RegistryPull(rows) => {
+                into.word(head(kind, 0, 0));
+                fold_rows(rows, into);
+            }
+            Frame::RegistryUpdates { is_last, updates } => {
+                into.word(head(kind, u16::from(*is_last), 0));
+                into.bytes(updates);
+            }
         }
     }
 }
@@ -188,6 +207,15 @@ fn fold_sync_chunk(kind: u16, chunk: &SyncChunk, into: &mut Fold) {
     into.word(*generation);
     into.word(u64::from(*count));
     into.bytes(ops);
+}
+
+fn fold_rows(rows: &[registry::Row], into: &mut Fold) {
+    into.word(rows.len() as u64);
+    for registry::Row { owner, incarnation, seq, fingerprint } in rows {
+        into.value(owner);
+        into.word(incarnation.0);
+        into.pair(*seq, *fingerprint);
+    }
 }
 
 impl Folded for Aged {

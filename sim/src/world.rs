@@ -22,7 +22,7 @@ use bytes::Bytes;
 use rumormill_core::hash::Fold;
 use rumormill_core::{
     App, AppCx, Boot, Channel, Command, Effect, Frame, Input, MapId, MapStatus, Member, Node, NodeId, Nodes,
-    Observation, Observed, Output, Rng, Stats, Status, Token, frame, links, members::Members,
+    Observation, Observed, Output, Rng, Service, Stats, Status, Token, frame, links, members::Members,
 };
 use slot::{Slot, Waiting, addr_of};
 use std::sync::Arc;
@@ -821,6 +821,11 @@ impl<A: App> Nodes for World<A, Node> {
 
     fn owner_of(&self, node: u32, partition: u32) -> Option<NodeId> {
         self.process(node)?.owner_of(partition)
+    }
+
+    fn each_service(&self, node: u32, visit: &mut dyn FnMut(&Service)) {
+        let Some(registry) = self.process(node).and_then(Node::registry) else { return };
+        registry.prefix(&[]).for_each(|service| visit(&service));
     }
 
     fn totals(&self) -> Stats {

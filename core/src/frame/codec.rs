@@ -13,6 +13,7 @@ use super::{
 };
 use crate::hlc::Stamp;
 use crate::id::{Contact, MessageId, Writer};
+use crate::registry::{ROWS_MAX, Row, Rows};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
@@ -52,6 +53,10 @@ pub(super) mod kinds {
     pub(in crate::frame) const PING: u16 = 25;
     pub(in crate::frame) const PONG: u16 = 26;
     pub(in crate::frame) const PING_ANSWER: u16 = 27;
+    pub(super) const REGISTRY_HELLO: u16 = 30;
+    pub(super) const REGISTRY_ROWS: u16 = 31;
+    pub(super) const REGISTRY_PULL: u16 = 32;
+    pub(super) const REGISTRY_UPDATES: u16 = 33;
 }
 
 /// Bytes of the length before everything else.
@@ -80,6 +85,10 @@ impl Element for Announcement {
 
 impl Element for (Writer, Stamp) {
     const LEN_MIN: usize = NODE_ID_LEN + 2;
+}
+
+impl Element for Row {
+    const LEN_MIN: usize = NODE_ID_LEN + 3;
 }
 
 /// Why bytes are no frame.
@@ -280,6 +289,15 @@ impl Fields {
             })),
             kinds::SYNC_END => Frame::SyncEnd(self.next()?),
             kinds::BEATS..=kinds::PING_ANSWER => return Ok(MembersFrame::read(self)?.map(Frame::Members)),
+            kinds::REGISTRY_HELLO => Frame::RegistryHello(Box::new(self.next()?)),
+            kinds::REGISTRY_ROWS => Frame::RegistryRows(Box::new(Rows {
+                mask: self.next()?,
+                after: self.next()?,
+                is_last: self.next()?,
+                rows: self.list(ROWS_MAX)?,
+            })),
+            kinds::REGISTRY_PULL => Frame::RegistryPull(self.list(ROWS_MAX)?),
+            kinds::REGISTRY_UPDATES => Frame::RegistryUpdates { is_last: self.next()?, updates: self.tail() },
             _ => return Ok(None),
         }))
     }
@@ -362,6 +380,10 @@ impl Frame {
             Frame::SyncChunk(_) => kinds::SYNC_CHUNK,
             Frame::SyncEnd(_) => kinds::SYNC_END,
             Frame::Members(members) => members.kind(),
+            Frame::RegistryHello(_) => kinds::REGISTRY_HELLO,
+            Frame::RegistryRows(_) => kinds::REGISTRY_ROWS,
+            Frame::RegistryPull(_) => kinds::REGISTRY_PULL,
+            Frame::RegistryUpdates { .. } => kinds::REGISTRY_UPDATES,
         }
     }
 
@@ -409,6 +431,16 @@ impl Frame {
             }
             Frame::SyncEnd(end) => put(end, out),
             Frame::Members(members) => members.encode_body(out),
+            Frame::RegistryHello(hello) => put(&**hello, out),
+            Frame::RegistryRows(it) => {
+                let Rows { mask, after, is_last, rows } = &**it;
+                put(&(mask, after, is_last, rows), out);
+            }
+            Frame::RegistryPull(rows) => put(rows, out),
+            Frame::RegistryUpdates { is_last, updates } => {
+                put(is_last, out);
+                out.extend_from_slice(updates);
+            }
         }
     }
 
@@ -458,6 +490,13 @@ impl Frame {
                 varint_len(map.0) + varint_len(*session) + 1
             }
             Frame::Members(members) => members.body_len(),
+            Frame::RegistryHello(hello) => hello.buckets.iter().map(|bucket| varint_len(*bucket)).sum(),
+            Frame::RegistryRows(it) => {
+                let Rows { mask, after, is_last: _, rows } = &**it;
+                varint_len(*mask) + 2 + after.map_or(0, |_| NODE_ID_LEN) + list_len(rows, row_len)
+            }
+            Frame::RegistryPull(rows) => list_len(rows, row_len),
+            Frame::RegistryUpdates { is_last: _, updates } => 1 + updates.len(),
         }
     }
 }
@@ -492,6 +531,11 @@ fn message_id_len(id: &MessageId) -> usize {
 
 fn entry_len((writer, stamp): &(Writer, Stamp)) -> usize {
     NODE_ID_LEN + varint_len(writer.epoch) + varint_len(stamp.0)
+}
+
+fn row_len(row: &Row) -> usize {
+    let Row { owner: _, incarnation, seq, fingerprint } = row;
+    NODE_ID_LEN + varint_len(incarnation.0) + varint_len(*seq) + varint_len(*fingerprint)
 }
 
 fn sync_hello_len(hello: &SyncHello) -> usize {

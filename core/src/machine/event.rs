@@ -203,6 +203,22 @@ pub enum News {
     },
 }
 
+impl News {
+    /// Shows the one service that the news is about.
+    pub fn service(&self) -> Option<&Service> {
+        match self {
+            Self::Registered(service) | Self::Updated(service) | Self::Unregistered(service) => Some(service),
+            Self::Down { service, .. } => Some(service),
+            Self::Members(_)
+            | Self::Member { .. }
+            | Self::Services(_)
+            | Self::Owned(_)
+            | Self::Acquired { .. }
+            | Self::Released { .. } => None,
+        }
+    }
+}
+
 /// Why a service went with its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceLoss {

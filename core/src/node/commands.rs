@@ -5,6 +5,7 @@ use crate::broadcast::Broadcast;
 use crate::id::Token;
 use crate::machine::{Command, CommandError, Cx, Event, Machine, News, Reply, Watch};
 use crate::marks::Admission;
+use crate::registry::Registrar;
 use crate::replica::Replica;
 use crate::{members, membership};
 use alloc::vec::Vec;
@@ -29,7 +30,13 @@ impl Machines {
                 self.settle(cx, out); // the good-bye goes out before links close
                 return self.membership.handle(membership::Input::Leave { token }, cx);
             }
-            Command::Put { .. } | Command::Remove { .. } => {
+            Command::Register { .. } | Command::Unregister { .. } if self.registry.is_none() => {
+                Err(CommandError::Disabled)
+            }
+            Command::Put { .. }
+            | Command::Remove { .. }
+            | Command::Register { .. }
+            | Command::Unregister { .. } => {
                 return match self.marks.admit(token, command, cx) {
                     Admission::Now(token, command) => self.write(token, command, cx, out),
                     Admission::Later => {}
@@ -55,8 +62,11 @@ impl Machines {
                 self.try_replica().and_then(|it| it.create_map(&name, schema)).map(|()| Reply::Ok)
             }
             Command::Watch { what } => return self.on_watch(token, what, out),
-            Command::Unwatch { watch } => self.watches.end(watch).map(|()| Reply::Ok),
-            Command::Register { .. } | Command::Unregister { .. } => Err(CommandError::Disabled),
+            Command::Unwatch { watch } => {
+                let ended = self.watches.end(watch).map(|()| Reply::Ok);
+                self.note_watches();
+                ended
+            }
             Command::OpenMailbox
             | Command::CloseMailbox { .. }
             | Command::Send { .. }
@@ -70,14 +80,32 @@ impl Machines {
         out.push(Event::Done { token, result });
     }
 
+    /// Says whether somebody watches services: nobody, and the registry makes no news.
+    fn note_watches(&mut self) {
+        let is_watched = self.watches.of_services().next().is_some();
+        self.registry.iter_mut().for_each(|registry| registry.set_watched(is_watched));
+    }
+
     /// Carries out a write whose stamp may leave.
     pub(super) fn write(&mut self, token: Token, command: Command, cx: &mut Cx<'_>, out: &mut Vec<Event>) {
-        let written = self.try_replica().and_then(|replica| match command {
-            Command::Put { map, key, value, expires } => replica.put(map, key, value, expires, cx),
-            Command::Remove { map, key } => replica.remove(map, key, cx),
+        let written = |version| Reply::Written { version };
+        let result = match command {
+            Command::Put { map, key, value, expires } => {
+                self.try_replica().and_then(|it| it.put(map, key, value, expires, cx)).map(written)
+            }
+            Command::Remove { map, key } => {
+                self.try_replica().and_then(|it| it.remove(map, key, cx)).map(written)
+            }
+            Command::Register { name, instance, mailbox, meta, is_unique } => self
+                .try_registry()
+                .and_then(|it| it.register(&name, instance, mailbox, &meta, is_unique, cx))
+                .map(|()| Reply::Ok),
+            Command::Unregister { name, instance } => {
+                self.try_registry().and_then(|it| it.unregister(&name, instance, cx)).map(|()| Reply::Ok)
+            }
             _ => Err(CommandError::Disabled),
-        });
-        out.push(Event::Done { token, result: written.map(|version| Reply::Written { version }) });
+        };
+        out.push(Event::Done { token, result });
     }
 
     /// Begins a watch: its answer, then the snapshot.
@@ -86,6 +114,7 @@ impl Machines {
         let begun = snapshot.and_then(|news| self.watches.begin(token, what).map(|()| news));
         let (result, news) =
             begun.map_or_else(|error| (Err(error), None), |news| (Ok(Reply::Ok), Some(news)));
+        self.note_watches();
         out.push(Event::Done { token, result });
         out.extend(news.map(|news| Event::Watched { watch: token, news }));
     }
@@ -95,8 +124,15 @@ impl Machines {
         match what {
             Watch::Members => Some(News::Members(self.members.as_ref()?.iter().collect())),
             Watch::Partitions => Some(News::Owned(self.placement.as_ref()?.owned().collect())),
-            Watch::Services { .. } => None,
+            Watch::Services { prefix } => {
+                let registry = self.registry.as_ref()?.registry();
+                Some(News::Services(registry.prefix(prefix).collect()))
+            }
         }
+    }
+
+    fn try_registry(&mut self) -> Result<&mut Registrar, CommandError> {
+        self.registry.as_mut().ok_or(CommandError::Disabled)
     }
 
     fn try_broadcast(&mut self) -> Result<&mut Broadcast, CommandError> {

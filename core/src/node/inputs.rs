@@ -4,7 +4,7 @@ use super::{Machines, hand};
 use crate::frame::{Channel, Frame};
 use crate::id::NodeId;
 use crate::machine::{CommandError, Cx, Event, Input, Machine};
-use crate::{broadcast, links, members, membership, placement, replica};
+use crate::{broadcast, links, members, membership, placement, registry, replica};
 use alloc::vec::Vec;
 
 impl Machines {
@@ -61,6 +61,9 @@ impl Machines {
             (Channel::Control, Some(broadcast), _) if matches!(frame, Frame::Graft { .. } | Frame::Prune) => {
                 broadcast.handle(broadcast::Input::Frame { from, frame }, cx);
             }
+            (Channel::Sync, ..) if is_of_registry(&frame) => {
+                super::hand(&mut self.registry, registry::Input::Frame { from, frame }, cx);
+            }
             (Channel::Sync, _, Some(replica)) => replica.handle(replica::Input::Frame { from, frame }, cx),
             (Channel::Control, ..) => self.membership.handle(membership::Input::Frame { from, frame }, cx),
             (Channel::Gossip | Channel::Lazy | Channel::Sync | Channel::User | Channel::Datagram, ..) => {
@@ -84,5 +87,19 @@ impl Machines {
             let (full, ready) = (replica::Input::LinkFull { peer }, replica::Input::LinkReady { peer });
             replica.handle(if is_full { full } else { ready }, cx);
         }
+        if let (Channel::Sync, Some(registry)) = (channel, &mut self.registry) {
+            let (full, ready) = (registry::Input::LinkFull { peer }, registry::Input::LinkReady { peer });
+            registry.handle(if is_full { full } else { ready }, cx);
+        }
     }
+}
+
+fn is_of_registry(frame: &Frame) -> bool {
+    matches!(
+        frame,
+        Frame::RegistryHello(_)
+            | Frame::RegistryRows(_)
+            | Frame::RegistryPull(_)
+            | Frame::RegistryUpdates { .. }
+    )
 }

@@ -13,7 +13,7 @@ use crate::time::Instant;
 impl Node {
     /// Shows everything that properties may ask about.
     pub fn status(&self) -> Status<'_> {
-        let Machines { membership, broadcast, replica, members, placement, .. } = &self.machines;
+        let Machines { membership, broadcast, replica, members, placement, registry, .. } = &self.machines;
         Status {
             id: self.machines.id,
             incarnation: self.incarnation(),
@@ -27,6 +27,7 @@ impl Node {
             maps: replica.iter().flat_map(Replica::status).collect(),
             members: members.as_ref().map(Members::status),
             owned: placement.iter().flat_map(Placement::owned).collect(),
+            registry: registry.as_ref().map(|it| it.registry().status()),
             stats: &self.stats,
         }
     }
@@ -34,8 +35,18 @@ impl Node {
     /// Hashes the state, with all times relative to `now`: equal states at different times hash alike.
     pub fn digest(&self, now: Instant) -> u64 {
         let mut fold = Fold::default();
-        let Machines { marks, links, membership, broadcast, replica, members, placement, watches, .. } =
-            &self.machines;
+        let Machines {
+            marks,
+            links,
+            membership,
+            broadcast,
+            replica,
+            members,
+            placement,
+            registry,
+            watches,
+            ..
+        } = &self.machines;
         marks.digest(&mut fold);
         links.digest(now, &mut fold);
         membership.digest(now, &mut fold);
@@ -43,6 +54,7 @@ impl Node {
         replica.iter().for_each(|replica| replica.digest(now, &mut fold));
         members.iter().for_each(|members| members.digest(now, &mut fold));
         placement.iter().for_each(|placement| placement.digest(now, &mut fold));
+        registry.iter().for_each(|registry| registry.digest(now, &mut fold));
         watches.digest(&mut fold);
         fold.word(self.rng.drawn());
         fold.word(self.clock.last().0);
@@ -56,7 +68,8 @@ impl Node {
 
     /// Asserts every invariant of every machine, also those over whole tables.
     pub fn audit(&self) {
-        let Machines { links, membership, broadcast, replica, members, placement, .. } = &self.machines;
+        let Machines { links, membership, broadcast, replica, members, placement, registry, .. } =
+            &self.machines;
         self.check();
         links.audit();
         membership.audit();
@@ -64,12 +77,15 @@ impl Node {
         replica.iter().for_each(Machine::audit);
         members.iter().for_each(Machine::audit);
         placement.iter().for_each(Machine::audit);
+        registry.iter().for_each(Machine::audit);
     }
 }
 
 impl Machines {
     fn check(&self) {
-        let Self { marks, links, membership, broadcast, replica, members, placement, watches, .. } = self;
+        let Self {
+            marks, links, membership, broadcast, replica, members, placement, registry, watches, ..
+        } = self;
         marks.check();
         links.check();
         membership.check();
@@ -77,6 +93,7 @@ impl Machines {
         replica.iter().for_each(Machine::check);
         members.iter().for_each(Machine::check);
         placement.iter().for_each(Machine::check);
+        registry.iter().for_each(Machine::check);
         watches.check();
         if let Some(broadcast) = broadcast {
             let neighbors = broadcast.eager().chain(broadcast.lazy());

@@ -197,7 +197,11 @@ impl Replica {
             | Frame::IHave(_)
             | Frame::Graft { .. }
             | Frame::Prune
-            | Frame::Members(_) => cx.stats.misplaced += 1,
+            | Frame::Members(_)
+            | Frame::RegistryHello(_)
+            | Frame::RegistryRows(_)
+            | Frame::RegistryPull(_)
+            | Frame::RegistryUpdates { .. } => cx.stats.misplaced += 1,
         }
     }
 

@@ -9,6 +9,7 @@ use rumormill_core::frame::{
     Aged, Announcement, Answered, Beat, DisconnectReason, Gossip, MemberEntry, MembersFrame, NeighborAnswer,
     NeighborPriority, SyncChunk, SyncEnd, SyncHello, SyncOutcome, SyncVector, Wanted,
 };
+use rumormill_core::registry::{Hello, Row, Rows};
 use rumormill_core::{
     Address, Channel, Class, ClusterNumbers, Command, Contact, Dialer, DownReason, Frame, Incarnation, Input,
     Instant, Life, MailboxId, MapId, MemberRecord, MemberState, MessageId, NodeId, Now, Question, Stamp,
@@ -182,8 +183,29 @@ fn members_frame() -> impl Strategy<Value = Frame> {
     frame.prop_map(Frame::Members)
 }
 
+fn registry_frame() -> impl Strategy<Value = Frame> {
+    let row = || {
+        (node_id(), number(), number(), number()).prop_map(|(owner, life, seq, fingerprint)| Row {
+            owner,
+            incarnation: Incarnation(life),
+            seq,
+            fingerprint,
+        })
+    };
+    let rows = (number32(), option::of(node_id()), any::<bool>(), vec(row(), 0..5));
+    prop_oneof![
+        proptest::array::uniform32(number())
+            .prop_map(|buckets| Frame::RegistryHello(Box::new(Hello { buckets }))),
+        rows.prop_map(|(mask, after, is_last, rows)| {
+            Frame::RegistryRows(Box::new(Rows { mask, after, is_last, rows }))
+        }),
+        vec(row(), 0..5).prop_map(Frame::RegistryPull),
+        (any::<bool>(), bytes()).prop_map(|(is_last, updates)| Frame::RegistryUpdates { is_last, updates }),
+    ]
+}
+
 pub(crate) fn frame() -> impl Strategy<Value = Frame> {
-    prop_oneof![6 => members_frame(), 10 => membership_frame(), 4 => broadcast_frame(), 1 => sync_hello(), 1 => sync_vector(), 2 => sync_rest()]
+    prop_oneof![6 => members_frame(), 4 => registry_frame(), 10 => membership_frame(), 4 => broadcast_frame(), 1 => sync_hello(), 1 => sync_vector(), 2 => sync_rest()]
 }
 
 fn command() -> impl Strategy<Value = Command> {

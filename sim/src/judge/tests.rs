@@ -6,7 +6,7 @@ use crate::clock::WALL_EPOCH_MS;
 use bytes::Bytes;
 use rumormill_core::{
     Class, Command, CommandError, Contact, Event, Incarnation, MapStatus, Member, MessageId, NeighborLoss,
-    NodeId, Observed, Origin, Reply, Stamp, Stats, Status, Token, Topic, Version, Writer,
+    NodeId, Observed, Origin, Reply, Service, Stamp, Stats, Status, Token, Topic, Version, Writer,
 };
 
 const MILLI: u64 = NANOS_PER_MILLI;
@@ -69,6 +69,7 @@ impl Nodes for Fakes {
             maps: Vec::new(),
             members: None,
             owned: Vec::new(),
+            registry: None,
             stats: &self.totals,
         })
     }
@@ -90,6 +91,7 @@ impl Nodes for Fakes {
     fn owner_of(&self, _node: u32, _partition: u32) -> Option<NodeId> {
         None
     }
+    fn each_service(&self, _: u32, _: &mut dyn FnMut(&Service)) {}
 
     fn totals(&self) -> Stats {
         self.totals.clone()

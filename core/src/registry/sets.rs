@@ -1,0 +1,237 @@
+//! Owners' sets as they come, change and go, and the leases that show them.
+
+use super::directory::{Entry, NONE, Registry, Role};
+use super::owner::{Owner, Row};
+use super::update::Record;
+use crate::id::{Incarnation, NodeId};
+use crate::machine::ServiceLoss;
+use alloc::vec::Vec;
+
+/// Owners.
+impl Registry {
+    /// Tells the number of an owner, known or new.
+    pub(super) fn number_or_new(&mut self, id: &NodeId) -> u32 {
+        if let Some(number) = self.number(id) {
+            return number;
+        }
+        let owner = Owner::new(*id, &self.me);
+        let number = self.free_owners.pop().unwrap_or(self.owners.len() as u32);
+        match self.owners.get_mut(number as usize) {
+            Some(free) => *free = owner,
+            None => self.owners.push(owner),
+        }
+        self.numbers.insert(*id, number);
+        number
+    }
+
+    /// Forgets an owner and all of its set.
+    pub(super) fn forget(&mut self, number: u32) {
+        self.drop_set(number, None);
+        let owner = &mut self.owners[number as usize];
+        let id = owner.id;
+        *owner = Owner::new(id, &self.me); // gives its memory back
+        self.numbers.swap_remove(&id);
+        self.free_owners.push(number);
+    }
+
+    /// Moves a set to a life and a sequence number. Whatever changes it ends here, so that its row counts as it is.
+    pub(super) fn set_version(&mut self, number: u32, incarnation: Incarnation, seq: u64, before: u64) {
+        let owner = &mut self.owners[number as usize];
+        (owner.incarnation, owner.seq) = (incarnation, seq);
+        let (bucket, after) = (owner.bucket(), owner.row_hash());
+        self.buckets[bucket] = self.buckets[bucket].wrapping_sub(before).wrapping_add(after);
+    }
+
+    /// Lists the rows of some buckets between two owners, in the order of owners.
+    pub(super) fn rows(&self, mask: u32) -> Vec<Row> {
+        let owners = self.numbers.values().map(|number| &self.owners[*number as usize]);
+        let asked = owners.filter(|owner| owner.seq > 0 && mask >> owner.bucket() & 1 == 1);
+        let mut rows: Vec<Row> = asked.map(Owner::row).collect();
+        rows.sort_unstable_by_key(|row| row.owner);
+        rows
+    }
+}
+
+/// Leases: what shows a set and hides it.
+impl Registry {
+    pub(super) fn begin_life(&mut self, number: u32, incarnation: Incarnation) {
+        if self.owners[number as usize].lease == Some(incarnation) {
+            return;
+        }
+        self.unlist_all(number, Some(ServiceLoss::Restarted));
+        let owner = &mut self.owners[number as usize];
+        (owner.lease, owner.is_suspected) = (Some(incarnation), false);
+        self.list_all(number);
+    }
+
+    pub(super) fn end_life(&mut self, number: u32, incarnation: Incarnation, reason: ServiceLoss) {
+        if self.owners[number as usize].lease != Some(incarnation) {
+            return;
+        }
+        self.unlist_all(number, Some(reason));
+        let owner = &mut self.owners[number as usize];
+        (owner.lease, owner.is_suspected) = (None, false);
+    }
+
+    pub(super) fn suspect(&mut self, number: u32, is_suspected: bool) {
+        let owner = &mut self.owners[number as usize];
+        if owner.is_suspected == is_suspected || owner.lease.is_none() {
+            return;
+        }
+        owner.is_suspected = is_suspected;
+        if !owner.is_visible() {
+            return;
+        }
+        for slot in owner.entries.clone() {
+            if self.entry(slot).role != Role::Refused {
+                self.rank_again(slot);
+                if self.is_watched && self.is_shown(slot) {
+                    self.tell_updated(slot);
+                }
+            }
+        }
+    }
+
+    fn list_all(&mut self, number: u32) {
+        if self.owners[number as usize].is_visible() {
+            for slot in self.owners[number as usize].entries.clone() {
+                if self.entry(slot).role != Role::Refused {
+                    self.list(slot);
+                }
+            }
+        }
+    }
+
+    fn unlist_all(&mut self, number: u32, loss: Option<ServiceLoss>) {
+        if self.owners[number as usize].is_visible() {
+            for slot in self.owners[number as usize].entries.clone() {
+                if self.entry(slot).role != Role::Refused {
+                    self.unlist(slot, loss);
+                }
+            }
+        }
+    }
+}
+
+/// Contents of a set.
+impl Registry {
+    /// Finds a registration in a set: its place among the set's slots, or where it would be.
+    pub(super) fn find(&self, number: u32, name: &[u8], instance: u64) -> Result<usize, usize> {
+        let entries = &self.owners[number as usize].entries;
+        entries.binary_search_by(|slot| self.entry(*slot).key().cmp(&(name, instance)))
+    }
+
+    pub(super) fn find_slot(&self, number: u32, name: &[u8], instance: u64) -> Option<u32> {
+        self.find(number, name, instance).ok().map(|at| self.owners[number as usize].entries[at])
+    }
+
+    /// Takes a registration into a set, or changes it there.
+    pub(super) fn put(&mut self, number: u32, record: Record, is_refused: bool) {
+        match self.find(number, record.name(), record.instance) {
+            Ok(at) => self.replace(number, at, record, is_refused),
+            Err(at) => self.insert(number, at, record, is_refused),
+        }
+    }
+
+    fn insert(&mut self, number: u32, at: usize, record: Record, is_refused: bool) {
+        let role = if is_refused { Role::Refused } else { Role::Usual };
+        let entry = Entry::new(record, number, role);
+        let owner = &mut self.owners[number as usize];
+        owner.fingerprint = owner.fingerprint.wrapping_add(entry.hash());
+        owner.bytes += entry.body.len();
+        let slot = self.free.pop().unwrap_or(self.entries.len() as u32);
+        owner.entries.insert(at, slot);
+        let is_listed = !is_refused && owner.is_visible();
+        match self.entries.get_mut(slot as usize) {
+            Some(free) => *free = entry,
+            None => self.push_entry(entry),
+        }
+        if is_listed {
+            self.list(slot);
+        }
+    }
+
+    /// Grows by a quarter, not twofold: a thousand simulated nodes hold the directory.
+    fn push_entry(&mut self, entry: Entry) {
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(self.entries.len() / 4 + 16);
+        }
+        self.entries.push(entry);
+    }
+
+    fn replace(&mut self, number: u32, at: usize, record: Record, is_refused: bool) {
+        let slot = self.owners[number as usize].entries[at];
+        let old = self.entry(slot);
+        if old.record() == record {
+            return;
+        }
+        let is_same = (old.is_unique, old.registered_at) == (record.is_unique, record.registered_at);
+        if !is_same || is_refused || old.role == Role::Refused {
+            self.remove_at(number, at, None);
+            return self.insert(number, at, record, is_refused);
+        }
+        let (hash, len) = (old.hash(), old.body.len());
+        let is_visible = self.owners[number as usize].is_visible();
+        let new_len = record.body.len();
+        if is_visible {
+            self.rewrite(slot, record);
+        } else {
+            let entry = &mut self.entries[slot as usize];
+            (entry.body, entry.mailbox) = (record.body, record.mailbox);
+        }
+        let new_hash = self.entry(slot).hash();
+        let owner = &mut self.owners[number as usize];
+        owner.fingerprint = owner.fingerprint.wrapping_sub(hash).wrapping_add(new_hash);
+        owner.bytes = owner.bytes - len + new_len;
+    }
+
+    /// Removes a registration from a set, if it is there.
+    pub(super) fn remove(&mut self, number: u32, name: &[u8], instance: u64) {
+        if let Ok(at) = self.find(number, name, instance) {
+            self.remove_at(number, at, None);
+        }
+    }
+
+    fn remove_at(&mut self, number: u32, at: usize, loss: Option<ServiceLoss>) {
+        let owner = &self.owners[number as usize];
+        let (slot, is_visible) = (owner.entries[at], owner.is_visible());
+        if is_visible && self.entry(slot).role != Role::Refused {
+            self.unlist(slot, loss);
+        }
+        let (hash, len) = (self.entry(slot).hash(), self.entry(slot).body.len());
+        let owner = &mut self.owners[number as usize];
+        owner.entries.remove(at);
+        owner.fingerprint = owner.fingerprint.wrapping_sub(hash);
+        owner.bytes -= len;
+        let entry = &mut self.entries[slot as usize];
+        (entry.body, entry.owner) = (bytes::Bytes::new(), NONE);
+        self.free.push(slot);
+    }
+
+    /// Makes a set what the owner says it is as a whole. Its records are in the order of their keys.
+    pub(super) fn swap(&mut self, number: u32, records: Vec<(Record, bool)>) {
+        for at in (0..self.owners[number as usize].entries.len()).rev() {
+            let key = self.entry(self.owners[number as usize].entries[at]).key();
+            let is_kept =
+                records.binary_search_by(|(record, _)| (record.name(), record.instance).cmp(&key)).is_ok();
+            if !is_kept {
+                self.remove_at(number, at, None);
+            }
+        }
+        self.owners[number as usize].entries.reserve_exact(records.len()); // most sets come whole and stay
+        for (record, is_refused) in records {
+            self.put(number, record, is_refused);
+        }
+    }
+
+    /// Drops everything that is known of a set: nothing is known of it any longer.
+    pub(super) fn drop_set(&mut self, number: u32, loss: Option<ServiceLoss>) {
+        let before = self.owners[number as usize].row_hash();
+        for at in (0..self.owners[number as usize].entries.len()).rev() {
+            self.remove_at(number, at, loss);
+        }
+        let incarnation = self.owners[number as usize].incarnation;
+        self.owners[number as usize].log.clear();
+        self.set_version(number, incarnation, 0, before);
+    }
+}

@@ -1,0 +1,246 @@
+//! One owner's registrations on their way: what changed between two sequence numbers, or the whole set.
+//!
+//! A broadcast is one update; a sync frame's tail is several, one after another. An update is a header in postcard's
+//! form and its changes, each a small header with the raw bytes behind it. Changes stand in the order of their keys
+//! (name, then instance), each key once, so what an update does is the same in whatever order nodes look at it, and one
+//! set has one form. Names and metadata are slices of what arrived.
+
+use crate::frame::put;
+use crate::hlc::Stamp;
+use crate::id::{Incarnation, MailboxId, NodeId};
+use alloc::vec::Vec;
+use bytes::{Buf, Bytes};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Changes in one update at most: above any `registrations_max`.
+pub const CHANGES_MAX: usize = 4_096;
+/// Bytes around name and metadata of one change at most.
+pub(crate) const CHANGE_HEADER_LEN_MAX: usize = 48;
+/// Bytes of an update before its changes at most.
+pub(crate) const UPDATE_HEADER_LEN_MAX: usize = 80;
+/// Bytes of a change at least: kind, sequence, instance, length of the name.
+const CHANGE_LEN_MIN: usize = 4;
+
+/// Why bytes are no update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UpdateError {
+    /// A header does not decode, or its numbers contradict each other.
+    Header,
+    /// It tells more bytes than there are.
+    Truncated,
+    /// It tells more changes than allowed.
+    TooMany,
+    /// The changes are not in the order of their keys, or not of the sequence numbers that were told.
+    Order,
+}
+
+/// One registration as its owner wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The name, then the metadata.
+    pub(crate) body: Bytes,
+    pub(crate) name_len: u16,
+    pub(crate) instance: u64,
+    pub(crate) mailbox: MailboxId,
+    pub(crate) registered_at: Stamp,
+    pub(crate) is_unique: bool,
+}
+
+impl Record {
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.body[..usize::from(self.name_len)]
+    }
+
+    pub(crate) fn meta(&self) -> &[u8] {
+        &self.body[usize::from(self.name_len)..]
+    }
+}
+
+/// What becomes of one registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It is offered, so and no longer otherwise.
+    Put(Record),
+    /// It is offered no longer.
+    Remove { name: Bytes, instance: u64 },
+}
+
+impl Change {
+    /// Orders the changes of an update.
+    pub(crate) fn key(&self) -> (&[u8], u64) {
+        match self {
+            Change::Put(record) => (record.name(), record.instance),
+            Change::Remove { name, instance } => (name, *instance),
+        }
+    }
+
+    /// Tells how many bytes it takes in an update at most.
+    pub(crate) fn len_max(&self) -> usize {
+        CHANGE_HEADER_LEN_MAX
+            + match self {
+                Change::Put(record) => record.body.len(),
+                Change::Remove { name, .. } => name.len(),
+            }
+    }
+
+    /// Appends the change; `offset` is its sequence number after the update's first, zero in a whole set.
+    pub(crate) fn encode(&self, offset: u64, out: &mut Vec<u8>) {
+        match self {
+            Change::Put(record) => encode_put(record, offset, out),
+            Change::Remove { name, instance } => {
+                put(&(Kind::Remove, offset, instance, name.len() as u32), out);
+                out.extend_from_slice(name);
+            }
+        }
+    }
+}
+
+pub(crate) fn encode_put(record: &Record, offset: u64, out: &mut Vec<u8>) {
+    let Record { body, name_len, instance, mailbox, registered_at, is_unique } = record;
+    let kind = if *is_unique { Kind::PutUnique } else { Kind::Put };
+    let meta_len = (body.len() - usize::from(*name_len)) as u32;
+    put(&(kind, offset, instance, u32::from(*name_len), mailbox, registered_at, meta_len), out);
+    out.extend_from_slice(body);
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[repr(u8)]
+enum Kind {
+    Remove,
+    Put,
+    PutUnique,
+}
+
+/// A change with its place in the owner's sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Numbered {
+    /// Zero in a whole set.
+    pub(crate) seq: u64,
+    pub(crate) change: Change,
+}
+
+/// One owner's changes from one sequence number to another, still encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Update {
+    pub(crate) owner: NodeId,
+    pub(crate) incarnation: Incarnation,
+    /// The sequence number that the changes follow; none for the whole set.
+    pub(crate) from: Option<u64>,
+    /// The sequence number that they lead to.
+    pub(crate) to: u64,
+    /// How long the sender has known the last of them, in milliseconds.
+    pub(crate) age_ms: u32,
+    pub(crate) count: u32,
+    pub(crate) changes: Bytes,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    owner: NodeId,
+    incarnation: Incarnation,
+    from: Option<u64>,
+    to: u64,
+    age_ms: u32,
+    count: u32,
+    len: u32,
+}
+
+impl Update {
+    /// Appends the update.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let Self { owner, incarnation, from, to, age_ms, count, changes } = self;
+        let (owner, incarnation, from, to) = (*owner, *incarnation, *from, *to);
+        let (age_ms, count, len) = (*age_ms, *count, changes.len() as u32);
+        put(&Header { owner, incarnation, from, to, age_ms, count, len }, out);
+        out.extend_from_slice(changes);
+    }
+
+    /// Encodes the update into a buffer of its own.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        let mut out = Vec::with_capacity(UPDATE_HEADER_LEN_MAX + self.changes.len());
+        self.encode(&mut out);
+        Bytes::from(out)
+    }
+
+    /// Decodes one update's header off the front and moves past it all; its changes are a slice.
+    ///
+    /// # Errors
+    /// [`UpdateError`]; `bytes` is then unchanged.
+    pub(crate) fn split(bytes: &mut Bytes) -> Result<Self, UpdateError> {
+        let (header, tail) = postcard::take_from_bytes::<Header>(bytes).map_err(|_| UpdateError::Header)?;
+        let Header { owner, incarnation, from, to, age_ms, count, len } = header;
+        let (len, found) = (len as usize, tail.len());
+        if from.is_some_and(|from| from > to) {
+            return Err(UpdateError::Header);
+        }
+        if len > found {
+            return Err(UpdateError::Truncated);
+        }
+        if count as usize > CHANGES_MAX || count as usize * CHANGE_LEN_MIN > len {
+            return Err(UpdateError::TooMany);
+        }
+        bytes.advance(bytes.len() - found);
+        Ok(Self { owner, incarnation, from, to, age_ms, count, changes: bytes.split_to(len) })
+    }
+
+    /// Decodes the changes.
+    ///
+    /// # Errors
+    /// [`UpdateError`]: then none of them is to be applied.
+    pub(crate) fn decode(&self) -> Result<Vec<Numbered>, UpdateError> {
+        let mut rest = self.changes.clone();
+        let mut changes: Vec<Numbered> = Vec::with_capacity(self.count as usize);
+        let mut last = self.from.unwrap_or(0);
+        for _ in 0..self.count {
+            let (change, offset) = decode_change(&mut rest)?;
+            let seq = self.number(offset, &change)?;
+            if changes.last().is_some_and(|before| before.change.key() >= change.key()) {
+                return Err(UpdateError::Order);
+            }
+            last = last.max(seq);
+            changes.push(Numbered { seq, change });
+        }
+        let is_whole = self.from.is_none();
+        if !rest.is_empty() || !is_whole && last != self.to && self.count > 0 {
+            return Err(UpdateError::Order);
+        }
+        Ok(changes)
+    }
+
+    /// Tells a change's sequence number, if it may be in this update.
+    fn number(&self, offset: u64, change: &Change) -> Result<u64, UpdateError> {
+        match self.from {
+            Some(from) if (1..=self.to - from).contains(&offset) => Ok(from + offset),
+            None if offset == 0 && matches!(change, Change::Put(_)) => Ok(0),
+            Some(_) | None => Err(UpdateError::Order),
+        }
+    }
+}
+
+fn decode_change(rest: &mut Bytes) -> Result<(Change, u64), UpdateError> {
+    let (kind, offset, instance, name_len) = take::<(Kind, u64, u64, u32)>(rest)?;
+    if let Kind::Remove = kind {
+        let name = take_bytes(rest, u64::from(name_len))?;
+        return Ok((Change::Remove { name, instance }, offset));
+    }
+    let (mailbox, registered_at, meta_len) = take::<(MailboxId, Stamp, u32)>(rest)?;
+    let body = take_bytes(rest, u64::from(name_len) + u64::from(meta_len))?;
+    let name_len = u16::try_from(name_len).map_err(|_| UpdateError::Header)?;
+    let is_unique = matches!(kind, Kind::PutUnique);
+    Ok((Change::Put(Record { body, name_len, instance, mailbox, registered_at, is_unique }), offset))
+}
+
+fn take<T: DeserializeOwned>(rest: &mut Bytes) -> Result<T, UpdateError> {
+    let (value, tail) = postcard::take_from_bytes::<T>(rest).map_err(|_| UpdateError::Header)?;
+    let taken = rest.len() - tail.len();
+    rest.advance(taken);
+    Ok(value)
+}
+
+fn take_bytes(rest: &mut Bytes, len: u64) -> Result<Bytes, UpdateError> {
+    if len > rest.len() as u64 {
+        return Err(UpdateError::Truncated);
+    }
+    Ok(rest.split_to(len as usize))
+}
