@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use crate::mailboxes::{MAIL_HEADER_LEN_MAX, Mail, MailKind, OrderKind, Verdict};
 pub use codec::{DecodeError, decode, decode_within};
 pub(crate) use codec::{as_wire, put};
 
@@ -285,6 +286,8 @@ pub enum Frame {
     SyncChunk(Box<SyncChunk>),
     /// Ends a session.
     SyncEnd(SyncEnd),
+    /// What one mailbox has for another.
+    Mail(Box<Mail>),
 }
 
 impl Frame {
@@ -309,6 +312,7 @@ impl Frame {
             Frame::SyncHello(_) | Frame::SyncVector(_) | Frame::SyncChunk(_) | Frame::SyncEnd(_) => {
                 Channel::Sync
             }
+            Frame::Mail(_) => Channel::User,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::hlc::Hlc;
 use crate::id::{Contact, Incarnation, MapId, NodeId, Topic};
 use crate::links::{self, Links};
 use crate::machine::{CloseReason, Cx, Effect, Event, Input, Machine, Row};
+use crate::mailboxes::{self, Mailboxes};
 use crate::marks::Marks;
 use crate::membership::{self, Membership};
 use crate::replica::{self, LwwMap, Replica};
@@ -70,6 +71,7 @@ struct Machines {
     membership: Membership,
     broadcast: Option<Broadcast>,
     replica: Option<Replica>,
+    mailboxes: Option<Mailboxes>,
 }
 
 impl Node {
@@ -85,6 +87,7 @@ impl Node {
             membership: Membership::new(config.clone(), contact),
             broadcast: config.broadcast.then(|| Broadcast::new(config.clone(), id, origin)),
             replica: config.replica.then(|| Replica::new(config.clone(), marks.writer(id))),
+            mailboxes: config.mailboxes.then(|| Mailboxes::new(config.clone(), id, marks.incarnation())),
             marks,
         };
         let trace = TraceHash::default();
@@ -161,13 +164,18 @@ impl Machines {
         self.broadcast.iter_mut().for_each(|broadcast| broadcast.handle_timeout(cx));
         self.replica.iter_mut().for_each(|replica| replica.handle_timeout(cx));
         self.settle(cx, out);
+        if let Some(mailboxes) = &mut self.mailboxes {
+            mailboxes.handle_timeout(cx); // knows by now which links are up
+            self.settle(cx, out);
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let lower = [self.links.poll_timeout(), self.membership.poll_timeout()];
         let broadcast = self.broadcast.as_ref().and_then(Broadcast::poll_timeout);
         let replica = self.replica.as_ref().and_then(Replica::poll_timeout);
-        lower.into_iter().chain([broadcast, replica]).flatten().min()
+        let mailboxes = self.mailboxes.as_ref().and_then(Mailboxes::poll_timeout);
+        lower.into_iter().chain([broadcast, replica, mailboxes]).flatten().min()
     }
 }
 
@@ -179,14 +187,28 @@ impl Machines {
             || self.membership.poll_event().map(|event| self.on_membership(event, cx, up)).is_some()
             || poll(&mut self.broadcast).map(|event| self.on_broadcast(event, cx, up)).is_some()
             || poll(&mut self.replica).map(|event| self.on_replica(event, cx, up)).is_some()
+            || poll(&mut self.mailboxes).map(|event| self.on_mailboxes(event, cx, up)).is_some()
         {}
     }
 
     fn on_links(&mut self, event: links::Event, cx: &mut Cx<'_>) {
-        use links::Event::{Down, Unreached};
+        use links::Event::{Closed, Down, Unreached, Up};
         match event {
-            Down { peer } => self.membership.handle(membership::Input::LinkDown { peer }, cx),
-            Unreached { peer } => self.membership.handle(membership::Input::Unreached { peer }, cx),
+            Up { peer, incarnation } => {
+                hand(&mut self.mailboxes, mailboxes::Input::LinkUp { peer, incarnation }, cx);
+            }
+            Down { peer, is_lost } => {
+                self.membership.handle(membership::Input::LinkDown { peer }, cx);
+                hand(&mut self.mailboxes, mailboxes::Input::LinkDown { peer, is_lost }, cx);
+            }
+            Closed { peer, is_lost } => {
+                hand(&mut self.mailboxes, mailboxes::Input::Unreached { node: peer }, cx);
+                hand(&mut self.mailboxes, mailboxes::Input::LinkDown { peer, is_lost }, cx);
+            }
+            Unreached { peer } => {
+                self.membership.handle(membership::Input::Unreached { peer }, cx);
+                hand(&mut self.mailboxes, mailboxes::Input::Unreached { node: peer }, cx);
+            }
         }
     }
 
@@ -196,7 +218,10 @@ impl Machines {
         match event {
             Done { token, result } => up.push(Event::Done { token, result }),
             Isolated => up.push(Event::Isolated),
-            Left => self.links.handle(links::Input::CloseAll(CloseReason::Leaving), cx),
+            Left => {
+                self.links.handle(links::Input::CloseAll(CloseReason::Leaving), cx);
+                hand(&mut self.mailboxes, mailboxes::Input::Left, cx);
+            }
             Close { peer, reason } => self.links.handle(links::Input::Close { peer, reason }, cx),
             Reach { contact, frame } => {
                 self.links.handle(links::Input::Reach { contact, channel, frame }, cx);
@@ -238,6 +263,27 @@ impl Machines {
             }
             ClockRefused { from, ahead_ms } => up.push(Event::ClockRefused { from, ahead_ms }),
             Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
+        }
+    }
+}
+
+/// The wiring of mailboxes: to links, to whoever knows where a node is, and to the user.
+impl Machines {
+    fn on_mailboxes(&mut self, event: mailboxes::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
+        use mailboxes::Event::{Frame, Reach, User};
+        let channel = Channel::User;
+        match event {
+            User(event) => up.push(event),
+            Frame { to: peer, frame } => {
+                self.links.handle(links::Input::Send { peer, channel, frame }, cx);
+            }
+            Reach { node, incarnation: _ } => {
+                let contact = self.membership.contact_of(&node).filter(|_| !self.membership.has_left());
+                let is_reaching = contact.is_some_and(|contact| self.links.connect(&contact, cx));
+                let reaching = mailboxes::Input::Reaching { node };
+                let unreached = mailboxes::Input::Unreached { node };
+                hand(&mut self.mailboxes, if is_reaching { reaching } else { unreached }, cx);
+            }
         }
     }
 }

@@ -8,11 +8,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rumormill_core::frame::{
     ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, CONTACTS_MAX, DecodeError, DisconnectReason,
-    GOSSIP_HEADER_LEN_MAX, Gossip, HEADER_LEN, NeighborAnswer, NeighborPriority, SyncChunk, SyncEnd,
-    SyncHello, SyncOutcome, SyncVector, VECTOR_ENTRIES_MAX, decode, decode_within,
+    GOSSIP_HEADER_LEN_MAX, Gossip, HEADER_LEN, MAIL_HEADER_LEN_MAX, Mail, MailKind, NeighborAnswer,
+    NeighborPriority, OrderKind, SyncChunk, SyncEnd,
+    SyncHello, SyncOutcome, SyncVector, VECTOR_ENTRIES_MAX, Verdict, decode, decode_within,
 };
 use rumormill_core::{
-    Class, Config, Contact, Frame, Incarnation, MapId, MessageId, NodeId, Stamp, Topic, Writer,
+    Class, Config, Contact, Frame, Incarnation, MailboxId, MapId, MessageId, NodeId, Stamp, Topic, Writer,
 };
 use std::collections::BTreeSet;
 
@@ -387,7 +388,75 @@ fn golden_frames() -> Vec<Frame> {
             ops: b"ops".to_vec().into(),
         })),
         Frame::SyncEnd(SyncEnd { map, session, outcome: SyncOutcome::Busy }),
+        mail(
+            MailKind::Ask { from: MailboxId(1), to: MailboxId(300), number: 5, timeout_ms: 1_000 },
+            b"why",
+        ),
     ]
+}
+
+fn mail(what: MailKind, payload: &'static [u8]) -> Frame {
+    let (from, to) = (Incarnation(200), Incarnation(7));
+    let payload = Bytes::from_static(payload);
+    Frame::Mail(Box::new(Mail { from, to, session: 3, seq: 129, what, payload }))
+}
+
+/// Every other kind of mail.
+fn golden_mails() -> Vec<Frame> {
+    let (from, to) = (MailboxId(1), MailboxId(300));
+    let order =
+        |what| mail(MailKind::Order { number: 9, after: 8, what, ours: MailboxId(2), theirs: to }, b"");
+    vec![
+        mail(MailKind::Send { from, to, token: 128 }, b"hello"),
+        mail(MailKind::Answer { number: 5 }, b"because"),
+        mail(MailKind::Refused { is_question: true, number: 5, mailbox: to, why: Verdict::Gone }, b""),
+        order(OrderKind::Monitor),
+        order(OrderKind::Demonitor),
+        order(OrderKind::Link),
+        order(OrderKind::Unlink),
+        order(OrderKind::Down),
+        mail(MailKind::Ack { number: 9, verdict: Verdict::Full }, b""),
+    ]
+}
+
+#[test]
+fn the_bytes_of_every_kind_of_mail_never_change() {
+    let found: Vec<String> = golden_mails()
+        .iter()
+        .map(|frame| encoded(frame).iter().map(|byte| format!("{byte:02x}")).collect())
+        .collect();
+    assert_eq!(found, GOLDEN_MAILS.map(|hex| hex.replace(' ', "")), "old nodes would not understand");
+}
+
+/// Length, type, lives, session and number; kind and fields; payload.
+const GOLDEN_MAILS: [&str; 9] = ["", "", "", "", "", "", "", "", ""];
+
+#[test]
+fn mail_without_a_payload_takes_none() {
+    let ack = encoded(&mail(MailKind::Ack { number: 9, verdict: Verdict::Full }, b""));
+    let body = [&ack[6..], b"x"].concat();
+    assert_eq!(decode(&mut raw(40, &body)), Err(DecodeError::Trailing { kind: 40, extra: 1 }));
+}
+
+#[test]
+fn the_longest_mail_that_a_configuration_allows_fits_a_frame() {
+    let mail_len_max = BODY_LEN_MAX - MAIL_HEADER_LEN_MAX;
+    let config = Config { mail_len_max, ..Config::default() };
+    assert_eq!(config.validate(), Ok(()));
+    let config = Config { mail_len_max: mail_len_max + 1, ..config };
+    assert_eq!(config.validate().map_err(|error| error.key), Err("mail_len_max"));
+
+    let (life, mailbox) = (Incarnation(u64::MAX), MailboxId(u64::MAX));
+    let longest = Frame::Mail(Box::new(Mail {
+        from: life,
+        to: life,
+        session: u64::MAX,
+        seq: u64::MAX,
+        what: MailKind::Ask { from: mailbox, to: mailbox, number: u64::MAX, timeout_ms: u64::MAX },
+        payload: vec![0; mail_len_max].into(),
+    }));
+    assert_eq!(longest.wire_len(), HEADER_LEN + BODY_LEN_MAX);
+    assert_eq!(decode(&mut encoded(&longest)), Ok(Some(longest)));
 }
 
 #[test]
@@ -404,12 +473,12 @@ fn the_bytes_and_fingerprints_of_every_type_never_change() {
         GOLDEN.iter().map(|(kind, hex, fingerprint)| (*kind, hex.replace(' ', ""), *fingerprint)).collect();
     assert_eq!(found, golden, "old nodes would not understand; append a type instead: {found:#x?}");
     let kinds: BTreeSet<u16> = frames.iter().map(Frame::kind).collect();
-    assert_eq!(kinds, (1..=19).collect(), "a type is missing here");
+    assert_eq!(kinds, (1..=19).chain([40]).collect(), "a type is missing here");
 }
 
 /// Type, bytes (length, type, body and payload), fingerprint.
 #[rustfmt::skip]
-const GOLDEN: [(u16, &str, u64); 19] = [
+const GOLDEN: [(u16, &str, u64); 20] = [
     (1, "2d000000 0100 200101010101010101010101010101010101010101010101010101010101010101c80101000a0102 \
          03d122", 0x38b8_eea8_163c_627e),
     (2, "66000000 0200 0102200202020202020202020202020202020202020202020202020202020202020202c80102000a \
@@ -438,4 +507,5 @@ const GOLDEN: [(u16, &str, u64); 19] = [
          030303030303030303030285808092f401", 0xe58a_43dc_2e20_5ea8),
     (18, "12000000 1200 88ef99abc5e88c9111018001026f7073", 0x26d3_cc36_bad9_2449),
     (19, "0e000000 1300 88ef99abc5e88c9111800101", 0x3644_c153_0ed6_f2d3),
+    (40, "", 0),
 ];

@@ -8,7 +8,7 @@
 //! longer than the frame's [`Frame::wire_len`] is refused, so byte counts are the same at both ends.
 
 use super::{
-    ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, CONTACTS_MAX, Frame, Gossip, HEADER_LEN, SyncChunk,
+    ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, CONTACTS_MAX, Frame, Gossip, HEADER_LEN, Mail, MailKind, SyncChunk,
     SyncEnd, SyncHello, SyncVector, VECTOR_ENTRIES_MAX,
 };
 use crate::hlc::Stamp;
@@ -43,6 +43,8 @@ mod kinds {
     pub(super) const SYNC_VECTOR: u16 = 17;
     pub(super) const SYNC_CHUNK: u16 = 18;
     pub(super) const SYNC_END: u16 = 19;
+
+    pub(super) const MAIL: u16 = 40;
 }
 
 /// Bytes of the length before everything else.
@@ -269,8 +271,16 @@ impl Fields {
                 ops: self.tail(),
             })),
             kinds::SYNC_END => Frame::SyncEnd(self.next()?),
+            kinds::MAIL => Frame::Mail(Box::new(self.mail()?)),
             _ => return Ok(None),
         }))
+    }
+
+    fn mail(&mut self) -> Result<Mail, DecodeError> {
+        let (from, to, session, seq) = (self.next()?, self.next()?, self.next()?, self.next()?);
+        let what: MailKind = self.next()?;
+        let payload = if what.has_payload() { self.tail() } else { Bytes::new() };
+        Ok(Mail { from, to, session, seq, what, payload })
     }
 
     /// Reads the next field.
@@ -345,6 +355,7 @@ impl Frame {
             Frame::SyncVector(_) => kinds::SYNC_VECTOR,
             Frame::SyncChunk(_) => kinds::SYNC_CHUNK,
             Frame::SyncEnd(_) => kinds::SYNC_END,
+            Frame::Mail(_) => kinds::MAIL,
         }
     }
 
@@ -391,6 +402,13 @@ impl Frame {
                 out.extend_from_slice(ops);
             }
             Frame::SyncEnd(end) => put(end, out),
+            Frame::Mail(mail) => {
+                let Mail { from, to, session, seq, what, payload } = &**mail;
+                put(&(from, to, session, seq, what), out);
+                if what.has_payload() {
+                    out.extend_from_slice(payload);
+                }
+            }
         }
     }
 
@@ -439,6 +457,7 @@ impl Frame {
             Frame::SyncEnd(SyncEnd { map, session, outcome: _ }) => {
                 varint_len(map.0) + varint_len(*session) + 1
             }
+            Frame::Mail(mail) => mail_len(mail),
         }
     }
 }
@@ -479,6 +498,26 @@ fn sync_hello_len(hello: &SyncHello) -> usize {
     let SyncHello { map, generation, session, buckets, fingerprint, count } = hello;
     let numbers = varint_len(map.0) + varint_len(*generation) + varint_len(*session) + varint_len(*count);
     numbers + varint_len(*fingerprint) + buckets.iter().map(|bucket| varint_len(*bucket)).sum::<usize>()
+}
+
+fn mail_len(mail: &Mail) -> usize {
+    let Mail { from, to, session, seq, what, payload } = mail;
+    let head = varint_len(from.0) + varint_len(to.0) + varint_len(*session) + varint_len(*seq);
+    let kind = 1 + match what {
+        MailKind::Send { from, to, token } => varint_len(from.0) + varint_len(to.0) + varint_len(*token),
+        MailKind::Ask { from, to, number, timeout_ms } => {
+            varint_len(from.0) + varint_len(to.0) + varint_len(*number) + varint_len(*timeout_ms)
+        }
+        MailKind::Answer { number } => varint_len(*number),
+        MailKind::Refused { is_question: _, number, mailbox, why: _ } => {
+            2 + varint_len(*number) + varint_len(mailbox.0)
+        }
+        MailKind::Order { number, after, what: _, ours, theirs } => {
+            1 + varint_len(*number) + varint_len(*after) + varint_len(ours.0) + varint_len(theirs.0)
+        }
+        MailKind::Ack { number, verdict: _ } => varint_len(*number) + 1,
+    };
+    head + kind + if what.has_payload() { payload.len() } else { 0 }
 }
 
 /// Appends a value in postcard's form.

@@ -4,6 +4,7 @@ use super::Machines;
 use crate::broadcast::Broadcast;
 use crate::id::Token;
 use crate::machine::{Command, CommandError, Cx, Event, Machine, Reply};
+use crate::mailboxes;
 use crate::marks::Admission;
 use crate::membership;
 use crate::replica::Replica;
@@ -57,7 +58,10 @@ impl Machines {
             | Command::Monitor { .. }
             | Command::Demonitor { .. }
             | Command::Link { .. }
-            | Command::Unlink { .. } => Err(CommandError::Disabled),
+            | Command::Unlink { .. } => match &mut self.mailboxes {
+                Some(it) => return it.handle(mailboxes::Input::Command { token, command }, cx),
+                None => Err(CommandError::Disabled),
+            },
         };
         out.push(Event::Done { token, result });
     }

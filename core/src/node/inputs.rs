@@ -4,7 +4,7 @@ use super::Machines;
 use crate::frame::{Channel, Frame};
 use crate::id::NodeId;
 use crate::machine::{CommandError, Cx, Event, Input, Machine};
-use crate::{broadcast, links, membership, replica};
+use crate::{broadcast, links, mailboxes, membership, replica};
 use alloc::vec::Vec;
 
 impl Machines {
@@ -46,6 +46,13 @@ impl Machines {
             cx.stats.misplaced += 1;
             return;
         }
+        if let Frame::Mail(mail) = frame {
+            match &mut self.mailboxes {
+                Some(it) => it.handle(mailboxes::Input::Frame { from, mail }, cx),
+                None => cx.stats.misplaced += 1,
+            }
+            return;
+        }
         match (channel, &mut self.broadcast, &mut self.replica) {
             (Channel::Gossip | Channel::Lazy, Some(broadcast), _) => {
                 broadcast.handle(broadcast::Input::Frame { from, frame }, cx);
@@ -66,6 +73,10 @@ impl Machines {
             let full = broadcast::Input::LinkFull { peer, channel };
             let ready = broadcast::Input::LinkReady { peer, channel };
             broadcast.handle(if is_full { full } else { ready }, cx);
+        }
+        if let (Channel::User, Some(mailboxes)) = (channel, &mut self.mailboxes) {
+            let (full, ready) = (mailboxes::Input::LinkFull { peer }, mailboxes::Input::LinkReady { peer });
+            mailboxes.handle(if is_full { full } else { ready }, cx);
         }
         if let (Channel::Sync, Some(replica)) = (channel, &mut self.replica) {
             let (full, ready) = (replica::Input::LinkFull { peer }, replica::Input::LinkReady { peer });

@@ -30,12 +30,13 @@ impl Node {
     /// Hashes the state, with all times relative to `now`: equal states at different times hash alike.
     pub fn digest(&self, now: Instant) -> u64 {
         let mut fold = Fold::default();
-        let Machines { marks, links, membership, broadcast, replica, .. } = &self.machines;
+        let Machines { marks, links, membership, broadcast, replica, mailboxes, .. } = &self.machines;
         marks.digest(&mut fold);
         links.digest(now, &mut fold);
         membership.digest(now, &mut fold);
         broadcast.iter().for_each(|broadcast| broadcast.digest(now, &mut fold));
         replica.iter().for_each(|replica| replica.digest(now, &mut fold));
+        mailboxes.iter().for_each(|mailboxes| mailboxes.digest(now, &mut fold));
         fold.word(self.rng.drawn());
         fold.word(self.clock.last().0);
         fold.finish()
@@ -48,23 +49,25 @@ impl Node {
 
     /// Asserts every invariant of every machine, also those over whole tables.
     pub fn audit(&self) {
-        let Machines { links, membership, broadcast, replica, .. } = &self.machines;
+        let Machines { links, membership, broadcast, replica, mailboxes, .. } = &self.machines;
         self.check();
         links.audit();
         membership.audit();
         broadcast.iter().for_each(Machine::audit);
         replica.iter().for_each(Machine::audit);
+        mailboxes.iter().for_each(Machine::audit);
     }
 }
 
 impl Machines {
     fn check(&self) {
-        let Self { marks, links, membership, broadcast, replica, .. } = self;
+        let Self { marks, links, membership, broadcast, replica, mailboxes, .. } = self;
         marks.check();
         links.check();
         membership.check();
         broadcast.iter().for_each(Machine::check);
         replica.iter().for_each(Machine::check);
+        mailboxes.iter().for_each(Machine::check);
         if let Some(broadcast) = broadcast {
             let neighbors = broadcast.eager().chain(broadcast.lazy());
             assert_eq!(neighbors.count(), membership.active().count(), "broadcast knows other neighbours");

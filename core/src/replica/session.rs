@@ -191,7 +191,8 @@ impl Replica {
             | Frame::Gossip(_)
             | Frame::IHave(_)
             | Frame::Graft { .. }
-            | Frame::Prune => cx.stats.misplaced += 1,
+            | Frame::Prune
+            | Frame::Mail(_) => cx.stats.misplaced += 1,
         }
     }
 
