@@ -293,7 +293,7 @@ impl Mailboxes {
         let is_linked = self.links.get(&node).is_some_and(|link| link.life == life && !link.is_full);
         let retry_at = cx.now.mono.plus_millis(self.config.mail_retry_ms);
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        if peer.life.0 != 0 && peer.life != life {
+        if life < peer.life {
             return; // whoever it was for is gone
         }
         peer.orders.retain(|old| {

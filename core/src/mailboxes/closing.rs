@@ -130,9 +130,14 @@ impl Mailboxes {
     ) {
         let mut closing = Closing::new();
         for (with, mailbox) in ties {
-            if self.untie(mailbox, with) {
-                closing.push_back((mailbox, Some((with, reason))));
+            if !self.untie(mailbox, with) {
+                continue;
             }
+            if reason == MailLoss::Unreachable {
+                // It may live: should it come back, its end of the tie closes too.
+                self.order(Address { mailbox: MailboxId(0), ..with }, OrderKind::Down, mailbox, cx);
+            }
+            closing.push_back((mailbox, Some((with, reason))));
         }
         self.close(closing, cx);
     }

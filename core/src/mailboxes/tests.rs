@@ -10,7 +10,7 @@ use crate::machine::CommandError::{
 };
 use std::string::String;
 use std::vec::Vec;
-use std::{format, vec};
+use std::format;
 
 const LIFE: Incarnation = Incarnation(7);
 
@@ -724,9 +724,8 @@ fn a_digest_is_relative_to_time_and_follows_the_state() {
     assert_ne!(digest(0, 500), digest(0, 501));
 }
 
-/// The list of tables that `vec!` keeps in use where a test needs an owned one.
 #[test]
 fn a_foreign_command_is_refused() {
     let mut bench = bench(config());
-    assert_eq!(given(&mut bench, command(3, Command::Cycle)), vec![err(3, CommandError::Disabled)]);
+    assert_eq!(given(&mut bench, command(3, Command::Cycle)), [err(3, CommandError::Disabled)]);
 }
