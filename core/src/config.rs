@@ -499,7 +499,11 @@ impl Config {
                 "must be at least crossing_linger_ms, or mail of a settled crossing is lost",
             ),
             (self.mail_retry_ms >= 1, "mail_retry_ms", "must be at least 1"),
-            (self.mail_retry_ms_max >= self.mail_retry_ms, "mail_retry_ms_max", "must be at least mail_retry_ms"),
+            (
+                self.mail_retry_ms_max >= self.mail_retry_ms,
+                "mail_retry_ms_max",
+                "must be at least mail_retry_ms",
+            ),
             (!self.placement || self.members, "placement", "needs members = true"),
             (self.heartbeat_ms >= 1, "heartbeat_ms", "must be at least 1"),
             (

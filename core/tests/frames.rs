@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use rumormill_core::frame::{
     ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, CONTACTS_MAX, DecodeError, DisconnectReason,
     GOSSIP_HEADER_LEN_MAX, Gossip, HEADER_LEN, MAIL_HEADER_LEN_MAX, Mail, MailKind, NeighborAnswer,
-    NeighborPriority, OrderKind, SyncChunk, SyncEnd,
-    SyncHello, SyncOutcome, SyncVector, VECTOR_ENTRIES_MAX, Verdict, decode, decode_within,
+    NeighborPriority, OrderKind, SyncChunk, SyncEnd, SyncHello, SyncOutcome, SyncVector, VECTOR_ENTRIES_MAX,
+    Verdict, decode, decode_within,
 };
 use rumormill_core::{
     Class, Config, Contact, Frame, Incarnation, MailboxId, MapId, MessageId, NodeId, Stamp, Topic, Writer,
@@ -388,10 +388,7 @@ fn golden_frames() -> Vec<Frame> {
             ops: b"ops".to_vec().into(),
         })),
         Frame::SyncEnd(SyncEnd { map, session, outcome: SyncOutcome::Busy }),
-        mail(
-            MailKind::Ask { from: MailboxId(1), to: MailboxId(300), number: 5, timeout_ms: 1_000 },
-            b"why",
-        ),
+        mail(MailKind::Ask { from: MailboxId(1), to: MailboxId(300), number: 5, timeout_ms: 1_000 }, b"why"),
     ]
 }
 
@@ -429,7 +426,18 @@ fn the_bytes_of_every_kind_of_mail_never_change() {
 }
 
 /// Length, type, lives, session and number; kind and fields; payload.
-const GOLDEN_MAILS: [&str; 9] = ["", "", "", "", "", "", "", "", ""];
+#[rustfmt::skip]
+const GOLDEN_MAILS: [&str; 9] = [
+    "13000000 2800 c80107038101 0001ac02800168656c6c6f",
+    "11000000 2800 c80107038101 020562656361757365",
+    "0e000000 2800 c80107038101 030105ac0201",
+    "0f000000 2800 c80107038101 0409080002ac02",
+    "0f000000 2800 c80107038101 0409080102ac02",
+    "0f000000 2800 c80107038101 0409080202ac02",
+    "0f000000 2800 c80107038101 0409080302ac02",
+    "0f000000 2800 c80107038101 0409080402ac02",
+    "0b000000 2800 c80107038101 050902",
+];
 
 #[test]
 fn mail_without_a_payload_takes_none() {

@@ -8,8 +8,8 @@
 //! longer than the frame's [`Frame::wire_len`] is refused, so byte counts are the same at both ends.
 
 use super::{
-    ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, CONTACTS_MAX, Frame, Gossip, HEADER_LEN, Mail, MailKind, SyncChunk,
-    SyncEnd, SyncHello, SyncVector, VECTOR_ENTRIES_MAX,
+    ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, CONTACTS_MAX, Frame, Gossip, HEADER_LEN, Mail,
+    MailKind, SyncChunk, SyncEnd, SyncHello, SyncVector, VECTOR_ENTRIES_MAX,
 };
 use crate::hlc::Stamp;
 use crate::id::{Contact, MessageId, Writer};

@@ -40,7 +40,12 @@ impl Mailboxes {
             others.sort_unstable();
             others.dedup();
             for (node, incarnation) in others {
-                self.order(Address { node, incarnation, mailbox: MailboxId(0) }, OrderKind::Down, mailbox, cx);
+                self.order(
+                    Address { node, incarnation, mailbox: MailboxId(0) },
+                    OrderKind::Down,
+                    mailbox,
+                    cx,
+                );
             }
             self.refuse_questions(mailbox, cx);
         }
@@ -201,8 +206,9 @@ impl Mailboxes {
     /// Forgets what an earlier life of a peer has left here.
     fn forget_conversation(&mut self, node: NodeId, life: Incarnation) {
         let theirs = self.questions.iter().map(|(question, ..)| *question);
-        let questions: Vec<Question> =
-            theirs.filter(|question| question.from.node == node && question.from.incarnation < life).collect();
+        let questions: Vec<Question> = theirs
+            .filter(|question| question.from.node == node && question.from.incarnation < life)
+            .collect();
         questions.iter().for_each(|question| self.drop_question(question));
         let Some(peer) = self.peers.get_mut(&node) else { return };
         for mailbox in &peer.watching {
@@ -225,15 +231,15 @@ impl Mailboxes {
             return;
         }
         let next = Incarnation(gone.0.saturating_add(1));
-        if self.peers.get(&node).is_some_and(|peer| peer.life <= gone) {
+        let was_its = self.peers.get(&node).is_some_and(|peer| peer.life <= gone);
+        if was_its {
             self.forget_conversation(node, next);
         }
         let linked = self.links.get(&node).map_or(Incarnation(0), |link| link.life);
         let reason = if linked > gone { MailLoss::Gone } else { reason };
         self.end_for(node, |meant| meant <= gone, reason, cx);
-        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.life == next) else { return };
-        // Which life comes next is not known, nor whether one will.
-        peer.life = linked.max(Incarnation(0));
+        let Some(peer) = self.peers.get_mut(&node).filter(|_| was_its) else { return };
+        peer.life = linked; // which life comes next is not known, nor whether one will
         if peer.is_idle() {
             self.peers.swap_remove(&node);
         }

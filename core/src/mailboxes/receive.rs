@@ -62,7 +62,11 @@ impl Mailboxes {
         if self.early >= self.config.mail_early_max {
             // No room to wait for what is missing: what came goes on, in order, and the rest comes too late.
             cx.stats.mail_gaps += 1;
-            while self.peers.get(&from).is_some_and(|peer| peer.early.first().is_some_and(|it| it.seq < mail.seq)) {
+            while self
+                .peers
+                .get(&from)
+                .is_some_and(|peer| peer.early.first().is_some_and(|it| it.seq < mail.seq))
+            {
                 self.take_early(from, true, cx);
             }
             let Some(peer) = self.peers.get_mut(&from).filter(|peer| mail.seq > peer.heard) else { return };
@@ -168,7 +172,8 @@ impl Mailboxes {
         }
         let (all_max, peer_max) = (self.config.questions_max, self.config.questions_peer_max);
         let has_room = self.questions.len() < all_max;
-        let Some(peer) = self.peers.get_mut(&from).filter(|peer| has_room && peer.questions < peer_max) else {
+        let Some(peer) = self.peers.get_mut(&from).filter(|peer| has_room && peer.questions < peer_max)
+        else {
             return self.refuse(from, &mail, Verdict::Full, cx);
         };
         peer.questions += 1;
@@ -294,14 +299,7 @@ impl Mailboxes {
         Verdict::Done
     }
 
-    fn on_ack(
-        &mut self,
-        from: NodeId,
-        life: Incarnation,
-        number: u64,
-        verdict: Verdict,
-        cx: &mut Cx<'_>,
-    ) {
+    fn on_ack(&mut self, from: NodeId, life: Incarnation, number: u64, verdict: Verdict, cx: &mut Cx<'_>) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let place = peer.orders.iter().position(|order| order.number == number && order.life == life);
         let Some(order) = place.and_then(|place| peer.orders.remove(place)) else { return };
@@ -311,7 +309,9 @@ impl Mailboxes {
         }
         let address = Address { node: from, incarnation: life, mailbox: order.theirs };
         match (order.what, verdict) {
-            (OrderKind::Monitor | OrderKind::Link, Verdict::Gone) => self.on_down(address, MailLoss::Gone, cx),
+            (OrderKind::Monitor | OrderKind::Link, Verdict::Gone) => {
+                self.on_down(address, MailLoss::Gone, cx)
+            }
             (OrderKind::Monitor, Verdict::Full) => self.end_monitors(address, MailLoss::Unreachable),
             (OrderKind::Link, Verdict::Full) => {
                 self.end_ties([(address, order.ours)], MailLoss::Unreachable, cx);

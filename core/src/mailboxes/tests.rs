@@ -8,9 +8,9 @@ use crate::id::Question;
 use crate::machine::CommandError::{
     Busy, Full, Gone, NoSuchMailbox, NoSuchQuestion, NoSuchWatch, Timeout, TooLarge, Unreachable,
 };
+use std::format;
 use std::string::String;
 use std::vec::Vec;
-use std::format;
 
 const LIFE: Incarnation = Incarnation(7);
 
@@ -217,7 +217,10 @@ fn a_local_monitor_fires_once() {
     assert_eq!(given(&mut bench, monitor(3, address(1, 7, 2))), ["3 Ok(Ok)"]);
     assert_eq!(given(&mut bench, close(4, 2)), ["3 down n1.7/2 Gone", "4 Ok(Ok)"]);
     assert_eq!(given(&mut bench, monitor(5, address(1, 7, 2))), ["5 Ok(Ok)", "5 down n1.7/2 Gone"]);
-    assert_eq!(given(&mut bench, command(6, Command::Demonitor { monitor: Token(3) })), [err(6, NoSuchWatch)]);
+    assert_eq!(
+        given(&mut bench, command(6, Command::Demonitor { monitor: Token(3) })),
+        [err(6, NoSuchWatch)]
+    );
 }
 
 #[test]
@@ -649,7 +652,10 @@ fn a_tie_across_nodes_closes_this_end_and_tells_the_other() {
 
     let mut bench = linked();
     given(&mut bench, order(1, 6, 0, OrderKind::Link));
-    assert_eq!(given(&mut bench, close(3, 1)), [to_2(2, 1, &order_of(1, 0, "Down", 1, 0)), "3 Ok(Ok)".into()]);
+    assert_eq!(
+        given(&mut bench, close(3, 1)),
+        [to_2(2, 1, &order_of(1, 0, "Down", 1, 0)), "3 Ok(Ok)".into()]
+    );
 }
 
 #[test]

@@ -57,7 +57,8 @@ impl<K: Copy + Ord + Hash, V> Timed<K, V> {
 
     /// Takes the next entry that is due.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<(K, V)> {
-        let key = self.deadlines.peek().filter(|Reverse((at, _))| *at <= now).map(|Reverse((_, key))| *key)?;
+        let key =
+            self.deadlines.peek().filter(|Reverse((at, _))| *at <= now).map(|Reverse((_, key))| *key)?;
         self.remove(&key).map(|value| (key, value))
     }
 
@@ -87,6 +88,10 @@ impl<K: Copy + Ord + Hash, V> Timed<K, V> {
         assert!(standing >= self.entries.len(), "an entry has no deadline");
         assert!(self.deadlines.len() <= 2 * self.len() + STALE_MAX + 1, "deadlines pile up");
         assert!(self.entries.values().all(|(at, _)| *at != Instant::NEVER), "an entry never ends");
-        assert_eq!(self.entries.is_empty(), self.deadlines.is_empty(), "a deadline of nothing stands in front");
+        assert_eq!(
+            self.entries.is_empty(),
+            self.deadlines.is_empty(),
+            "a deadline of nothing stands in front"
+        );
     }
 }

@@ -145,8 +145,12 @@ fn mail_kind() -> impl Strategy<Value = MailKind> {
     ];
     prop_oneof![
         (mailbox(), mailbox(), number()).prop_map(|(from, to, token)| MailKind::Send { from, to, token }),
-        (mailbox(), mailbox(), number(), number())
-            .prop_map(|(from, to, number, timeout_ms)| MailKind::Ask { from, to, number, timeout_ms }),
+        (mailbox(), mailbox(), number(), number()).prop_map(|(from, to, number, timeout_ms)| MailKind::Ask {
+            from,
+            to,
+            number,
+            timeout_ms
+        }),
         number().prop_map(|number| MailKind::Answer { number }),
         (any::<bool>(), number(), mailbox(), verdict()).prop_map(|(is_question, number, mailbox, why)| {
             MailKind::Refused { is_question, number, mailbox, why }

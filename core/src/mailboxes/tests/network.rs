@@ -45,7 +45,6 @@ struct Net {
     lane: [[usize; NODES]; NODES],
     ledger: Ledger,
     fault: Option<String>,
-    debug: bool,
 }
 
 fn id(at: usize) -> NodeId {
@@ -73,7 +72,6 @@ impl Net {
             lane: Default::default(),
             ledger: Ledger::default(),
             fault: None,
-            debug: false,
         }
     }
 
@@ -81,8 +79,7 @@ impl Net {
         let now = Now { mono: Instant::from_millis(self.now_ms), wall: Wall(self.now_ms) };
         let (mut rng, mut clock) = (Rng::new([1; 32]), Hlc::new(Stamp::ZERO, 1_000));
         let (mut stats, mut effects) = (Stats::default(), Vec::new());
-        let mut cx =
-            Cx { now, rng: &mut rng, clock: &mut clock, stats: &mut stats, effects: &mut effects };
+        let mut cx = Cx { now, rng: &mut rng, clock: &mut clock, stats: &mut stats, effects: &mut effects };
         act(&mut self.nodes[n], &mut cx);
         self.nodes[n].audit();
         while let Some(event) = self.nodes[n].poll_event() {
@@ -91,12 +88,10 @@ impl Net {
     }
 
     fn input(&mut self, n: usize, input: Input) {
-        if self.debug { std::println!("  {} <- {:?}", n+1, input); }
         self.with(n, |machine, cx| machine.handle(input, cx));
     }
 
     fn on_event(&mut self, n: usize, event: Event) {
-        if self.debug { std::println!("  {} -> {}", n+1, show(event.clone())); }
         match event {
             Event::Reach { node, .. } => {
                 let to = at(&node);
@@ -129,8 +124,7 @@ impl Net {
             Told::Mail { mailbox, from, payload } => {
                 let here = self.nodes[n].address(mailbox);
                 let token = u64::from_le_bytes(payload[..].try_into().expect("eight bytes"));
-                let (meant_from, meant_to, count) =
-                    self.ledger.sent.get_mut(&token).expect("it was sent");
+                let (meant_from, meant_to, count) = self.ledger.sent.get_mut(&token).expect("it was sent");
                 *count += 1;
                 if *count > 1 || (*meant_from, *meant_to) != (from, here) {
                     let meant = *meant_to;
@@ -349,7 +343,8 @@ impl Net {
         for _ in 0..40 {
             self.dial_all();
             for round in 0..2_000 {
-                let arrived = (0..NODES * NODES * 2).filter(|k| self.deliver(k / 2 / NODES, k / 2 % NODES, k % 2));
+                let arrived =
+                    (0..NODES * NODES * 2).filter(|k| self.deliver(k / 2 / NODES, k / 2 % NODES, k % 2));
                 if arrived.count() == 0 {
                     break;
                 }
@@ -444,15 +439,4 @@ mod canaries {
             assert!(found.is_some_and(|(_, fault)| fault.starts_with(word)), "{canary:?} hides");
         }
     }
-}
-#[test]
-fn dbg_case() {
-    let text = std::fs::read_to_string("/tmp/mailcase").expect("case");
-    let nums: Vec<u8> = text.split(|c: char| !c.is_ascii_digit()).filter(|t| !t.is_empty()).map(|t| t.parse().expect("n")).collect();
-    let steps: Vec<[u8;4]> = nums.chunks(4).map(|c| [c[0],c[1],c[2],c[3]]).collect();
-    let mut net = Net::new(None);
-    net.debug = true;
-    for n in 0..NODES { net.command(n, Command::OpenMailbox); }
-    for step in steps { std::println!("step {} {:?}", step[0]%24, step); net.step(step); }
-    std::println!("{:?}", net.judge());
 }
