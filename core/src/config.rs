@@ -1,6 +1,6 @@
 //! Every number that a user may turn, with its source.
 
-use crate::frame::{BODY_LEN_MAX, CONTACTS_MAX, GOSSIP_HEADER_LEN_MAX};
+use crate::frame::{BODY_LEN_MAX, CONTACTS_MAX, GOSSIP_HEADER_LEN_MAX, MAIL_HEADER_LEN_MAX};
 use crate::registry::{CHANGE_HEADER_LEN_MAX, CHANGES_MAX, UPDATE_HEADER_LEN_MAX};
 use crate::ring::{PARTITIONS_MAX, WEIGHT_MAX};
 use crate::schema::Schema;
@@ -246,6 +246,33 @@ pub struct Config {
     // --- mailboxes
     /// Whether the mailboxes machine runs: it needs members.
     pub mailboxes: bool,
+    /// Mailboxes open on this node at most. A guess.
+    pub mailboxes_max: usize,
+    /// The longest message, question or answer in bytes. A guess.
+    pub mail_len_max: usize,
+    /// Nodes with which mail is exchanged at most. A guess: as many as links.
+    pub mail_peers_max: usize,
+    /// Questions of this node that wait for an answer at most. A guess.
+    pub calls_max: usize,
+    /// The longest time that a question waits for its answer: a longer one is cut to it. A guess: an hour.
+    pub call_ms_max: u64,
+    /// Questions of others that wait for an answer of this node at most. A guess.
+    pub questions_max: usize,
+    /// Questions of one node that wait for an answer of this one at most. A guess.
+    pub questions_peer_max: usize,
+    /// Monitors and ties of this node's mailboxes at most. A guess.
+    pub monitors_max: usize,
+    /// What one other node and this one may have to tell each other of closed mailboxes at most. A guess.
+    pub watches_peer_max: usize,
+    /// Mail that came early, before what was sent ahead of it, at most. A guess: 16 MiB of the longest.
+    pub mail_early_max: usize,
+    /// How long early mail waits for what was sent ahead of it. As long as a crossing's redundant connection lingers:
+    /// afterwards nothing comes any more.
+    pub mail_gap_ms: u64,
+    /// First delay before an order that nobody acknowledged is repeated; doubled each time. A guess, above a round trip.
+    pub mail_retry_ms: u64,
+    /// Greatest delay before such an order is repeated. A guess.
+    pub mail_retry_ms_max: u64,
 
     // --- placement
     /// Whether the placement machine runs: it needs members.
@@ -328,6 +355,16 @@ pub enum Canary {
     ForeignWrites,
     /// What was forgotten is remembered without bound.
     TombstoneHoard,
+    /// Mail for an earlier life of a node is delivered to a later one.
+    LaterLife,
+    /// Mail that waited for a link is sent again when the link comes back.
+    Redeliver,
+    /// A lost node is not told to those who monitor its mailboxes.
+    ForgetfulMonitor,
+    /// A call that ran out of time still takes its answer.
+    LateAnswer,
+    /// Mail is delivered as it comes, whatever was sent ahead of it.
+    OutOfOrder,
 }
 
 impl Default for Config {
@@ -441,6 +478,19 @@ impl Default for Config {
             registry_sync_bytes: 256 << 10,
 
             mailboxes: false,
+            mailboxes_max: 65_536,
+            mail_len_max: 64 << 10,
+            mail_peers_max: 1_024,
+            calls_max: 4_096,
+            call_ms_max: 3_600_000,
+            questions_max: 4_096,
+            questions_peer_max: 512,
+            monitors_max: 16_384,
+            watches_peer_max: 1_024,
+            mail_early_max: 256,
+            mail_gap_ms: 5_000,
+            mail_retry_ms: 2_000,
+            mail_retry_ms_max: 30_000,
 
             placement: false,
 
@@ -568,6 +618,35 @@ impl Config {
                 "no such schema is registered",
             ),
             (!self.mailboxes || self.members, "mailboxes", "needs members = true"),
+            (
+                self.mail_len_max <= BODY_LEN_MAX - MAIL_HEADER_LEN_MAX,
+                "mail_len_max",
+                "must leave 81 bytes for the header in 1 MiB, the longest body of a frame",
+            ),
+            (self.mailboxes_max >= 1, "mailboxes_max", "must be at least 1"),
+            (self.mail_peers_max >= 1, "mail_peers_max", "must be at least 1"),
+            (self.calls_max >= 1, "calls_max", "must be at least 1"),
+            (self.call_ms_max >= 1, "call_ms_max", "must be at least 1"),
+            (self.questions_max >= 1, "questions_max", "must be at least 1"),
+            (
+                (1..=self.questions_max).contains(&self.questions_peer_max),
+                "questions_peer_max",
+                "must be from 1 to questions_max",
+            ),
+            (self.monitors_max >= 1, "monitors_max", "must be at least 1"),
+            (self.watches_peer_max >= 2, "watches_peer_max", "must be at least 2"),
+            (self.mail_early_max >= 1, "mail_early_max", "must be at least 1"),
+            (
+                !self.mailboxes || self.mail_gap_ms >= self.crossing_linger_ms.max(1),
+                "mail_gap_ms",
+                "must be at least crossing_linger_ms, or mail of a settled crossing is lost",
+            ),
+            (self.mail_retry_ms >= 1, "mail_retry_ms", "must be at least 1"),
+            (
+                self.mail_retry_ms_max >= self.mail_retry_ms,
+                "mail_retry_ms_max",
+                "must be at least mail_retry_ms",
+            ),
             (!self.placement || self.members, "placement", "needs members = true"),
             (self.heartbeat_ms >= 1, "heartbeat_ms", "must be at least 1"),
             (

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use crate::mailboxes::{MAIL_HEADER_LEN_MAX, Mail, MailKind, OrderKind, Verdict};
 pub use codec::{DecodeError, decode, decode_within};
 pub(crate) use codec::{as_wire, put};
 pub use members::{Answered, BEATS_MAX, Beat, ENTRIES_MAX, LIVES_MAX, MemberEntry, MembersFrame, Wanted};
@@ -307,6 +308,8 @@ pub enum Frame {
         /// Encoded updates.
         updates: Bytes,
     },
+    /// What one mailbox has for another.
+    Mail(Box<Mail>),
 }
 
 impl Frame {
@@ -336,6 +339,7 @@ impl Frame {
             | Frame::RegistryRows(_)
             | Frame::RegistryPull(_)
             | Frame::RegistryUpdates { .. } => Channel::Sync,
+            Frame::Mail(_) => Channel::User,
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod links;
 pub mod log;
 pub mod lww_map;
 mod machine;
+pub mod mailboxes;
 mod marks;
 mod member;
 pub mod members;

@@ -34,6 +34,15 @@ pub enum Input {
         /// The frame.
         frame: Frame,
     },
+    /// A frame for the link to a peer if it is up; otherwise it is dropped and counted.
+    Send {
+        /// The peer.
+        peer: NodeId,
+        /// On which channel.
+        channel: Channel,
+        /// The frame.
+        frame: Frame,
+    },
     /// The link stays open until it is released.
     Hold {
         /// The peer.
@@ -87,6 +96,22 @@ pub enum Event {
     Down {
         /// The peer.
         peer: NodeId,
+        /// Whether nobody closed it: the peer may be gone too.
+        is_lost: bool,
+    },
+    /// The link to a peer carries frames from now on. Told only where mailboxes run.
+    Up {
+        /// The peer.
+        peer: NodeId,
+        /// Which life of it.
+        incarnation: Incarnation,
+    },
+    /// This node has closed the link to a peer. Told only where mailboxes run: who asked for it knows.
+    Closed {
+        /// The peer.
+        peer: NodeId,
+        /// Whether the peer did not answer: it may be gone.
+        is_lost: bool,
     },
     /// A node could not be reached; the frames that waited for it are gone.
     Unreached {
@@ -124,6 +149,12 @@ impl Link {
     fn is_crossed(&self) -> bool {
         self.up[0] && self.up[1]
     }
+
+    fn dial(&mut self, contact: &Contact, cx: &mut Cx<'_>) {
+        (self.is_dialing, self.last_use, self.deadline) = (true, cx.now.mono, Instant::NEVER);
+        cx.stats.dials += 1;
+        cx.effects.push(Effect::Dial { contact: contact.clone() });
+    }
 }
 
 /// The links of one node.
@@ -151,6 +182,24 @@ impl Links {
     /// Lists the peers whose link is up.
     pub fn connected(&self) -> impl Iterator<Item = NodeId> {
         self.table.iter().filter(|(_, link)| link.is_up()).map(|(peer, _)| *peer)
+    }
+
+    /// Makes sure that there is a link to a node, or that it is dialled; tells whether there is hope.
+    pub fn connect(&mut self, contact: &Contact, cx: &mut Cx<'_>) -> bool {
+        let peer = contact.id();
+        if peer == self.me || (!self.table.contains_key(&peer) && !self.make_room(cx)) {
+            return false;
+        }
+        let now = cx.now.mono;
+        let link = self.entry(peer, now);
+        if link.is_up() || link.is_dialing {
+            return true;
+        }
+        let may_dial = now >= link.retry_at;
+        if may_dial {
+            link.dial(contact, cx);
+        }
+        may_dial
     }
 
     /// Notes that a peer that is no neighbour was heard: its link is not idle.
@@ -221,11 +270,8 @@ impl Links {
             cx.stats.undeliverable += 1;
             self.events.push_back(Event::Unreached { peer });
         } else {
-            (link.is_dialing, link.last_use) = (true, now);
-            link.deadline = Instant::NEVER;
             link.queue.push((channel, frame));
-            cx.stats.dials += 1;
-            cx.effects.push(Effect::Dial { contact: contact.clone() });
+            link.dial(contact, cx);
         }
     }
 
@@ -239,7 +285,7 @@ impl Links {
         let Some((&peer, link)) = oldest else { return false };
         if link.is_up() {
             cx.effects.push(Effect::Close { peer, dialer: None, reason: CloseReason::TooMany });
-            self.events.push_back(Event::Down { peer });
+            self.events.push_back(Event::Down { peer, is_lost: false });
         }
         self.table.swap_remove(&peer);
         true
@@ -256,7 +302,7 @@ impl Links {
         let close = |reason| Effect::Close { peer, dialer: Some(dialer), reason };
         if !(VERSION_MIN..=VERSION).contains(&version) {
             cx.effects.push(close(CloseReason::Version));
-            return self.on_down(peer, dialer, cx);
+            return self.on_down(peer, dialer, DownReason::Closed, cx);
         }
         if peer == self.me {
             return cx.effects.push(close(CloseReason::Stale)); // its own id: a copy of this node's keys
@@ -270,7 +316,7 @@ impl Links {
         let was_up = self.table.get(&peer).filter(|link| link.is_up()).map(|link| link.incarnation);
         if was_up.is_some_and(|old| old > incarnation) {
             cx.effects.push(close(CloseReason::Stale));
-            return self.on_down(peer, dialer, cx);
+            return self.on_down(peer, dialer, DownReason::Closed, cx);
         }
         if was_up.is_some_and(|old| old < incarnation) {
             self.end_older_life(peer, dialer, cx);
@@ -289,13 +335,15 @@ impl Links {
             link.is_held = false;
             link.malformed = 0;
         }
-        self.events.push_back(Event::Down { peer });
+        self.events.push_back(Event::Down { peer, is_lost: false }); // the newer life stands at the door
     }
 
     fn bring_up(&mut self, peer: NodeId, incarnation: Incarnation, dialer: Dialer, cx: &mut Cx<'_>) {
         let now = cx.now.mono;
         let (linger_ms, idle_ms) = (self.config.crossing_linger_ms, self.config.link_idle_ms);
+        let tells_use = self.config.mailboxes;
         let link = self.entry(peer, now);
+        let is_news = !link.is_up();
         link.incarnation = incarnation;
         link.up[dialer as usize] = true;
         if dialer == Dialer::Local {
@@ -306,10 +354,13 @@ impl Links {
             cx.effects.push(Effect::Send { to: peer, channel, frame });
         }
         let delay_ms = if link.is_crossed() { linger_ms } else { idle_ms };
+        if tells_use && is_news {
+            self.events.push_back(Event::Up { peer, incarnation });
+        }
         self.set_deadline(&peer, now.plus_millis(delay_ms));
     }
 
-    fn on_down(&mut self, peer: NodeId, dialer: Dialer, cx: &mut Cx<'_>) {
+    fn on_down(&mut self, peer: NodeId, dialer: Dialer, reason: DownReason, cx: &mut Cx<'_>) {
         let Some(link) = self.table.get_mut(&peer) else { return };
         let was_up = link.up[dialer as usize];
         link.up[dialer as usize] = false;
@@ -331,7 +382,8 @@ impl Links {
             return;
         }
         if was_up {
-            self.events.push_back(Event::Down { peer });
+            let is_lost = reason != DownReason::Closed;
+            self.events.push_back(Event::Down { peer, is_lost });
             if link.is_dialing {
                 link.is_held = false; // our own dial may still succeed; what it carries waits in the queue
             } else {
@@ -359,7 +411,7 @@ impl Links {
     fn on_hold(&mut self, peer: NodeId) {
         match self.table.get_mut(&peer).filter(|link| link.is_up()) {
             Some(link) => link.is_held = true,
-            None => self.events.push_back(Event::Down { peer }),
+            None => self.events.push_back(Event::Down { peer, is_lost: false }),
         }
     }
 
@@ -377,6 +429,13 @@ impl Links {
             && (link.is_up() || link.is_dialing)
         {
             cx.effects.push(Effect::Close { peer, dialer: None, reason });
+            self.tell_closed(peer, reason == CloseReason::Silent);
+        }
+    }
+
+    fn tell_closed(&mut self, peer: NodeId, is_lost: bool) {
+        if self.config.mailboxes {
+            self.events.push_back(Event::Closed { peer, is_lost });
         }
     }
 
@@ -387,7 +446,7 @@ impl Links {
         link.malformed += 1;
         if link.malformed > malformed_max && link.is_up() {
             self.on_close(from, CloseReason::Malformed, cx);
-            self.events.push_back(Event::Down { peer: from });
+            self.events.push_back(Event::Down { peer: from, is_lost: false });
         }
     }
 
@@ -431,6 +490,15 @@ impl Machine for Links {
     fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
         match input {
             Input::Reach { contact, channel, frame } => self.on_reach(&contact, channel, frame, cx),
+            Input::Send { peer, channel, frame } => {
+                match self.table.get_mut(&peer).filter(|link| link.is_up()) {
+                    Some(link) => {
+                        link.last_use = cx.now.mono;
+                        cx.send(peer, channel, frame);
+                    }
+                    None => cx.stats.undeliverable += 1,
+                }
+            }
             Input::Hold { peer } => self.on_hold(peer),
             Input::Release { peer } => self.on_release(peer, cx),
             Input::Close { peer, reason } => self.on_close(peer, reason, cx),
@@ -442,7 +510,7 @@ impl Machine for Links {
             Input::Up { peer, incarnation, version, dialer } => {
                 self.on_up(peer, incarnation, version, dialer, cx);
             }
-            Input::Down { peer, dialer, reason: _ } => self.on_down(peer, dialer, cx),
+            Input::Down { peer, dialer, reason } => self.on_down(peer, dialer, reason, cx),
             Input::Malformed { from } => self.on_malformed(from, cx),
         }
     }
@@ -458,7 +526,12 @@ impl Machine for Links {
             if link.deadline <= now {
                 match self.on_due(*peer, link, cx) {
                     Some(deadline) => link.deadline = deadline,
-                    None => return false,
+                    None => {
+                        if link.is_up() {
+                            self.tell_closed(*peer, false);
+                        }
+                        return false;
+                    }
                 }
             }
             self.due = self.due.min(link.deadline);

@@ -221,6 +221,13 @@ impl Membership {
         self.passive.iter().map(|entry| entry.contact.id())
     }
 
+    /// Finds how a node is reached, among neighbours, passive contacts, seeds and the lost.
+    pub fn contact_of(&self, node: &NodeId) -> Option<Contact> {
+        let active = self.active.iter().map(|neighbor| &neighbor.contact);
+        let others = self.passive.iter().map(|entry| &entry.contact).chain(&self.seeds);
+        active.chain(others).chain(self.lost.contacts()).find(|contact| contact.id() == *node).cloned()
+    }
+
     /// Tells whether the node has joined and has a neighbour, or is the first of its cluster.
     pub fn is_joined(&self) -> bool {
         self.phase == Phase::Member && (!self.active.is_empty() || self.seeds.is_empty())
@@ -704,7 +711,8 @@ impl Membership {
             | Frame::RegistryHello(_)
             | Frame::RegistryRows(_)
             | Frame::RegistryPull(_)
-            | Frame::RegistryUpdates { .. } => cx.stats.misplaced += 1,
+            | Frame::RegistryUpdates { .. }
+            | Frame::Mail(_) => cx.stats.misplaced += 1,
         }
     }
 }

@@ -3,20 +3,21 @@
 mod commands;
 mod inputs;
 mod inspect;
+mod services;
 mod views;
 
 use crate::broadcast::{self, Broadcast};
 use crate::config::Config;
-use crate::frame::{Channel, Class, Frame};
+use crate::frame::{Channel, Class};
 use crate::hlc::Hlc;
 use crate::id::{Contact, Incarnation, MapId, NodeId, Topic};
 use crate::links::{self, Links};
-use crate::machine::{CloseReason, Cx, Effect, Event, Input, Machine, News, Row};
+use crate::machine::{CloseReason, Cx, Effect, Event, Input, Machine, Row};
+use crate::mailboxes::{self, Mailboxes};
 use crate::marks::Marks;
-use crate::member::MemberState;
 use crate::members::{self, Members};
 use crate::membership::{self, Membership};
-use crate::placement::{self, Placement};
+use crate::placement::Placement;
 use crate::registry::{self, Registrar, Registry};
 use crate::replica::{self, LwwMap, Replica};
 use crate::rng::Rng;
@@ -80,6 +81,7 @@ struct Machines {
     placement: Option<Placement>,
     registry: Option<Registrar>,
     watches: Watches,
+    mailboxes: Option<Mailboxes>,
 }
 
 impl Node {
@@ -99,6 +101,7 @@ impl Node {
             watches: Watches::new(config.watches_max),
             placement: config.placement.then(|| Placement::new(config.clone(), id)),
             registry: config.registry.then(|| Registrar::new(config.clone(), id, marks.incarnation())),
+            mailboxes: config.mailboxes.then(|| Mailboxes::new(config.clone(), id, marks.incarnation())),
             marks,
         };
         let trace = TraceHash::default();
@@ -182,6 +185,10 @@ impl Machines {
         self.members.iter_mut().for_each(|members| members.handle_timeout(cx));
         self.registry.iter_mut().for_each(|registry| registry.handle_timeout(cx));
         self.settle(cx, out);
+        if let Some(mailboxes) = &mut self.mailboxes {
+            mailboxes.handle_timeout(cx); // knows by now which links are up
+            self.settle(cx, out);
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -190,7 +197,9 @@ impl Machines {
         let replica = self.replica.as_ref().and_then(Replica::poll_timeout);
         let members = self.members.as_ref().and_then(Members::poll_timeout);
         let registry = self.registry.as_ref().and_then(Registrar::poll_timeout);
-        lower.into_iter().chain([broadcast, replica, members, registry]).flatten().min()
+        let mailboxes = self.mailboxes.as_ref().and_then(Mailboxes::poll_timeout);
+        let upper = [broadcast, replica, members, registry, mailboxes];
+        lower.into_iter().chain(upper).flatten().min()
     }
 }
 
@@ -205,14 +214,28 @@ impl Machines {
             || poll(&mut self.members).map(|event| self.on_members(event, cx, up)).is_some()
             || poll(&mut self.placement).map(|event| self.on_placement(event, cx, up)).is_some()
             || poll(&mut self.registry).map(|event| self.on_registry(event, cx, up)).is_some()
+            || poll(&mut self.mailboxes).map(|event| self.on_mailboxes(event, cx, up)).is_some()
         {}
     }
 
     fn on_links(&mut self, event: links::Event, cx: &mut Cx<'_>) {
-        use links::Event::{Down, Unreached};
+        use links::Event::{Closed, Down, Unreached, Up};
         match event {
-            Down { peer } => self.membership.handle(membership::Input::LinkDown { peer }, cx),
-            Unreached { peer } => self.membership.handle(membership::Input::Unreached { peer }, cx),
+            Up { peer, incarnation } => {
+                hand(&mut self.mailboxes, mailboxes::Input::LinkUp { peer, incarnation }, cx);
+            }
+            Down { peer, is_lost } => {
+                self.membership.handle(membership::Input::LinkDown { peer }, cx);
+                hand(&mut self.mailboxes, mailboxes::Input::LinkDown { peer, is_lost }, cx);
+            }
+            Closed { peer, is_lost } => {
+                hand(&mut self.mailboxes, mailboxes::Input::Unreached { node: peer }, cx);
+                hand(&mut self.mailboxes, mailboxes::Input::LinkDown { peer, is_lost }, cx);
+            }
+            Unreached { peer } => {
+                self.membership.handle(membership::Input::Unreached { peer }, cx);
+                hand(&mut self.mailboxes, mailboxes::Input::Unreached { node: peer }, cx);
+            }
         }
     }
 
@@ -222,7 +245,10 @@ impl Machines {
         match event {
             Done { token, result } => up.push(Event::Done { token, result }),
             Isolated => up.push(Event::Isolated),
-            Left => self.links.handle(links::Input::CloseAll(CloseReason::Leaving), cx),
+            Left => {
+                self.links.handle(links::Input::CloseAll(CloseReason::Leaving), cx);
+                hand(&mut self.mailboxes, mailboxes::Input::Left, cx);
+            }
             Close { peer, reason } => self.links.handle(links::Input::Close { peer, reason }, cx),
             Reach { contact, frame } => {
                 self.links.handle(links::Input::Reach { contact, channel, frame }, cx);
@@ -274,89 +300,6 @@ impl Machines {
             ClockRefused { from, ahead_ms } => up.push(Event::ClockRefused { from, ahead_ms }),
             Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
         }
-    }
-}
-
-/// What members tell goes to whoever depends on who is there.
-impl Machines {
-    fn on_members(&mut self, event: members::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
-        use members::Event::{Changed, Malformed, Publish, Reach, Refused};
-        match event {
-            Changed { member, was, loss } => {
-                hand(&mut self.placement, placement::Input::Member(member.clone()), cx);
-                let (node, incarnation) = (member.id(), member.contact.incarnation());
-                let is_suspected = member.is_suspected;
-                hand(
-                    &mut self.registry,
-                    match loss {
-                        Some(reason) => registry::Input::LifeGone { node, incarnation, reason },
-                        None if was.is_some_and(MemberState::is_present) => {
-                            registry::Input::LifeSuspected { node, is_suspected }
-                        }
-                        None => registry::Input::LifeVisible { node, incarnation },
-                    },
-                    cx,
-                );
-                let news = News::Member { member, was };
-                up.extend(
-                    self.watches.of_members().map(|watch| Event::Watched { watch, news: news.clone() }),
-                );
-            }
-            Refused { peer, key, ours, theirs } => up.push(Event::MemberRefused { peer, key, ours, theirs }),
-            Publish { payload } => {
-                // A refusal for load loses nothing for long: heartbeats carry what the tree does not.
-                let broadcast = self.broadcast.as_mut();
-                let _ = broadcast.map(|it| it.publish(Topic::MEMBERS, Class::Urgent, payload, cx));
-            }
-            Reach { contact, frame } => {
-                let frame = Frame::Members(frame);
-                let channel = frame.channel();
-                self.links.handle(links::Input::Reach { contact, channel, frame }, cx);
-            }
-            Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
-        }
-    }
-}
-
-/// The registry's wiring.
-impl Machines {
-    fn on_registry(&mut self, event: registry::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
-        use registry::Event::{Malformed, NameLost, News, Publish, Refused};
-        match event {
-            Publish { from_seq, payload } => {
-                let broadcast = self.broadcast.as_mut();
-                let published = broadcast.map(|it| it.publish(Topic::REGISTRY, Class::Normal, payload, cx));
-                if published.is_some_and(|it| it.is_err()) {
-                    hand(&mut self.registry, registry::Input::PublishRefused { from_seq }, cx);
-                }
-            }
-            News(news) => up.extend(self.watches.of_services().filter_map(|(watch, prefix)| {
-                let is_meant = news.service().is_some_and(|service| service.name.starts_with(prefix));
-                is_meant.then(|| Event::Watched { watch, news: news.clone() })
-            })),
-            Refused { from, owner } => up.push(Event::EntriesRefused { from, owner }),
-            NameLost { name, instance, to } => up.push(Event::NameLost { name, instance, to }),
-            Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
-        }
-    }
-}
-
-/// What placement tells goes to who watches partitions.
-impl Machines {
-    fn on_placement(&mut self, event: placement::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
-        use placement::Event::{Acquired, NeedsStamp, Released, RingSmall};
-        let news = match event {
-            Acquired { partition, token } => News::Acquired { partition, token },
-            Released { partition, token } => News::Released { partition, token },
-            RingSmall { members, partitions } => return up.push(Event::RingSmall { members, partitions }),
-            NeedsStamp => {
-                let stamp = self.marks.try_stamp(cx);
-                return stamp.into_iter().for_each(|stamp| {
-                    hand(&mut self.placement, placement::Input::Stamped(stamp), cx);
-                });
-            }
-        };
-        up.extend(self.watches.of_partitions().map(|watch| Event::Watched { watch, news: news.clone() }));
     }
 }
 

@@ -163,4 +163,26 @@ stats! {
     registry_syncs,
     /// Such sessions that ran out of time.
     registry_syncs_expired,
+    /// Messages and questions sent from this node's mailboxes.
+    mail_sent,
+    /// Messages and questions that came to this node's mailboxes.
+    mail_delivered,
+    /// Messages and questions that were refused: no such mailbox, another life, a bound.
+    mail_refused,
+    /// Messages that were accepted and are known not to have been sent.
+    mail_lost,
+    /// Mail dropped because it came twice, too late, or from an earlier life.
+    mail_stale,
+    /// Gaps in a peer's mail that nothing came to fill.
+    mail_gaps,
+    /// Calls that ended without an answer in time.
+    calls_expired,
+    /// Answers to calls that had ended.
+    answers_late,
+    /// Questions that nobody answered while their asker waited.
+    questions_expired,
+    /// Requests to be told of a closed mailbox that were refused for their number.
+    monitors_refused,
+    /// Orders between mailboxes that were repeated.
+    orders_repeated,
 }

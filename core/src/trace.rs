@@ -4,7 +4,9 @@
 //! serde or postcard never changes a trace hash. Small fields share a word: kind and tag in bits 0 to 15, a flag or
 //! enumeration in bits 16 to 31, a count or number of 32 bits above.
 
-use crate::frame::{Aged, Announcement, Frame, Gossip, SyncChunk, SyncEnd, SyncHello, SyncVector};
+use crate::frame::{
+    Aged, Announcement, Frame, Gossip, Mail, MailKind, SyncChunk, SyncEnd, SyncHello, SyncVector,
+};
 use crate::hash::{Fold, Folded};
 use crate::id::Address;
 use crate::machine::{Command, Effect, Input, Row, Space, Watch};
@@ -164,6 +166,7 @@ impl Folded for Frame {
                 into.word(head(kind, u16::from(*is_last), 0));
                 into.bytes(updates);
             }
+            Frame::Mail(mail) => fold_mail(kind, mail, into),
         }
     }
 }
@@ -215,6 +218,32 @@ fn fold_rows(rows: &[registry::Row], into: &mut Fold) {
         into.value(owner);
         into.word(incarnation.0);
         into.pair(*seq, *fingerprint);
+    }
+}
+
+fn fold_mail(kind: u16, mail: &Mail, into: &mut Fold) {
+    let Mail { from, to, session, seq, what, payload } = mail;
+    let (tag, words) = match *what {
+        MailKind::Send { from, to, token } => (1, [from.0, to.0, token, 0]),
+        MailKind::Ask { from, to, number, timeout_ms } => (2, [from.0, to.0, number, timeout_ms]),
+        MailKind::Answer { number } => (3, [number, 0, 0, 0]),
+        MailKind::Refused { is_question, number, mailbox, why } => {
+            (4, [number, mailbox.0, u64::from(is_question), why as u64])
+        }
+        // Five fields: the kind of order goes into the tag.
+        MailKind::Order { number, after, what, ours, theirs } => {
+            (5 | (what as u32) << 8, [number, after, ours.0, theirs.0])
+        }
+        MailKind::Ack { number, verdict } => (6, [number, verdict as u64, 0, 0]),
+    };
+    into.word(head(kind, 0, tag));
+    into.word(from.0);
+    into.word(to.0);
+    into.word(*session);
+    into.word(*seq);
+    words.into_iter().for_each(|word| into.word(word));
+    if what.has_payload() {
+        into.bytes(payload);
     }
 }
 

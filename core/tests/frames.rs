@@ -9,13 +9,14 @@ use proptest::prelude::*;
 use rumormill_core::frame::{
     ANNOUNCEMENTS_MAX, Aged, Announcement, Answered, BEATS_MAX, BODY_LEN_MAX, Beat, CONTACTS_MAX,
     DecodeError, DisconnectReason, ENTRIES_MAX, GOSSIP_HEADER_LEN_MAX, Gossip, HEADER_LEN, LIVES_MAX,
-    MemberEntry, MembersFrame, NeighborAnswer, NeighborPriority, SyncChunk, SyncEnd, SyncHello, SyncOutcome,
-    SyncVector, VECTOR_ENTRIES_MAX, Wanted, decode, decode_within,
+    MAIL_HEADER_LEN_MAX, Mail, MailKind, MemberEntry, MembersFrame, NeighborAnswer, NeighborPriority,
+    OrderKind, SyncChunk, SyncEnd, SyncHello, SyncOutcome, SyncVector, VECTOR_ENTRIES_MAX, Verdict, Wanted,
+    decode, decode_within,
 };
 use rumormill_core::registry::{Hello, ROWS_MAX, Row, Rows};
 use rumormill_core::{
-    Class, ClusterNumbers, Config, Contact, Frame, Incarnation, Life, MapId, MemberRecord, MemberState,
-    MessageId, NodeId, Stamp, Topic, Writer,
+    Class, ClusterNumbers, Config, Contact, Frame, Incarnation, Life, MailboxId, MapId, MemberRecord,
+    MemberState, MessageId, NodeId, Stamp, Topic, Writer,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -417,7 +418,83 @@ fn golden_frames() -> Vec<Frame> {
         })),
         Frame::RegistryPull(vec![row()]),
         Frame::RegistryUpdates { is_last: true, updates: b"sets".to_vec().into() },
+        mail(MailKind::Ask { from: MailboxId(1), to: MailboxId(300), number: 5, timeout_ms: 1_000 }, b"why"),
     ]
+}
+
+fn mail(what: MailKind, payload: &'static [u8]) -> Frame {
+    let (from, to) = (Incarnation(200), Incarnation(7));
+    let payload = Bytes::from_static(payload);
+    Frame::Mail(Box::new(Mail { from, to, session: 3, seq: 129, what, payload }))
+}
+
+/// Every other kind of mail.
+fn golden_mails() -> Vec<Frame> {
+    let (from, to) = (MailboxId(1), MailboxId(300));
+    let order =
+        |what| mail(MailKind::Order { number: 9, after: 8, what, ours: MailboxId(2), theirs: to }, b"");
+    vec![
+        mail(MailKind::Send { from, to, token: 128 }, b"hello"),
+        mail(MailKind::Answer { number: 5 }, b"because"),
+        mail(MailKind::Refused { is_question: true, number: 5, mailbox: to, why: Verdict::Gone }, b""),
+        order(OrderKind::Monitor),
+        order(OrderKind::Demonitor),
+        order(OrderKind::Link),
+        order(OrderKind::Unlink),
+        order(OrderKind::Down),
+        mail(MailKind::Ack { number: 9, verdict: Verdict::Full }, b""),
+    ]
+}
+
+#[test]
+fn the_bytes_of_every_kind_of_mail_never_change() {
+    let found: Vec<String> = golden_mails()
+        .iter()
+        .map(|frame| encoded(frame).iter().map(|byte| format!("{byte:02x}")).collect())
+        .collect();
+    assert_eq!(found, GOLDEN_MAILS.map(|hex| hex.replace(' ', "")), "old nodes would not understand");
+}
+
+/// Length, type, lives, session and number; kind and fields; payload.
+#[rustfmt::skip]
+const GOLDEN_MAILS: [&str; 9] = [
+    "13000000 2800 c80107038101 0001ac02800168656c6c6f",
+    "11000000 2800 c80107038101 020562656361757365",
+    "0e000000 2800 c80107038101 030105ac0201",
+    "0f000000 2800 c80107038101 0409080002ac02",
+    "0f000000 2800 c80107038101 0409080102ac02",
+    "0f000000 2800 c80107038101 0409080202ac02",
+    "0f000000 2800 c80107038101 0409080302ac02",
+    "0f000000 2800 c80107038101 0409080402ac02",
+    "0b000000 2800 c80107038101 050902",
+];
+
+#[test]
+fn mail_without_a_payload_takes_none() {
+    let ack = encoded(&mail(MailKind::Ack { number: 9, verdict: Verdict::Full }, b""));
+    let body = [&ack[6..], b"x"].concat();
+    assert_eq!(decode(&mut raw(40, &body)), Err(DecodeError::Trailing { kind: 40, extra: 1 }));
+}
+
+#[test]
+fn the_longest_mail_that_a_configuration_allows_fits_a_frame() {
+    let mail_len_max = BODY_LEN_MAX - MAIL_HEADER_LEN_MAX;
+    let config = Config { mail_len_max, ..Config::default() };
+    assert_eq!(config.validate(), Ok(()));
+    let config = Config { mail_len_max: mail_len_max + 1, ..config };
+    assert_eq!(config.validate().map_err(|error| error.key), Err("mail_len_max"));
+
+    let (life, mailbox) = (Incarnation(u64::MAX), MailboxId(u64::MAX));
+    let longest = Frame::Mail(Box::new(Mail {
+        from: life,
+        to: life,
+        session: u64::MAX,
+        seq: u64::MAX,
+        what: MailKind::Ask { from: mailbox, to: mailbox, number: u64::MAX, timeout_ms: u64::MAX },
+        payload: vec![0; mail_len_max].into(),
+    }));
+    assert_eq!(longest.wire_len(), HEADER_LEN + BODY_LEN_MAX);
+    assert_eq!(decode(&mut encoded(&longest)), Ok(Some(longest)));
 }
 
 fn row() -> Row {
@@ -449,12 +526,12 @@ fn the_bytes_and_fingerprints_of_every_type_never_change() {
         GOLDEN.iter().map(|(kind, hex, fingerprint)| (*kind, hex.replace(' ', ""), *fingerprint)).collect();
     assert_eq!(found, golden, "old nodes would not understand; append a type instead: {found:#x?}");
     let kinds: BTreeSet<u16> = frames.iter().map(Frame::kind).collect();
-    assert_eq!(kinds, (1..=27).chain(30..=33).collect(), "a type is missing here");
+    assert_eq!(kinds, (1..=27).chain(30..=33).chain([40]).collect(), "a type is missing here");
 }
 
 /// Type, bytes (length, type, body and payload), fingerprint.
 #[rustfmt::skip]
-const GOLDEN: [(u16, &str, u64); 31] = [
+const GOLDEN: [(u16, &str, u64); 32] = [
     (1, "2d000000 0100 200101010101010101010101010101010101010101010101010101010101010101c80101000a0102 \
          03d122", 0x38b8_eea8_163c_627e),
     (2, "66000000 0200 0102200202020202020202020202020202020202020202020202020202020202020202c80102000a \
@@ -499,4 +576,5 @@ const GOLDEN: [(u16, &str, u64); 31] = [
     (32, "31000000 2000 01200505050505050505050505050505050505050505050505050505050505050505c80103 \
          ffffffffffffffffff01", 0x56aa_4f16_93c8_03aa),
     (33, "07000000 2100 0173657473", 0x523b_c649_3b7e_d58f),
+    (40, "12000000 2800 c801070381010101ac0205e807776879", 0x1cac_ab93_3382_1f88),
 ];

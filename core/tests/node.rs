@@ -2,10 +2,11 @@
 
 mod arbitrary;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use rumormill_core::{
-    Boot, Channel, Command, Config, Contact, Dialer, DownReason, Effect, Event, Input, Instant, NeighborLoss,
-    Node, NodeId, Now, Output, Reply, Row, Token, Wall,
+    Address, Boot, Channel, Command, CommandError, Config, Contact, Dialer, DownReason, Effect, Event, Input,
+    Instant, MailLoss, MailboxId, NeighborLoss, Node, NodeId, Now, Output, Reply, Row, Token, Wall,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -509,6 +510,117 @@ fn a_cloned_node_goes_on_to_the_same_trace() {
     assert_eq!(clone.digest(network.now().mono), member.node.digest(network.now().mono));
 }
 
+// --- mailboxes
+
+/// Three nodes with mailboxes, and an open one on each.
+fn offices() -> (Network, Vec<Address>) {
+    let mut network = chain(3, Config { members: true, mailboxes: true, ..Config::default() });
+    let open = |number| {
+        let token = network.command(number, Command::OpenMailbox);
+        match network.answers(number, token)[..] {
+            [Event::Done { result: Ok(Reply::Opened { address }), .. }] => *address,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    let addresses = (0..3).map(open).collect();
+    (network, addresses)
+}
+
+fn sent(from: Address, to: Address, text: &'static str) -> Command {
+    Command::Send { from: from.mailbox, to, payload: Bytes::from_static(text.as_bytes()) }
+}
+
+fn mail_of(network: &Network, number: usize) -> Vec<Bytes> {
+    let events = network.members[number].events.iter();
+    events
+        .filter_map(|(_, event)| match event {
+            Event::Mail { payload, .. } => Some(payload.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn downs(network: &Network, number: usize) -> Vec<(Token, MailLoss)> {
+    let events = network.members[number].events.iter();
+    events
+        .filter_map(|(_, event)| match event {
+            Event::MailboxDown { monitor, reason, .. } => Some((*monitor, *reason)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn messages_of_two_nodes_cross_and_come_in_order() {
+    let (mut network, at) = offices();
+    for text in ["one", "two", "three"] {
+        network.command(0, sent(at[0], at[2], text));
+        network.command(2, sent(at[2], at[0], text));
+    }
+    network.run(1_000);
+    assert_eq!(mail_of(&network, 2), ["one", "two", "three"]);
+    assert_eq!(mail_of(&network, 0), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_call_between_nodes_is_answered() {
+    let (mut network, at) = offices();
+    let (from, payload) = (at[0].mailbox, Bytes::from_static(b"why"));
+    let call = network.command(0, Command::Call { from, to: at[1], payload, timeout_ms: 1_000 });
+    network.run(100);
+    let question = network.members[1].events.iter().find_map(|(_, event)| match event {
+        Event::Asked { question, .. } => Some(*question),
+        _ => None,
+    });
+    let question = question.expect("the question has come");
+    network.command(1, Command::Answer { question, payload: Bytes::from_static(b"so") });
+    network.run(2_000);
+    let answered = Reply::Answer { payload: Bytes::from_static(b"so") };
+    assert_eq!(network.answers(0, call), [&Event::Done { token: call, result: Ok(answered) }]);
+}
+
+#[test]
+fn mail_for_a_restarted_node_never_comes_and_monitors_of_its_mailboxes_fire_once() {
+    let (mut network, at) = offices();
+    let monitor = network.command(0, Command::Monitor { mailbox: at[0].mailbox, of: at[1] });
+    network.run(1_000);
+    network.crash(1);
+    network.restart(1);
+    network.join(1, &[0]);
+    network.run(30_000);
+    assert_eq!(downs(&network, 0), [(monitor, MailLoss::Gone)]);
+    network.command(1, Command::OpenMailbox);
+    let token = network.command(0, sent(at[0], at[1], "late"));
+    network.run(10_000);
+    let gone = Event::Done { token, result: Err(CommandError::Gone) };
+    assert_eq!(network.answers(0, token), [&gone]);
+    assert_eq!(mail_of(&network, 1), [""; 0]);
+}
+
+#[test]
+fn a_monitor_of_a_crashed_node_fires_and_one_that_was_never_there_too() {
+    let (mut network, at) = offices();
+    let crashed = network.command(0, Command::Monitor { mailbox: at[0].mailbox, of: at[1] });
+    let never = Address { node: id(77), ..at[1] };
+    let never = network.command(0, Command::Monitor { mailbox: at[0].mailbox, of: never });
+    assert_eq!(downs(&network, 0), [(never, MailLoss::Unreachable)]);
+    network.run(1_000);
+    network.crash(1);
+    network.run(30_000);
+    assert_eq!(downs(&network, 0)[1..], [(crashed, MailLoss::Unreachable)]);
+}
+
+#[test]
+fn a_monitor_outlives_an_idle_link_and_fires_when_the_mailbox_closes() {
+    let (mut network, at) = offices();
+    let monitor = network.command(0, Command::Monitor { mailbox: at[0].mailbox, of: at[2] });
+    network.run(120_000);
+    assert_eq!(downs(&network, 0), []);
+    network.command(2, Command::CloseMailbox { mailbox: MailboxId(1) });
+    network.run(5_000);
+    assert_eq!(downs(&network, 0), [(monitor, MailLoss::Gone)]);
+}
+
 // --- one node, whatever it is given
 
 fn alone(config: Config) -> Node {
@@ -559,8 +671,10 @@ proptest! {
     #[test]
     fn whatever_happens_a_node_holds_its_invariants_answers_each_command_once_and_never_spins(
         steps in proptest::collection::vec((arbitrary::input(), any::<u8>(), prop_oneof![3 => Just(0), 2 => 0..300_u64, 1 => 0..30_000_u64]), 0..200),
+        has_mailboxes in any::<bool>(),
     ) {
-        let mut node = alone(Config::default());
+        let mut node =
+            alone(Config { members: has_mailboxes, mailboxes: has_mailboxes, call_ms_max: 50_000, ..Config::default() });
         let (mut now_ms, mut out) = (0, Output::default());
         let mut open: BTreeMap<Token, i32> = BTreeMap::new();
         let wake = |node: &mut Node, now_ms: u64, out: &mut Output| {

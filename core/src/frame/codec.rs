@@ -8,8 +8,8 @@
 //! longer than the frame's [`Frame::wire_len`] is refused, so byte counts are the same at both ends.
 
 use super::{
-    ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, CONTACTS_MAX, Frame, Gossip, HEADER_LEN,
-    MembersFrame, SyncChunk, SyncEnd, SyncHello, SyncVector, VECTOR_ENTRIES_MAX,
+    ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, CONTACTS_MAX, Frame, Gossip, HEADER_LEN, Mail,
+    MailKind, MembersFrame, SyncChunk, SyncEnd, SyncHello, SyncVector, VECTOR_ENTRIES_MAX,
 };
 use crate::hlc::Stamp;
 use crate::id::{Contact, MessageId, Writer};
@@ -57,6 +57,7 @@ pub(super) mod kinds {
     pub(super) const REGISTRY_ROWS: u16 = 31;
     pub(super) const REGISTRY_PULL: u16 = 32;
     pub(super) const REGISTRY_UPDATES: u16 = 33;
+    pub(super) const MAIL: u16 = 40;
 }
 
 /// Bytes of the length before everything else.
@@ -298,6 +299,7 @@ impl Fields {
             })),
             kinds::REGISTRY_PULL => Frame::RegistryPull(self.list(ROWS_MAX)?),
             kinds::REGISTRY_UPDATES => Frame::RegistryUpdates { is_last: self.next()?, updates: self.tail() },
+            kinds::MAIL => Frame::Mail(Box::new(self.mail()?)),
             _ => return Ok(None),
         }))
     }
@@ -305,6 +307,13 @@ impl Fields {
     /// Tells the frame's type.
     pub(super) fn kind(&self) -> u16 {
         self.kind
+    }
+
+    fn mail(&mut self) -> Result<Mail, DecodeError> {
+        let (from, to, session, seq) = (self.next()?, self.next()?, self.next()?, self.next()?);
+        let what: MailKind = self.next()?;
+        let payload = if what.has_payload() { self.tail() } else { Bytes::new() };
+        Ok(Mail { from, to, session, seq, what, payload })
     }
 
     /// Reads the next field.
@@ -384,6 +393,7 @@ impl Frame {
             Frame::RegistryRows(_) => kinds::REGISTRY_ROWS,
             Frame::RegistryPull(_) => kinds::REGISTRY_PULL,
             Frame::RegistryUpdates { .. } => kinds::REGISTRY_UPDATES,
+            Frame::Mail(_) => kinds::MAIL,
         }
     }
 
@@ -441,6 +451,13 @@ impl Frame {
                 put(is_last, out);
                 out.extend_from_slice(updates);
             }
+            Frame::Mail(mail) => {
+                let Mail { from, to, session, seq, what, payload } = &**mail;
+                put(&(from, to, session, seq, what), out);
+                if what.has_payload() {
+                    out.extend_from_slice(payload);
+                }
+            }
         }
     }
 
@@ -497,6 +514,7 @@ impl Frame {
             }
             Frame::RegistryPull(rows) => list_len(rows, row_len),
             Frame::RegistryUpdates { is_last: _, updates } => 1 + updates.len(),
+            Frame::Mail(mail) => mail_len(mail),
         }
     }
 }
@@ -542,6 +560,26 @@ fn sync_hello_len(hello: &SyncHello) -> usize {
     let SyncHello { map, generation, session, buckets, fingerprint, count } = hello;
     let numbers = varint_len(map.0) + varint_len(*generation) + varint_len(*session) + varint_len(*count);
     numbers + varint_len(*fingerprint) + buckets.iter().map(|bucket| varint_len(*bucket)).sum::<usize>()
+}
+
+fn mail_len(mail: &Mail) -> usize {
+    let Mail { from, to, session, seq, what, payload } = mail;
+    let head = varint_len(from.0) + varint_len(to.0) + varint_len(*session) + varint_len(*seq);
+    let kind = 1 + match what {
+        MailKind::Send { from, to, token } => varint_len(from.0) + varint_len(to.0) + varint_len(*token),
+        MailKind::Ask { from, to, number, timeout_ms } => {
+            varint_len(from.0) + varint_len(to.0) + varint_len(*number) + varint_len(*timeout_ms)
+        }
+        MailKind::Answer { number } => varint_len(*number),
+        MailKind::Refused { is_question: _, number, mailbox, why: _ } => {
+            2 + varint_len(*number) + varint_len(mailbox.0)
+        }
+        MailKind::Order { number, after, what: _, ours, theirs } => {
+            1 + varint_len(*number) + varint_len(*after) + varint_len(ours.0) + varint_len(theirs.0)
+        }
+        MailKind::Ack { number, verdict: _ } => varint_len(*number) + 1,
+    };
+    head + kind + if what.has_payload() { payload.len() } else { 0 }
 }
 
 /// Appends a value in postcard's form.

@@ -33,7 +33,7 @@ fn given(bench: &mut Bench<Links>, inputs: impl IntoIterator<Item = Input>) {
 const PROBE_2: &str = "n2 Control: Probe { nonce: 7 }";
 const DIAL_2: &str = "Dial { contact: n2@1 }";
 const UNREACHED_2: &str = "Unreached { peer: n2 }";
-const DOWN_2: &str = "Down { peer: n2 }";
+const DOWN_2: &str = "Down { peer: n2, is_lost: false }";
 
 use Dialer::{Local, Remote};
 
@@ -323,7 +323,7 @@ fn a_full_table_gives_up_the_longest_unused_link() {
     bench.run_to(10);
     given(&mut bench, [up(4, Remote)]);
     let closed = "Close { peer: n3, dialer: None, reason: TooMany }";
-    assert_eq!(bench.input(up(6, Remote)), [closed, "Down { peer: n3 }", "due at 15000 ms"]);
+    assert_eq!(bench.input(up(6, Remote)), [closed, "Down { peer: n3, is_lost: false }", "due at 15000 ms"]);
 }
 
 #[test]

@@ -32,6 +32,10 @@ impl Lost {
         self.entries.push(Entry { contact, retry_at: now.plus_millis(delay_ms), delay_ms });
     }
 
+    pub(super) fn contacts(&self) -> impl Iterator<Item = &Contact> {
+        self.entries.iter().map(|entry| &entry.contact)
+    }
+
     pub(super) fn contains(&self, id: &NodeId) -> bool {
         self.entries.iter().any(|entry| entry.contact.id() == *id)
     }

@@ -7,7 +7,7 @@ use crate::machine::{Command, CommandError, Cx, Event, Machine, News, Reply, Wat
 use crate::marks::Admission;
 use crate::registry::Registrar;
 use crate::replica::Replica;
-use crate::{members, membership};
+use crate::{mailboxes, members, membership};
 use alloc::vec::Vec;
 
 impl Machines {
@@ -75,7 +75,10 @@ impl Machines {
             | Command::Monitor { .. }
             | Command::Demonitor { .. }
             | Command::Link { .. }
-            | Command::Unlink { .. } => Err(CommandError::Disabled),
+            | Command::Unlink { .. } => match &mut self.mailboxes {
+                Some(it) => return it.handle(mailboxes::Input::Command { token, command }, cx),
+                None => Err(CommandError::Disabled),
+            },
         };
         out.push(Event::Done { token, result });
     }

@@ -4,7 +4,7 @@ use super::{Machines, hand};
 use crate::frame::{Channel, Frame};
 use crate::id::NodeId;
 use crate::machine::{CommandError, Cx, Event, Input, Machine};
-use crate::{broadcast, links, members, membership, placement, registry, replica};
+use crate::{broadcast, links, mailboxes, members, membership, placement, registry, replica};
 use alloc::vec::Vec;
 
 impl Machines {
@@ -54,6 +54,13 @@ impl Machines {
             }
             return;
         }
+        if let Frame::Mail(mail) = frame {
+            match &mut self.mailboxes {
+                Some(it) => it.handle(mailboxes::Input::Frame { from, mail }, cx),
+                None => cx.stats.misplaced += 1,
+            }
+            return;
+        }
         match (channel, &mut self.broadcast, &mut self.replica) {
             (Channel::Gossip | Channel::Lazy, Some(broadcast), _) => {
                 broadcast.handle(broadcast::Input::Frame { from, frame }, cx);
@@ -82,6 +89,10 @@ impl Machines {
             let full = members::Input::LinkFull { peer, channel };
             let ready = members::Input::LinkReady { peer, channel };
             members.handle(if is_full { full } else { ready }, cx);
+        }
+        if let (Channel::User, Some(mailboxes)) = (channel, &mut self.mailboxes) {
+            let (full, ready) = (mailboxes::Input::LinkFull { peer }, mailboxes::Input::LinkReady { peer });
+            mailboxes.handle(if is_full { full } else { ready }, cx);
         }
         if let (Channel::Sync, Some(replica)) = (channel, &mut self.replica) {
             let (full, ready) = (replica::Input::LinkFull { peer }, replica::Input::LinkReady { peer });

@@ -44,6 +44,7 @@ impl Node {
             members,
             placement,
             registry,
+            mailboxes,
             watches,
             ..
         } = &self.machines;
@@ -56,6 +57,7 @@ impl Node {
         placement.iter().for_each(|placement| placement.digest(now, &mut fold));
         registry.iter().for_each(|registry| registry.digest(now, &mut fold));
         watches.digest(&mut fold);
+        mailboxes.iter().for_each(|mailboxes| mailboxes.digest(now, &mut fold));
         fold.word(self.rng.drawn());
         fold.word(self.clock.last().0);
         fold.finish()
@@ -68,8 +70,9 @@ impl Node {
 
     /// Asserts every invariant of every machine, also those over whole tables.
     pub fn audit(&self) {
-        let Machines { links, membership, broadcast, replica, members, placement, registry, .. } =
-            &self.machines;
+        let Machines {
+            links, membership, broadcast, replica, members, placement, registry, mailboxes, ..
+        } = &self.machines;
         self.check();
         links.audit();
         membership.audit();
@@ -78,13 +81,24 @@ impl Node {
         members.iter().for_each(Machine::audit);
         placement.iter().for_each(Machine::audit);
         registry.iter().for_each(Machine::audit);
+        mailboxes.iter().for_each(Machine::audit);
     }
 }
 
 impl Machines {
     fn check(&self) {
         let Self {
-            marks, links, membership, broadcast, replica, members, placement, registry, watches, ..
+            marks,
+            links,
+            membership,
+            broadcast,
+            replica,
+            members,
+            placement,
+            registry,
+            mailboxes,
+            watches,
+            ..
         } = self;
         marks.check();
         links.check();
@@ -95,6 +109,7 @@ impl Machines {
         placement.iter().for_each(Machine::check);
         registry.iter().for_each(Machine::check);
         watches.check();
+        mailboxes.iter().for_each(Machine::check);
         if let Some(broadcast) = broadcast {
             let neighbors = broadcast.eager().chain(broadcast.lazy());
             assert_eq!(neighbors.count(), membership.active().count(), "broadcast knows other neighbours");

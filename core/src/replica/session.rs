@@ -201,7 +201,8 @@ impl Replica {
             | Frame::RegistryHello(_)
             | Frame::RegistryRows(_)
             | Frame::RegistryPull(_)
-            | Frame::RegistryUpdates { .. } => cx.stats.misplaced += 1,
+            | Frame::RegistryUpdates { .. }
+            | Frame::Mail(_) => cx.stats.misplaced += 1,
         }
     }
 

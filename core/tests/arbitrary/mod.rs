@@ -6,8 +6,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use rumormill_core::frame::{
-    Aged, Announcement, Answered, Beat, DisconnectReason, Gossip, MemberEntry, MembersFrame, NeighborAnswer,
-    NeighborPriority, SyncChunk, SyncEnd, SyncHello, SyncOutcome, SyncVector, Wanted,
+    Aged, Announcement, Answered, Beat, DisconnectReason, Gossip, Mail, MailKind, MemberEntry, MembersFrame,
+    NeighborAnswer, NeighborPriority, OrderKind, SyncChunk, SyncEnd, SyncHello, SyncOutcome, SyncVector,
+    Verdict, Wanted,
 };
 use rumormill_core::registry::{Hello, Row, Rows};
 use rumormill_core::{
@@ -204,8 +205,47 @@ fn registry_frame() -> impl Strategy<Value = Frame> {
     ]
 }
 
+fn mail_kind() -> impl Strategy<Value = MailKind> {
+    let mailbox = || number().prop_map(MailboxId);
+    let verdict = || prop_oneof![Just(Verdict::Done), Just(Verdict::Gone), Just(Verdict::Full)];
+    let order = prop_oneof![
+        Just(OrderKind::Monitor),
+        Just(OrderKind::Demonitor),
+        Just(OrderKind::Link),
+        Just(OrderKind::Unlink),
+        Just(OrderKind::Down)
+    ];
+    prop_oneof![
+        (mailbox(), mailbox(), number()).prop_map(|(from, to, token)| MailKind::Send { from, to, token }),
+        (mailbox(), mailbox(), number(), number()).prop_map(|(from, to, number, timeout_ms)| MailKind::Ask {
+            from,
+            to,
+            number,
+            timeout_ms
+        }),
+        number().prop_map(|number| MailKind::Answer { number }),
+        (any::<bool>(), number(), mailbox(), verdict()).prop_map(|(is_question, number, mailbox, why)| {
+            MailKind::Refused { is_question, number, mailbox, why }
+        }),
+        (number(), number(), order, mailbox(), mailbox()).prop_map(|(number, after, what, ours, theirs)| {
+            MailKind::Order { number, after, what, ours, theirs }
+        }),
+        (number(), verdict()).prop_map(|(number, verdict)| MailKind::Ack { number, verdict }),
+    ]
+}
+
+fn mail_frame() -> impl Strategy<Value = Frame> {
+    (number(), number(), number(), number(), mail_kind(), bytes()).prop_map(
+        |(from, to, session, seq, what, payload)| {
+            let (from, to) = (Incarnation(from), Incarnation(to));
+            let payload = if what.has_payload() { payload } else { Bytes::new() };
+            Frame::Mail(Box::new(Mail { from, to, session, seq, what, payload }))
+        },
+    )
+}
+
 pub(crate) fn frame() -> impl Strategy<Value = Frame> {
-    prop_oneof![6 => members_frame(), 4 => registry_frame(), 10 => membership_frame(), 4 => broadcast_frame(), 1 => sync_hello(), 1 => sync_vector(), 2 => sync_rest()]
+    prop_oneof![4 => mail_frame(), 6 => members_frame(), 4 => registry_frame(), 10 => membership_frame(), 4 => broadcast_frame(), 1 => sync_hello(), 1 => sync_vector(), 2 => sync_rest()]
 }
 
 fn command() -> impl Strategy<Value = Command> {
