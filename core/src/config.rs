@@ -323,7 +323,7 @@ pub enum Canary {
 
     /// Leases are judged by wall clocks: their end is compared with what the member's clock read.
     VerdictByWallClock,
-    /// A suspected member does not show that it is alive.
+    /// No sign of life refutes a suspicion.
     NoRefutation,
     /// A neighbour that is silent is suspected before anybody else has tried to reach it.
     NoIndirectConfirmation,

@@ -105,7 +105,9 @@ impl Members {
         if self.config.is_planted(Canary::VerdictByWallClock) {
             return self.judge(place, cx);
         }
-        let spread_ms = SPREAD_MS * u64::from(self.table.present());
+        // The more leases have run out here at once, the likelier it is that others know more than this node.
+        let doubts = self.confirmations.len() as u64;
+        let spread_ms = SPREAD_MS * u64::from(self.table.present()) / (doubts + 1);
         let delay_ms = cx.rng.draw(Purpose::Confirm).between(0, spread_ms);
         self.doubt(place, delay_ms, cx);
     }
