@@ -4,7 +4,6 @@ use super::mail::{Mail, MailKind, OrderKind};
 use crate::hash::Fold;
 use crate::id::{Address, Incarnation, MailboxId, Token};
 use crate::time::Instant;
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -67,7 +66,7 @@ pub(super) struct Peer {
     /// How far it was taken in.
     pub(super) heard: u64,
     /// What came before its turn, by its number.
-    pub(super) early: Vec<Box<Mail>>,
+    pub(super) early: Vec<Mail>,
     /// When early mail waits no longer for what is missing; never without any.
     pub(super) skip_at: Instant,
     /// The last order of it that was obeyed.
@@ -121,7 +120,7 @@ impl Peer {
     }
 
     /// Puts mail aside until its turn. Tells whether it was new.
-    pub(super) fn keep_early(&mut self, mail: Box<Mail>, skip_at: Instant) -> bool {
+    pub(super) fn keep_early(&mut self, mail: Mail, skip_at: Instant) -> bool {
         let place = self.early.binary_search_by_key(&mail.seq, |early| early.seq);
         if let Err(place) = place {
             self.early.insert(place, mail);
@@ -131,7 +130,7 @@ impl Peer {
     }
 
     /// Takes the next early mail: the one whose turn it is, or the first of all when the gap is skipped.
-    pub(super) fn pop_early(&mut self, may_skip: bool) -> Option<Box<Mail>> {
+    pub(super) fn pop_early(&mut self, may_skip: bool) -> Option<Mail> {
         let first = self.early.first()?;
         if !may_skip && first.seq - self.heard > 1 {
             return None;

@@ -54,11 +54,11 @@ impl Mailboxes {
             self.take(from, *mail, cx);
             self.take_turns(from, cx);
         } else {
-            self.keep_early(from, mail, skip_at, cx);
+            self.keep_early(from, *mail, skip_at, cx);
         }
     }
 
-    fn keep_early(&mut self, from: NodeId, mail: Box<Mail>, skip_at: Instant, cx: &mut Cx<'_>) {
+    fn keep_early(&mut self, from: NodeId, mail: Mail, skip_at: Instant, cx: &mut Cx<'_>) {
         if self.early >= self.config.mail_early_max {
             // No room to wait for what is missing: what came goes on, in order, and the rest comes too late.
             cx.stats.mail_gaps += 1;
@@ -74,7 +74,7 @@ impl Mailboxes {
                 cx.stats.mail_stale += 1;
             } else {
                 peer.heard = mail.seq;
-                self.take(from, *mail, cx);
+                self.take(from, mail, cx);
             }
             return self.take_turns(from, cx);
         }
@@ -93,7 +93,7 @@ impl Mailboxes {
             return false;
         };
         self.early -= 1;
-        self.take(from, *mail, cx);
+        self.take(from, mail, cx);
         true
     }
 
@@ -310,7 +310,7 @@ impl Mailboxes {
         let address = Address { node: from, incarnation: life, mailbox: order.theirs };
         match (order.what, verdict) {
             (OrderKind::Monitor | OrderKind::Link, Verdict::Gone) => {
-                self.on_down(address, MailLoss::Gone, cx)
+                self.on_down(address, MailLoss::Gone, cx);
             }
             (OrderKind::Monitor, Verdict::Full) => self.end_monitors(address, MailLoss::Unreachable),
             (OrderKind::Link, Verdict::Full) => {

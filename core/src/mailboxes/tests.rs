@@ -598,8 +598,8 @@ fn a_monitor_of_a_closed_mailbox_is_answered_gone_however_often_it_is_asked() {
     let mut bench = linked();
     given(&mut bench, close(3, 1));
     let gone = to_2(0, 0, "Ack { number: 6, verdict: Gone }");
-    assert_eq!(given(&mut bench, order(1, 6, 0, OrderKind::Monitor)), [gone.clone()]);
-    assert_eq!(given(&mut bench, order(2, 6, 0, OrderKind::Monitor)), [gone]);
+    assert_eq!(given(&mut bench, order(1, 6, 0, OrderKind::Monitor)), [gone.as_str()]);
+    assert_eq!(given(&mut bench, order(2, 6, 0, OrderKind::Monitor)), [gone.as_str()]);
 }
 
 #[test]

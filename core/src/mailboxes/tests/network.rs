@@ -193,11 +193,19 @@ impl Net {
             14 => self.close_idle(m, n),
             15 => self.restart(m, c),
             16 => (self.cut[m][n], self.cut[n][m]) = (c & 1 == 0, c & 1 == 0),
-            17 => self.lane[m][n] = usize::from(c & 1),
+            17 => self.cross(a, b),
             18..=19 => self.dial_all(),
             20 => self.pass(u64::from(c) * 20),
             _ => drop(self.deliver(m, n, usize::from(c & 1))),
         }
+    }
+
+    /// A crossing is settled between two messages: the second goes over the other connection and may overtake.
+    fn cross(&mut self, a: u8, b: u8) {
+        let (Some((n, _)), Some(to)) = (self.pick_alive(a), self.pick(b)) else { return };
+        self.send(a, b);
+        self.lane[n][at(&to.node)] ^= 1;
+        self.send(a, b);
     }
 
     fn send(&mut self, a: u8, b: u8) {
