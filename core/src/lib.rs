@@ -38,7 +38,7 @@ mod time;
 mod trace;
 pub mod version_vector;
 
-pub use app::{App, AppCx};
+pub use app::{App, AppCx, Reads};
 pub use config::{Canary, Config, ConfigError, MapConfig};
 pub use frame::{Channel, Class, Frame};
 pub use hlc::{Ahead, Hlc, Stamp};

@@ -5,6 +5,8 @@
 use crate::hlc::Stamp;
 use crate::id::{Contact, Incarnation, MapId, NodeId, Token};
 use crate::machine::{Command, Event};
+use crate::member::Member;
+use crate::service::Service;
 use crate::stats::Stats;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -39,6 +41,13 @@ pub enum Observed<'a> {
     },
     /// The node told its user something.
     Event(&'a Event),
+    /// The node was asked where a service is, and read its tables.
+    Looked {
+        /// The service.
+        name: &'a Bytes,
+        /// What it answered.
+        found: Option<&'a Service>,
+    },
 }
 
 /// What a node shows of itself on request.
@@ -91,6 +100,12 @@ pub trait Nodes {
     fn map_status(&self, node: u32, map: MapId) -> Option<MapStatus>;
     /// Visits the live entries of one of a node's maps, in the order of their keys.
     fn each_entry(&self, node: u32, map: MapId, visit: &mut dyn FnMut(&Bytes, &Bytes));
+    /// Visits the members that a node knows, itself included.
+    fn each_member(&self, node: u32, visit: &mut dyn FnMut(&Member));
+    /// Visits the services that are visible at a node, its own included.
+    fn each_service(&self, node: u32, visit: &mut dyn FnMut(&Service));
+    /// Names the owner of a partition as a node computes it; none when the node knows of no owner.
+    fn owners(&self, node: u32, partition: u32) -> Option<NodeId>;
     /// Sums the counters of all nodes over all their lives.
     fn totals(&self) -> Stats;
 }

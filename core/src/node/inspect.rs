@@ -1,12 +1,18 @@
 //! What may be looked at in a node: its status, its digest, its invariants.
 
 use super::{Machines, Node};
+use crate::app::Reads;
 use crate::broadcast::Broadcast;
 use crate::hash::Fold;
+use crate::id::{MapId, NodeId};
 use crate::machine::Machine;
+use crate::member::Member;
 use crate::observation::Status;
 use crate::replica::Replica;
+use crate::service::Service;
 use crate::time::Instant;
+use alloc::vec::Vec;
+use bytes::Bytes;
 
 impl Node {
     /// Shows everything that properties may ask about.
@@ -54,6 +60,29 @@ impl Node {
         membership.audit();
         broadcast.iter().for_each(Machine::audit);
         replica.iter().for_each(Machine::audit);
+    }
+}
+
+/// What applications and lookups read. Machines that are off know nothing.
+impl Reads for Node {
+    fn services(&self, _name: &[u8]) -> Vec<Service> {
+        Vec::new()
+    }
+
+    fn whereis(&self, _name: &[u8]) -> Option<Service> {
+        None
+    }
+
+    fn members(&self) -> Vec<Member> {
+        Vec::new()
+    }
+
+    fn owners(&self, _key: &[u8], _count: usize) -> Vec<NodeId> {
+        Vec::new()
+    }
+
+    fn get(&self, map: MapId, key: &[u8]) -> Option<Bytes> {
+        self.map(map)?.get(key)
     }
 }
 
