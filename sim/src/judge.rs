@@ -331,7 +331,7 @@ impl Judge {
             Check::EventsFoldToView { map } => self.events_fold(MapId::named(map), nodes),
             Check::ClocksMonotonic => fault_of(self.state.clock_fault()),
             Check::ClocksBounded => self.clocks_bounded(at_ns, nodes),
-            _ => self.check_services(check, at_ns, nodes),
+            _ => self.check_services(check, at_ns, nodes).and_then(|()| self.is_tried(check)),
         }
     }
 
@@ -369,6 +369,33 @@ impl Judge {
             Check::OwnershipStill { max } => placement.still(*max),
             _ => Ok(()), // judged above
         }
+    }
+
+    /// What was never tried did not hold: at the end of a run somebody must have been told of what a check is about.
+    fn is_tried(&self, check: &Check) -> Result<(), Fault> {
+        let Self { members, registry, mail, placement, .. } = self;
+        let (is_tried, what) = match check {
+            Check::NoFalseVerdict { .. }
+            | Check::DetectedByNeighbors { .. }
+            | Check::DetectedByAll { .. }
+            | Check::LeaveSeenAsLeave { .. } => (members.is_heard, "no watch ever told of members"),
+            Check::DirectoryExact => (registry.is_offered, "no service was ever registered"),
+            Check::DirectorySafe { .. } | Check::TopologySafe { .. } | Check::ServiceEventsOnce => {
+                (registry.is_heard && registry.is_offered, "no watch ever told of services")
+            }
+            Check::LookupsTrue { .. } => (registry.is_found, "no lookup ever found anything"),
+            Check::MailAtMostOnce
+            | Check::MailInOrder
+            | Check::MailToTheLiving
+            | Check::MailAccounted { .. } => (mail.is_delivered, "no message was ever delivered"),
+            Check::CallsAnsweredOnce { .. } => (mail.is_asked(), "no question ever came to anybody"),
+            Check::MonitorsFireOnce { .. } => (mail.is_monitored, "no monitor was ever set"),
+            Check::OwnersAlternate | Check::BootingOwnsNothing | Check::OwnershipStill { .. } => {
+                (placement.is_heard, "no watch ever told of partitions")
+            }
+            _ => (true, ""),
+        };
+        if self.is_last && !is_tried { Err((None, what.into())) } else { Ok(()) }
     }
 
     fn members(&self) -> Vec<u32> {

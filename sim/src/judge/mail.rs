@@ -77,6 +77,9 @@ pub(crate) struct Mail {
     due: BTreeSet<(u64, Token)>,
     fired: BTreeSet<Token>,
     memory_ns: u64,
+    /// Whether a message was ever delivered, and a monitor ever set.
+    pub(crate) is_delivered: bool,
+    pub(crate) is_monitored: bool,
     twice: Option<(u64, u32, String)>,
     disorder: Option<(u64, u32, String)>,
     to_the_dead: Option<(u64, u32, String)>,
@@ -218,6 +221,7 @@ impl Mail {
         }
         if let Some(monitor) = self.monitors.get_mut(&token) {
             monitor.is_set = true;
+            self.is_monitored |= result.is_ok();
             if result.is_err() {
                 self.forget_monitor(token);
             }
@@ -267,6 +271,7 @@ impl Mail {
                 if pair.messages[index].fate == Fate::Refused {
                     blame(&mut self.twice, "was refused and yet delivered");
                 }
+                self.is_delivered = true;
                 pair.messages[index].fate = Fate::Delivered;
                 pair.next = index + 1;
             }
@@ -414,6 +419,11 @@ impl Mail {
     }
 
     // --- what must hold
+
+    /// Tells whether a question ever came to anybody.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
 
     pub(crate) fn at_most_once(&self) -> Result<(), Fault> {
         fault_of(self.twice.as_ref())

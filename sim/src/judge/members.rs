@@ -26,6 +26,8 @@ pub(crate) struct Members {
     watchers: Vec<Option<Watcher>>,
     /// For how long before a verdict hardships excuse it.
     memory_ns: u64,
+    /// Whether anybody was ever told of members.
+    pub(crate) is_heard: bool,
     by_neighbors: Waits,
     by_all: Waits,
     leaves: Waits,
@@ -115,6 +117,7 @@ impl Members {
     fn on_news(&mut self, seen: &Observation<'_>, news: &News, lives: &Lives, troubles: &Troubles) {
         match news {
             News::Members(members) => {
+                self.is_heard = true;
                 members.iter().for_each(|member| self.on_member(seen, member, lives, troubles));
             }
             News::Member { member, was } => {
@@ -159,11 +162,11 @@ impl Members {
                 let what = format!("takes node {subject} for dead, which has left");
                 self.mistaken_leave.get_or_insert((at, by, what));
             }
-            None if life.is_running => {
-                if self.false_verdict.as_ref().is_none_or(|(least, ..)| paused_ns < *least) {
-                    let what = format!("takes node {subject} for dead, which lives");
-                    self.false_verdict = Some((paused_ns, at, by, what));
-                }
+            None if life.is_running
+                && self.false_verdict.as_ref().is_none_or(|(least, ..)| paused_ns < *least) =>
+            {
+                let what = format!("takes node {subject} for dead, which lives");
+                self.false_verdict = Some((paused_ns, at, by, what));
             }
             _ => {}
         }

@@ -24,6 +24,8 @@ pub(crate) struct Placement {
     watches: BTreeMap<(u32, Token), Ownership>,
     /// Whether each node has told of itself, and as what.
     own_state: BTreeMap<u32, MemberState>,
+    /// Whether anybody was ever told of its partitions.
+    pub(crate) is_heard: bool,
     alternation_fault: Option<(u64, u32, String)>,
     booting_fault: Option<(u64, u32, String)>,
     /// Times that each partition was acquired since the end of bootstrap, and the last to do so.
@@ -66,6 +68,7 @@ impl Placement {
                 self.own_state.insert(node, member.state);
             }
             News::Owned(owned) => {
+                self.is_heard = true;
                 let Some(ownership) = self.watches.get_mut(&(node, watch)) else { return };
                 let is_first = !std::mem::replace(&mut ownership.has_snapshot, true);
                 ownership.owned = owned.iter().copied().collect();

@@ -57,6 +57,11 @@ pub(crate) struct Registry {
     watches: BTreeMap<(u32, Token), Folded>,
     /// For how long before a disappearance hardships excuse it.
     memory_ns: u64,
+    /// Whether anybody was ever told of services, and whether any was ever registered.
+    pub(crate) is_heard: bool,
+    pub(crate) is_offered: bool,
+    /// Whether a lookup ever found something.
+    pub(crate) is_found: bool,
     hidden: Waits,
     safe_fault: Option<(u64, u32, String)>,
     once_fault: Option<(u64, u32, String)>,
@@ -168,6 +173,7 @@ impl Registry {
         let Some(Asked { node, name, instance, hash }) = self.asked.remove(&token) else { return };
         match hash {
             Some(hash) if is_ok => {
+                self.is_offered = true;
                 let before = self.offers[node as usize].get(&(name.clone(), instance)).copied();
                 let since = before.map_or(seen.at_ns, |before| before.since);
                 let old = before.map_or(0, |before| before.hash);
@@ -243,6 +249,7 @@ impl Registry {
         let Some(mut folded) = self.watches.remove(&(seen.node, watch)) else { return };
         match news {
             News::Services(services) => {
+                self.is_heard = true;
                 if std::mem::replace(&mut folded.has_snapshot, true) {
                     self.blame_once(seen, "a second snapshot of services came".into());
                 }
@@ -375,6 +382,7 @@ impl Registry {
         lives: &Lives,
         troubles: &Troubles,
     ) {
+        self.is_found |= found.is_some();
         let fault = match found {
             Some(service) => self.wrongly_found(seen, name, service, lives, troubles),
             None => self.not_found(seen, name, lives, troubles),

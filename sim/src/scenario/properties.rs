@@ -275,14 +275,14 @@ impl Check {
 
     /// Tells whether the property is about broadcast messages.
     pub fn is_about_messages(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::Reliability { .. }
-            | Self::DeliveredOnce
-            | Self::Rmr { .. }
-            | Self::Ldh { .. }
-            | Self::Latency { .. } => true,
-            _ => false,
-        }
+                | Self::DeliveredOnce
+                | Self::Rmr { .. }
+                | Self::Ldh { .. }
+                | Self::Latency { .. }
+        )
     }
 
     /// Lists the words that can ask for it: what needs calm cannot be asked always, what is a law cannot wait.

@@ -105,3 +105,68 @@ pub(crate) fn resolve(
         MailOrder::Monitor { place, of } => Command::Monitor { mailbox: own.own(*place)?, of: address(*of)? },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use rumormill_core::{Incarnation, NodeId, Question};
+
+    fn address(incarnation: u64, mailbox: u64) -> Address {
+        let (node, mailbox) = (NodeId([7; 32]), MailboxId(mailbox));
+        Address { node, incarnation: Incarnation(incarnation), mailbox }
+    }
+
+    fn open(mailboxes: &mut Mailboxes, token: u64, place: u32, address: Address) {
+        mailboxes.on_order(Token(token), &MailOrder::Open { place });
+        let result = Ok(Reply::Opened { address });
+        assert_eq!(mailboxes.on_event(&Event::Done { token: Token(token), result }), None);
+    }
+
+    fn recipient(is_stale: bool) -> Recipient {
+        Recipient { node: 0, place: 3, is_stale }
+    }
+
+    #[test]
+    fn an_address_stays_known_over_a_crash_and_is_stale_once_another_is_open() {
+        let mut mailboxes = Mailboxes::default();
+        assert_eq!((mailboxes.own(3), mailboxes.address(recipient(true))), (None, None));
+        open(&mut mailboxes, 1, 3, address(1, 5));
+        assert_eq!(mailboxes.own(3), Some(MailboxId(5)));
+        assert_eq!(mailboxes.address(recipient(true)), Some(address(1, 5)));
+        mailboxes.end_life();
+        assert_eq!(mailboxes.own(3), None);
+        assert_eq!(mailboxes.address(recipient(false)), Some(address(1, 5)));
+        open(&mut mailboxes, 2, 3, address(2, 1));
+        assert_eq!(mailboxes.address(recipient(true)), Some(address(1, 5)));
+        assert_eq!(mailboxes.address(recipient(false)), Some(address(2, 1)));
+    }
+
+    #[test]
+    fn a_question_is_answered_by_itself_unless_it_is_silent_or_not_for_the_schedule() {
+        let mut mailboxes = Mailboxes::default();
+        open(&mut mailboxes, 1, 3, address(1, 5));
+        let question = Question { from: address(1, 9), number: 4 };
+        let mut ask = |mailbox: u64, first: u8| {
+            let payload = Bytes::from(vec![first, 2, 3]);
+            mailboxes.on_event(&Event::Asked { mailbox: MailboxId(mailbox), question, payload })
+        };
+        let payload = Bytes::from_static(&[1, 2, 3]);
+        assert_eq!(ask(5, 1), Some(Command::Answer { question, payload }));
+        assert_eq!((ask(5, 0), ask(6, 1)), (None, None));
+    }
+
+    #[test]
+    fn an_order_is_carried_out_once_both_ends_are_known() {
+        let mut mailboxes = Mailboxes::default();
+        let payload = Bytes::from_static(b"hi");
+        let send = MailOrder::Send { from: 3, to: recipient(false), payload: payload.clone() };
+        assert_eq!(resolve(&send, &mailboxes, |_| Some(address(1, 9))), None);
+        open(&mut mailboxes, 1, 3, address(1, 5));
+        assert_eq!(resolve(&send, &mailboxes, |_| None), None);
+        let command = Command::Send { from: MailboxId(5), to: address(1, 9), payload };
+        assert_eq!(resolve(&send, &mailboxes, |_| Some(address(1, 9))), Some(command));
+        mailboxes.on_order(Token(2), &MailOrder::Close { place: 3 });
+        assert_eq!(resolve(&send, &mailboxes, |_| Some(address(1, 9))), None);
+    }
+}

@@ -154,6 +154,35 @@ impl Case {
     }
 }
 
+// --- nothing tried
+
+#[test]
+fn what_was_never_tried_does_not_hold() {
+    let second = SECOND;
+    let checks = [
+        Check::NoFalseVerdict { pause_ns: second },
+        Check::DetectedByAll { within_ns: second },
+        Check::DirectorySafe { within_ns: second },
+        Check::TopologySafe { pause_ns: second },
+        Check::ServiceEventsOnce,
+        Check::LookupsTrue { within_ns: second },
+        Check::MailAtMostOnce,
+        Check::MailInOrder,
+        Check::MailToTheLiving,
+        Check::CallsAnsweredOnce { slack_ns: second },
+        Check::MonitorsFireOnce { within_ns: second },
+        Check::OwnersAlternate,
+        Check::BootingOwnsNothing,
+        Check::OwnershipStill { max: 0 },
+    ];
+    for check in checks {
+        Case::joined(2, PropertySpec::always(check)).fails(None, "ever ");
+    }
+    for check in [Check::DirectoryExact, Check::MailAccounted { min_ppm: 1 }] {
+        Case::joined(2, PropertySpec::eventually(10, check)).fails(None, "ever ");
+    }
+}
+
 // --- members
 
 #[test]
@@ -395,6 +424,7 @@ fn lookups_find_what_is_offered_and_their_own_first() {
     let check = Check::LookupsTrue { within_ns: 5 * SECOND };
     let mut case = Case::joined(3, PropertySpec::always(check));
     case.at_ms(1_000).register(1, "a", "1");
+    case.look_up(0, "a", Some(&service(1, "a", "1")));
     case.at_ms(6_000).look_up(0, "a", None);
     case.holds();
     let mut lost = case.clone();
@@ -483,9 +513,10 @@ fn mail_never_comes_to_a_later_life_or_a_closed_mailbox() {
 fn every_question_has_one_answer_in_its_time() {
     let check = Check::CallsAnsweredOnce { slack_ns: SECOND };
     let mut case = Case::joined(2, PropertySpec::always(check));
-    case.open(0, 1);
-    let to = case.open(1, 1);
+    let (from, to) = (case.open(0, 1), case.open(1, 1));
     let token = case.ask(0, to, "why");
+    case.fails(None, "no question ever came");
+    case.asked(1, from, "why");
     case.at_ms(2_000).holds();
     case.clone().at_ms(2_001).fails(0, "has no answer");
     let mut stopped = case.clone();
