@@ -489,7 +489,7 @@ impl Walk for FaultKind {
                 f.short_table(key, "rate", |f| {
                     f.required("rate", Share, rate_ppm);
                     f.defaulted("nodes", NodeChoice, nodes);
-                })
+                });
             }
             Self::Latency { extra_ns, nodes } => f.table(key, |f| {
                 f.required("extra_ms", Millis, extra_ns);
