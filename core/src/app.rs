@@ -1,10 +1,13 @@
 //! Users' code in the core: an [`App`] hears a node's events and issues commands, on every driver alike.
 
-use crate::id::NodeId;
+use crate::id::{MapId, NodeId};
 use crate::machine::{Command, Event};
+use crate::member::Member;
 use crate::rng::Rng;
+use crate::service::Service;
 use crate::time::{Instant, Now};
 use alloc::vec::Vec;
+use bytes::Bytes;
 
 /// What an application may use while it reacts.
 pub struct AppCx<'a> {
@@ -12,10 +15,45 @@ pub struct AppCx<'a> {
     pub now: Now,
     /// The node that hosts the application.
     pub id: NodeId,
+    /// What the node knows, to be read at once.
+    pub node: &'a dyn Reads,
     /// The application's own addressed generator: draw with [`Purpose::App`](crate::Purpose::App).
     pub rng: &'a mut Rng,
     /// Commands to the node, carried out in this order once the application returns.
     pub commands: &'a mut Vec<Command>,
+}
+
+/// What users read of a node at once, without a command: the node's own tables as they are now.
+pub trait Reads {
+    /// Lists the visible services of a name, everywhere.
+    fn services(&self, name: &[u8]) -> Vec<Service>;
+    /// Chooses one service of a name: one of this node first, else always the same as long as it is there.
+    fn whereis(&self, name: &[u8]) -> Option<Service>;
+    /// Lists the members that the node knows, itself included.
+    fn members(&self) -> Vec<Member>;
+    /// Lists up to `count` owners of a key, best first.
+    fn owners(&self, key: &[u8], count: usize) -> Vec<NodeId>;
+    /// Reads a key of a replicated map.
+    fn get(&self, map: MapId, key: &[u8]) -> Option<Bytes>;
+}
+
+/// A node that knows nothing, for tests of applications.
+impl Reads for () {
+    fn services(&self, _name: &[u8]) -> Vec<Service> {
+        Vec::new()
+    }
+    fn whereis(&self, _name: &[u8]) -> Option<Service> {
+        None
+    }
+    fn members(&self) -> Vec<Member> {
+        Vec::new()
+    }
+    fn owners(&self, _key: &[u8], _count: usize) -> Vec<NodeId> {
+        Vec::new()
+    }
+    fn get(&self, _map: MapId, _key: &[u8]) -> Option<Bytes> {
+        None
+    }
 }
 
 /// A user's program on one node: pure like the machines, so that the simulator can host thousands of them.

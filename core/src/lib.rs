@@ -43,7 +43,7 @@ mod trace;
 pub mod version_vector;
 mod watches;
 
-pub use app::{App, AppCx};
+pub use app::{App, AppCx, Reads};
 pub use config::{Canary, Config, ConfigError, MapConfig};
 pub use frame::{Channel, Class, Frame};
 pub use hlc::{Ahead, Hlc, Stamp};

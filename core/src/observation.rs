@@ -41,6 +41,13 @@ pub enum Observed<'a> {
     },
     /// The node told its user something.
     Event(&'a Event),
+    /// The node was asked where a service is, and read its tables.
+    Looked {
+        /// The service.
+        name: &'a Bytes,
+        /// What it answered.
+        found: Option<&'a Service>,
+    },
 }
 
 /// What a node shows of itself on request.

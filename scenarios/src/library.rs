@@ -8,12 +8,17 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Every theme folder of this crate, embedded: `run first/partition-heal` works anywhere.
-static THEMES: [(&str, Dir<'_>); 5] = [
+static THEMES: [(&str, Dir<'_>); 10] = [
     ("first", include_dir!("$CARGO_MANIFEST_DIR/first")),
     ("membership", include_dir!("$CARGO_MANIFEST_DIR/membership")),
     ("broadcast", include_dir!("$CARGO_MANIFEST_DIR/broadcast")),
     ("state", include_dir!("$CARGO_MANIFEST_DIR/state")),
     ("faults", include_dir!("$CARGO_MANIFEST_DIR/faults")),
+    ("members", include_dir!("$CARGO_MANIFEST_DIR/members")),
+    ("registry", include_dir!("$CARGO_MANIFEST_DIR/registry")),
+    ("mail", include_dir!("$CARGO_MANIFEST_DIR/mail")),
+    ("placement", include_dir!("$CARGO_MANIFEST_DIR/placement")),
+    ("predecessors", include_dir!("$CARGO_MANIFEST_DIR/predecessors")),
 ];
 
 /// The text of a scenario and the name under which errors speak of it.

@@ -222,10 +222,7 @@ fn an_unknown_property_is_answered_with_the_nearest() {
     let ran = Desk::with("small.toml", SMALL.replace("\"converged\"", "\"convergd\""))
         .rumormill(&["run", "small.toml"]);
     let place = "small.toml:25:14: property[0].eventually: ";
-    assert_refused(
-        &ran,
-        &[place, "unknown property \"convergd\"; did you mean `converged`? (one of: connected, "],
-    );
+    assert_refused(&ran, &[place, "unknown property \"convergd\"; did you mean `converged`?"]);
 }
 
 #[test]

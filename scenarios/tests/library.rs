@@ -4,7 +4,18 @@ use rumormill_sim::Scenario;
 use std::path::Path;
 
 /// The folders of the library.
-const THEMES: [&str; 5] = ["first", "membership", "broadcast", "state", "faults"];
+const THEMES: [&str; 10] = [
+    "first",
+    "membership",
+    "broadcast",
+    "state",
+    "faults",
+    "members",
+    "registry",
+    "mail",
+    "placement",
+    "predecessors",
+];
 
 fn library() -> Vec<(String, Scenario)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -49,13 +49,15 @@ struct Fault {
     /// The nodes that a fault on packets covers.
     covered: Bits,
     covers_all: bool,
+    /// Whether only what the covered nodes send suffers.
+    is_egress: bool,
     receipt: Receipt,
     touched: Bits,
 }
 
 impl Fault {
     fn covers(&self, from: u32, to: u32) -> bool {
-        self.covers_all || self.covered.contains(from) || self.covered.contains(to)
+        self.covers_all || self.covered.contains(from) || (!self.is_egress && self.covered.contains(to))
     }
 }
 
@@ -85,10 +87,11 @@ impl Faults {
         self.entry(fault).effect = Some(effect.clone());
         match effect {
             FaultEffect::Cut { .. } => self.cuts.push(fault),
-            FaultEffect::Noise { nodes, loss_ppm, duplicate_ppm, reorder_ppm } => {
+            FaultEffect::Noise { nodes, egress, loss_ppm, duplicate_ppm, reorder_ppm } => {
                 let (loss_ppm, duplicate_ppm, reorder_ppm) = (*loss_ppm, *duplicate_ppm, *reorder_ppm);
                 self.noises.push(Noise { fault, loss_ppm, duplicate_ppm, reorder_ppm });
                 self.cover(fault, nodes);
+                self.entry(fault).is_egress = *egress;
             }
             FaultEffect::Delay { nodes, extra_ns } => {
                 self.delays.push((fault, *extra_ns));
@@ -228,6 +231,18 @@ mod tests {
         faults.end(0);
         let expected = Receipt { messages: 2, bytes: 150, nodes: 2, nanoseconds: 10 };
         assert_eq!(faults.receipts().collect::<Vec<_>>(), [(0, expected)]);
+    }
+
+    #[test]
+    fn egress_loss_touches_only_what_its_nodes_send() {
+        let mut faults = Faults::default();
+        let (nodes, loss_ppm, duplicate_ppm, reorder_ppm) = (vec![1], 800_000, 0, 0);
+        for (fault, egress) in [(0, true), (1, false)] {
+            let nodes = nodes.clone();
+            faults.begin(fault, &FaultEffect::Noise { nodes, egress, loss_ppm, duplicate_ppm, reorder_ppm });
+        }
+        let noises = |from, to| faults.noises(from, to).map(|noise| noise.fault).collect::<Vec<_>>();
+        assert_eq!((noises(1, 0), noises(0, 1), noises(0, 2)), (vec![0, 1], vec![1], vec![]));
     }
 
     #[test]

@@ -4,15 +4,28 @@
 //! (connectivity, symmetry, convergence) on the grid; liveness only once faults and workloads have ended.
 
 mod broadcast;
+mod lives;
+mod mail;
+mod members;
 mod numbers;
 mod overlay;
+mod placement;
+mod registry;
 mod state;
 #[cfg(test)]
 mod tests;
+mod troubles;
 
 pub use broadcast::{Broadcasts, Message};
 pub use overlay::{Overlay, OverlayFigures, OverlayNode};
 pub use state::{Exactness, State};
+pub use troubles::Troubles;
+
+use lives::Lives;
+use mail::Mail;
+use members::Members;
+use placement::Placement;
+use registry::Registry;
 
 use crate::scenario::{Check, PropertySpec, When, Window};
 use rumormill_core::{Config, MapId, NANOS_PER_MILLI, Nodes, Observation};
@@ -104,6 +117,14 @@ pub struct Judge {
     pub broadcasts: Broadcasts,
     /// The replicated maps.
     pub state: State,
+    lives: Lives,
+    members: Members,
+    registry: Registry,
+    mail: Mail,
+    placement: Placement,
+    troubles: Troubles,
+    /// Whether this is the last look: what is looked at in turn before is then looked at as a whole.
+    is_last: bool,
     bootstrap_end_ns: u64,
     /// When the last fault and workload ended, once they have.
     calm_ns: Option<u64>,
@@ -136,6 +157,13 @@ impl Judge {
         let series = |name, unit| Series { name, unit, points_milli: Vec::new() };
         Self {
             asked: properties.iter().map(ask).collect(),
+            members: Members::new(nodes, config.ttl_ms),
+            registry: Registry::new(nodes, config.ttl_ms),
+            mail: Mail::new(config.ttl_ms),
+            placement: Placement::new(bootstrap_end_ns),
+            lives: Lives::new(nodes),
+            troubles: Troubles::default(),
+            is_last: false,
             config,
             overlay: Overlay::new(nodes),
             broadcasts: Broadcasts::new(nodes),
@@ -149,16 +177,32 @@ impl Judge {
         }
     }
 
+    /// States what the run does to its nodes from outside: some properties forgive it.
+    #[must_use]
+    pub fn with_troubles(mut self, troubles: Troubles) -> Self {
+        self.troubles = troubles;
+        self
+    }
+
     /// Takes one observation in.
     pub fn observe(&mut self, seen: &Observation<'_>) {
         self.overlay.observe(seen);
         self.broadcasts.observe(seen);
         self.state.observe(seen);
+        let Self { lives, troubles, overlay, .. } = self;
+        lives.observe(seen);
+        if self.config.members {
+            self.members.observe(seen, lives, overlay, troubles);
+            self.registry.observe(seen, lives, troubles);
+            self.mail.observe(seen, lives, troubles);
+            self.placement.observe(seen, lives);
+        }
     }
 
     /// Notes that bootstrap is over, when that is known only as the run goes.
     pub fn on_bootstrapped(&mut self, at_ns: u64) {
         self.bootstrap_end_ns = at_ns;
+        self.placement.on_bootstrapped(at_ns);
     }
 
     /// Notes that the last fault and workload have ended: from here on liveness may be asked.
@@ -221,6 +265,7 @@ impl Judge {
 
     /// Ends the run and answers every property.
     pub fn finish(&mut self, at_ns: u64, nodes: &dyn Nodes) -> Vec<PropertyOutcome> {
+        self.is_last = true;
         self.look(at_ns, nodes);
         let mut asked = core::mem::take(&mut self.asked);
         for asked in asked.iter_mut().filter(|asked| !self.is_due(&asked.spec, at_ns) || asked.is_settled()) {
@@ -286,7 +331,71 @@ impl Judge {
             Check::EventsFoldToView { map } => self.events_fold(MapId::named(map), nodes),
             Check::ClocksMonotonic => fault_of(self.state.clock_fault()),
             Check::ClocksBounded => self.clocks_bounded(at_ns, nodes),
+            _ => self.check_services(check, at_ns, nodes).and_then(|()| self.is_tried(check)),
         }
+    }
+
+    /// Judges one check of members, services, mail or placement now.
+    fn check_services(&self, check: &Check, at_ns: u64, nodes: &dyn Nodes) -> Result<(), Fault> {
+        let Self { lives, members, registry, mail, placement, troubles, .. } = self;
+        let partitions = self.config.ring_size;
+        match check {
+            Check::NoFalseVerdict { pause_ns } => members.no_false_verdict(*pause_ns),
+            Check::DetectedByNeighbors { within_ns } => {
+                members.detected_by_neighbors(*within_ns, at_ns, troubles)
+            }
+            Check::DetectedByAll { within_ns } => members.detected_by_all(*within_ns, at_ns, troubles),
+            Check::LeaveSeenAsLeave { within_ns } => members.leave_seen_as_leave(*within_ns, at_ns, troubles),
+            Check::MembersExact => members::exact(lives, nodes),
+            Check::DirectoryExact => registry.exact(lives, nodes),
+            Check::DirectorySafe { within_ns } => registry.safe(*within_ns, at_ns, (lives, troubles), nodes),
+            Check::TopologySafe { pause_ns } => registry.topology_safe(*pause_ns),
+            Check::ServiceEventsOnce => registry.events_once(at_ns, self.is_last, nodes),
+            Check::LookupsTrue { within_ns } => registry.lookups_true(*within_ns),
+            Check::MailAtMostOnce => mail.at_most_once(),
+            Check::MailInOrder => mail.in_order(),
+            Check::MailToTheLiving => mail.to_the_living(),
+            Check::CallsAnsweredOnce { slack_ns } => mail.calls_answered_once(*slack_ns, at_ns, troubles),
+            Check::MonitorsFireOnce { within_ns } => mail.monitors_fire_once(*within_ns, at_ns, troubles),
+            Check::MailAccounted { min_ppm } => mail.accounted(*min_ppm, lives),
+            Check::OneOwner => placement::one_owner(partitions, lives, nodes),
+            Check::NoDeadOwner { within_ns } => {
+                placement::no_dead_owner(partitions, *within_ns, at_ns, (lives, troubles), nodes)
+            }
+            Check::OwnersAlternate => {
+                placement.owners_alternate().and_then(|()| placement.folds(partitions, lives, nodes))
+            }
+            Check::BootingOwnsNothing => placement.booting_owns_nothing(),
+            Check::OwnershipStill { max } => placement.still(*max),
+            _ => Ok(()), // judged above
+        }
+    }
+
+    /// What was never tried did not hold: at the end of a run somebody must have been told of what a check is about.
+    fn is_tried(&self, check: &Check) -> Result<(), Fault> {
+        let Self { members, registry, mail, placement, .. } = self;
+        let (is_tried, what) = match check {
+            Check::NoFalseVerdict { .. }
+            | Check::DetectedByNeighbors { .. }
+            | Check::DetectedByAll { .. }
+            | Check::LeaveSeenAsLeave { .. } => (members.is_heard, "no watch ever told of members"),
+            Check::DirectoryExact => (registry.is_offered, "no service was ever registered"),
+            Check::DirectorySafe { .. } | Check::TopologySafe { .. } | Check::ServiceEventsOnce => {
+                (registry.is_heard && registry.is_offered, "no watch ever told of services")
+            }
+            Check::LookupsTrue { .. } => (registry.is_found, "no lookup ever found anything"),
+            Check::MailAtMostOnce
+            | Check::MailInOrder
+            | Check::MailToTheLiving
+            | Check::MailAccounted { .. } => (mail.is_delivered, "no message was ever delivered"),
+            Check::CallsAnsweredOnce { .. } => (mail.is_asked(), "no question ever came to anybody"),
+            Check::MonitorsFireOnce { .. } => (mail.is_monitored, "no monitor was ever set"),
+            Check::OwnersAlternate | Check::BootingOwnsNothing | Check::OwnershipStill { .. } => {
+                (placement.is_heard, "no watch ever told of partitions")
+            }
+            _ => (true, ""),
+        };
+        if self.is_last && !is_tried { Err((None, what.into())) } else { Ok(()) }
     }
 
     fn members(&self) -> Vec<u32> {
@@ -457,12 +566,33 @@ fn is_global(check: &Check) -> bool {
         | Check::Reliability { .. }
         | Check::Rmr { .. }
         | Check::Ldh { .. }
-        | Check::Latency { .. } => true,
+        | Check::Latency { .. }
+        | Check::MembersExact
+        | Check::DirectoryExact
+        | Check::MailAccounted { .. }
+        | Check::OneOwner
+        | Check::NoDeadOwner { .. } => true,
         Check::Bounded
         | Check::DeliveredOnce
         | Check::EventsFoldToView { .. }
         | Check::ClocksMonotonic
-        | Check::ClocksBounded => false,
+        | Check::ClocksBounded
+        | Check::NoFalseVerdict { .. }
+        | Check::DetectedByNeighbors { .. }
+        | Check::DetectedByAll { .. }
+        | Check::LeaveSeenAsLeave { .. }
+        | Check::DirectorySafe { .. }
+        | Check::TopologySafe { .. }
+        | Check::ServiceEventsOnce
+        | Check::LookupsTrue { .. }
+        | Check::MailAtMostOnce
+        | Check::MailInOrder
+        | Check::MailToTheLiving
+        | Check::CallsAnsweredOnce { .. }
+        | Check::MonitorsFireOnce { .. }
+        | Check::OwnersAlternate
+        | Check::BootingOwnsNothing
+        | Check::OwnershipStill { .. } => false,
     }
 }
 
@@ -490,7 +620,15 @@ impl Asked {
     /// Tells whether the next look is the last: comparing every key of every node is asked again only at the end.
     fn is_settled(&self) -> bool {
         self.held_since.is_some()
-            && matches!(self.spec.check, Check::Exact { .. } | Check::NothingLost { .. })
+            && matches!(
+                self.spec.check,
+                Check::Exact { .. }
+                    | Check::NothingLost { .. }
+                    | Check::MembersExact
+                    | Check::DirectoryExact
+                    | Check::MailAccounted { .. }
+                    | Check::OneOwner
+            )
     }
 
     fn note(&mut self, at_ns: u64, judged: Result<(), Fault>) {

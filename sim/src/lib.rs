@@ -33,8 +33,8 @@ pub use outcome::{BroadcastOutcome, FaultOutcome, Outcome, StateOutcome, Verdict
 pub use run::{Progress, Run, TracedEvent};
 pub use scenario::{Scenario, ScenarioError};
 pub use schedule::{
-    Action, ClockChange, DiskFate, FaultEffect, LatencyModel, NetworkModel, NodeSet, Order, Profile,
-    Schedule, Step,
+    Action, ClockChange, DiskFate, FaultEffect, LatencyModel, MailOrder, NetworkModel, NodeSet, Order,
+    Profile, Recipient, Schedule, Step,
 };
 pub use trial::{Failure, Trial};
 pub use world::{Checkpoint, Counters, KINDS, Load, Observer, Options, Process, Stepped, World};

@@ -1,6 +1,6 @@
 //! Runs a scenario: expands it, lets the world go from look to look, judges it.
 
-use crate::judge::{Judge, LOOK_EVERY_NS};
+use crate::judge::{Judge, LOOK_EVERY_NS, Troubles};
 use crate::outcome::{BroadcastOutcome, FaultOutcome, Outcome, StateOutcome};
 use crate::scenario::{Scenario, ScenarioError, Window};
 use crate::schedule::{Action, ClockChange, FaultEffect, Schedule};
@@ -74,7 +74,8 @@ impl<A: App> Run<A> {
             schedule.nodes,
             schedule.bootstrap_end_ns,
             clocks_ahead_ms(&schedule),
-        );
+        )
+        .with_troubles(Troubles::of(&schedule));
         let faults =
             scenario.faults.iter().map(|fault| (fault.kind.word(), fault.at_ns, fault.for_ns)).collect();
         Ok(Self {

@@ -28,6 +28,7 @@ mod mishaps;
 mod properties;
 mod tree;
 mod units;
+mod users;
 mod validate;
 mod walk;
 mod workloads;
@@ -41,7 +42,7 @@ pub use error::ScenarioError;
 pub use faults::{Distribution, Fault, FaultKind, Flapping, Nodes, Shape};
 pub use file::NODES_MAX;
 pub use properties::{Check, PropertySpec, When, Window};
-pub use workloads::{Joining, Phase, Senders, Workload, WorkloadKind};
+pub use workloads::{Joining, MailLoad, Phase, Senders, Watched, Workload, WorkloadKind};
 
 use crate::schedule::{LatencyModel, NetworkModel, Profile};
 use faults::UNNUMBERED;
@@ -204,10 +205,14 @@ impl Scenario {
         self
     }
 
-    /// Adds a workload from one second to another.
+    /// Adds a workload from one second to another. A watch stands from each node's start on, whatever its times.
     #[must_use]
     pub fn workload(mut self, from: impl Into<f64>, to: impl Into<f64>, workload: Workload) -> Self {
-        self.workloads.push(Workload { from_ns: nanos(from.into()), to_ns: nanos(to.into()), ..workload });
+        let (from_ns, to_ns) = match workload.is_standing() {
+            true => (0, 0),
+            false => (nanos(from.into()), nanos(to.into())),
+        };
+        self.workloads.push(Workload { from_ns, to_ns, ..workload });
         self.number();
         self
     }
@@ -305,7 +310,7 @@ impl Scenario {
         let configured = self.config.maps.iter().map(|map| map.name.as_str());
         let written = self.workloads.iter().filter_map(|workload| match &workload.kind {
             WorkloadKind::MapPut { map, .. } => Some(map.as_str()),
-            WorkloadKind::Broadcast { .. } | WorkloadKind::Leave { .. } => None,
+            _ => None,
         });
         let mut maps = Vec::new();
         for map in configured.chain(written) {

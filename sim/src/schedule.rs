@@ -2,6 +2,7 @@
 //!
 //! The world only carries it out. Dropping a step never changes what another step does.
 
+use bytes::Bytes;
 use rumormill_core::{Command, Config};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub enum Action {
     },
 }
 
-/// A command of a schedule: the core's own, or a join whose contacts are numbers.
+/// A command of a schedule: the core's own, or one whose nodes and mailboxes are numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Order {
     /// Join through these nodes.
@@ -95,8 +96,68 @@ pub enum Order {
         /// Contacts by number; none makes the node the first.
         contacts: Vec<u32>,
     },
+    /// Something with mailboxes.
+    Mail(MailOrder),
+    /// Ask where a service is: a read, and no command of the core.
+    Lookup {
+        /// The service.
+        name: Bytes,
+    },
     /// Any other command.
     Core(Command),
+}
+
+/// A command on mailboxes. Addresses are known only as the run goes, so each of a node's mailboxes has a place.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MailOrder {
+    /// Open a mailbox in this place.
+    Open {
+        /// The place.
+        place: u32,
+    },
+    /// Close the mailbox in this place.
+    Close {
+        /// The place.
+        place: u32,
+    },
+    /// Send a message.
+    Send {
+        /// From the mailbox in this place.
+        from: u32,
+        /// To whom.
+        to: Recipient,
+        /// The message.
+        payload: Bytes,
+    },
+    /// Ask a question. The world answers it at once, unless its first byte is zero.
+    Call {
+        /// From the mailbox in this place.
+        from: u32,
+        /// Whom.
+        to: Recipient,
+        /// The question.
+        payload: Bytes,
+        /// How long to wait, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// Be told when a mailbox is gone.
+    Monitor {
+        /// For the mailbox in this place.
+        place: u32,
+        /// Which mailbox.
+        of: Recipient,
+    },
+}
+
+/// A mailbox anywhere, by node and place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// The node.
+    pub node: u32,
+    /// The place.
+    pub place: u32,
+    /// Whether the address is meant that the place had before the present one, if there was one.
+    pub is_stale: bool,
 }
 
 /// What becomes of a crashed node's disk.
@@ -126,6 +187,8 @@ pub enum FaultEffect {
     Noise {
         /// The nodes; empty for all.
         nodes: NodeSet,
+        /// Whether only packets from these nodes suffer.
+        egress: bool,
         /// Chance that a packet is lost.
         loss_ppm: u32,
         /// Chance that a packet comes twice.

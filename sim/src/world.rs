@@ -3,6 +3,7 @@
 //! Single-threaded and without any clock or entropy but its own: schedule, seed and build determine every hash.
 
 mod disk;
+mod mailboxes;
 mod process;
 mod slot;
 #[cfg(test)]
@@ -17,12 +18,13 @@ use crate::faults::{Faults, Receipt};
 use crate::network::connection::NEVER;
 use crate::network::{Arrival, Cx, Mail, Network, Parcel};
 use crate::queue::Queue;
-use crate::schedule::{Action, ClockChange, DiskFate, FaultEffect, Order, Schedule};
+use crate::schedule::{Action, ClockChange, DiskFate, FaultEffect, Order, Recipient, Schedule};
 use bytes::Bytes;
 use rumormill_core::hash::Fold;
 use rumormill_core::{
-    App, AppCx, Boot, Channel, Command, Effect, Frame, Input, MapId, MapStatus, Member, Node, NodeId, Nodes,
-    Observation, Observed, Output, Rng, Service, Stats, Status, Token, frame, links, members::Members,
+    App, AppCx, Boot, Channel, Command, Effect, Event, Frame, Input, MapId, MapStatus, Member, Node, NodeId,
+    Nodes, Observation, Observed, Output, Reads, Rng, Service, Stats, Status, Token, frame, links,
+    members::Members,
 };
 use slot::{Slot, Waiting, addr_of};
 use std::sync::Arc;
@@ -455,19 +457,47 @@ impl<A: App, P: Process> World<A, P> {
     }
 
     fn order(&mut self, number: u32, order: &Order, observer: &mut impl Observer) {
-        if self.slots[number as usize].process.is_none() {
+        if let Order::Lookup { name } = order {
+            return self.look_up(number, name, observer);
+        }
+        let Some(command) = self.command_of(number, order) else {
             self.counters.passed_by += 1;
             return;
-        }
-        let command = match order {
-            Order::Core(command) => command.clone(),
-            Order::Join { contacts } => {
-                let contact = |number: &u32| self.slots[*number as usize].contact.clone();
-                Command::Join { contacts: contacts.iter().map(contact).collect() }
-            }
         };
         let token = self.note_command(number, &command, observer);
+        if let Order::Mail(order) = order {
+            self.slots[number as usize].mailboxes.on_order(token, order);
+        }
         self.give(number, Input::Command { token, command }, observer);
+    }
+
+    /// Makes the core's command of an order; none when the node is down or an address is not known.
+    fn command_of(&self, number: u32, order: &Order) -> Option<Command> {
+        let slot = self.slots.get(number as usize).filter(|slot| slot.process.is_some())?;
+        match order {
+            Order::Core(command) => Some(command.clone()),
+            Order::Join { contacts } => {
+                let contact = |number: &u32| self.slots[*number as usize].contact.clone();
+                Some(Command::Join { contacts: contacts.iter().map(contact).collect() })
+            }
+            Order::Mail(order) => {
+                let address = |to: Recipient| self.slots.get(to.node as usize)?.mailboxes.address(to);
+                mailboxes::resolve(order, &slot.mailboxes, address)
+            }
+            Order::Lookup { .. } => None,
+        }
+    }
+
+    /// Asks a node where a service is: it reads its tables as they are, so a node that stands still is not asked.
+    fn look_up(&mut self, number: u32, name: &Bytes, observer: &mut impl Observer) {
+        let slot = &self.slots[number as usize];
+        let Some(process) = slot.process.as_ref().filter(|_| slot.paused_by.is_none()) else {
+            self.counters.passed_by += 1;
+            return;
+        };
+        let found = process.reads().whereis(name);
+        let what = Observed::Looked { name, found: found.as_ref() };
+        observer.observe(&Observation { at_ns: self.agenda.now_ns, node: number, what });
     }
 
     fn note_command(&mut self, number: u32, command: &Command, observer: &mut impl Observer) -> Token {
@@ -721,11 +751,22 @@ impl<A: App, P: Process> World<A, P> {
         if !output.events.is_empty() {
             for event in output.events.drain(..) {
                 observer.observe(&Observation { at_ns: now_ns, node: number, what: Observed::Event(&event) });
+                self.note_mail(number, &event, observer);
                 self.ask_app(number, observer, |app, cx| app.on_event(&event, cx));
             }
         }
         self.output = Some(output);
         self.plan_wake(number);
+    }
+
+    /// Notes which mailboxes of the schedule are open, and answers the questions that come to them.
+    fn note_mail(&mut self, number: u32, event: &Event, observer: &mut impl Observer) {
+        let slot = &mut self.slots[number as usize];
+        let life = slot.life;
+        let Some(command) = slot.mailboxes.on_event(event) else { return };
+        let token = self.note_command(number, &command, observer);
+        let input = Box::new(Input::Command { token, command });
+        self.agenda.push(self.agenda.now_ns, number, number, Happening::Input { life, input });
     }
 
     fn carry_out(&mut self, number: u32, effect: Effect) {
@@ -786,7 +827,9 @@ impl<A: App, P: Process> World<A, P> {
         let slot = &mut self.slots[number as usize];
         let (now, id, life) = (slot.clock.read(now_ns), slot.id, slot.life);
         let mut commands = std::mem::take(&mut self.commands);
-        react(&mut slot.app, &mut AppCx { now, id, rng: &mut slot.app_rng, commands: &mut commands });
+        let Slot { app, app_rng: rng, process, .. } = slot;
+        let node = process.as_ref().map_or(&() as &dyn Reads, P::reads);
+        react(app, &mut AppCx { now, id, node, rng, commands: &mut commands });
         for command in commands.drain(..) {
             let token = self.note_command(number, &command, observer);
             let input = Box::new(Input::Command { token, command });

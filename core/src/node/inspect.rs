@@ -1,14 +1,20 @@
 //! What may be looked at in a node: its status, its digest, its invariants.
 
 use super::{Machines, Node};
+use crate::app::Reads;
 use crate::broadcast::Broadcast;
 use crate::hash::Fold;
+use crate::id::{MapId, NodeId};
 use crate::machine::Machine;
+use crate::member::Member;
 use crate::members::Members;
 use crate::observation::Status;
 use crate::placement::Placement;
 use crate::replica::Replica;
+use crate::service::Service;
 use crate::time::Instant;
+use alloc::vec::Vec;
+use bytes::Bytes;
 
 impl Node {
     /// Shows everything that properties may ask about.
@@ -82,6 +88,29 @@ impl Node {
         placement.iter().for_each(Machine::audit);
         registry.iter().for_each(Machine::audit);
         mailboxes.iter().for_each(Machine::audit);
+    }
+}
+
+/// What applications and lookups read. Machines that are off know nothing.
+impl Reads for Node {
+    fn services(&self, name: &[u8]) -> Vec<Service> {
+        self.registry().map_or(Vec::new(), |registry| registry.lookup(name).collect())
+    }
+
+    fn whereis(&self, name: &[u8]) -> Option<Service> {
+        self.registry()?.whereis(name)
+    }
+
+    fn members(&self) -> Vec<Member> {
+        Node::members(self).map_or(Vec::new(), |members| members.iter().collect())
+    }
+
+    fn owners(&self, key: &[u8], count: usize) -> Vec<NodeId> {
+        Node::owners(self, key, count)
+    }
+
+    fn get(&self, map: MapId, key: &[u8]) -> Option<Bytes> {
+        self.map(map)?.get(key)
     }
 }
 

@@ -85,7 +85,7 @@ impl Broadcasts {
                 }
             }
             Observed::Event(Event::Message { id, hops, .. }) => self.on_delivered(*id, *hops, seen),
-            Observed::Command { .. } | Observed::Event(_) => {}
+            Observed::Command { .. } | Observed::Event(_) | Observed::Looked { .. } => {}
         }
     }
 

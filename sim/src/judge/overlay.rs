@@ -122,7 +122,7 @@ impl Overlay {
             Observed::Command { command: Command::Join { .. }, .. } => node.has_left = false,
             Observed::Event(Event::NeighborUp { peer }) => self.on_up(seen, peer),
             Observed::Event(Event::NeighborDown { peer, .. }) => self.on_down(seen, peer),
-            Observed::Command { .. } | Observed::Event(_) => {}
+            Observed::Command { .. } | Observed::Event(_) | Observed::Looked { .. } => {}
         }
     }
 

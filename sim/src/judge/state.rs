@@ -122,7 +122,7 @@ impl State {
                 self.on_changed(seen, *map, key, old.as_ref(), new.as_ref(), *version);
             }
             Observed::Event(Event::ClockRefused { .. }) => self.clock_refusals += 1,
-            Observed::Command { .. } | Observed::Event(_) => {}
+            Observed::Command { .. } | Observed::Event(_) | Observed::Looked { .. } => {}
         }
     }
 

@@ -1,6 +1,8 @@
 //! Runs made by hand: of each check one that it must pass and some that it must not. A check that cannot fail proves
 //! nothing.
 
+mod users;
+
 use super::*;
 use crate::clock::WALL_EPOCH_MS;
 use bytes::Bytes;
@@ -40,6 +42,10 @@ struct Shown {
     replica: Option<u64>,
     /// Its entries of "flags".
     entries: Vec<(&'static str, &'static str)>,
+    members: Vec<Member>,
+    services: Vec<Service>,
+    /// The owner of each partition, by number.
+    owners: Vec<u32>,
 }
 
 /// Nodes that show what they are told to.
@@ -86,12 +92,18 @@ impl Nodes for Fakes {
         }
     }
 
-    fn each_member(&self, _node: u32, _visit: &mut dyn FnMut(&Member)) {}
-
-    fn owner_of(&self, _node: u32, _partition: u32) -> Option<NodeId> {
-        None
+    fn each_member(&self, node: u32, visit: &mut dyn FnMut(&Member)) {
+        self.shown[node as usize].iter().flat_map(|shown| &shown.members).for_each(visit);
     }
-    fn each_service(&self, _: u32, _: &mut dyn FnMut(&Service)) {}
+
+    fn each_service(&self, node: u32, visit: &mut dyn FnMut(&Service)) {
+        self.shown[node as usize].iter().flat_map(|shown| &shown.services).for_each(visit);
+    }
+
+    fn owner_of(&self, node: u32, partition: u32) -> Option<NodeId> {
+        let owners = &self.shown[node as usize].as_ref()?.owners;
+        owners.get(partition as usize).map(|owner| id(*owner))
+    }
 
     fn totals(&self) -> Stats {
         self.totals.clone()
@@ -113,7 +125,8 @@ type Answer = Result<(), (Option<u32>, String)>;
 impl Case {
     /// A number of nodes that start at time zero, when bootstrap is over.
     fn new(nodes: u32, property: PropertySpec) -> Self {
-        let judge = Judge::new(&[property], Arc::new(Config::default()), nodes, 0, vec![0; nodes as usize]);
+        let config = Config { members: true, ring_size: 4, ..Config::default() };
+        let judge = Judge::new(&[property], Arc::new(config), nodes, 0, vec![0; nodes as usize]);
         let fakes = Fakes { shown: vec![None; nodes as usize], totals: Stats::default() };
         let mut case = Self { judge, nodes: fakes, now_ns: 0, tokens: 0 };
         (0..nodes).for_each(|node| case.start(node));

@@ -215,7 +215,10 @@ mod tests {
         let (mut fates, mut faults) = (fates(0), Faults::default());
         assert!(!fates.is_active(&faults));
         let (loss_ppm, duplicate_ppm, reorder_ppm) = (0, 1_000_000, 1_000_000);
-        faults.begin(0, &FaultEffect::Noise { nodes: vec![], loss_ppm, duplicate_ppm, reorder_ppm });
+        faults.begin(
+            0,
+            &FaultEffect::Noise { nodes: vec![], egress: false, loss_ppm, duplicate_ppm, reorder_ppm },
+        );
         let fate = fates.draw(subject(1, 100), 0, &mut faults);
         assert!(fate.is_doubled && !fate.is_lost && fate.held_back_ns < PTO_NS);
         let (_, receipt) = faults.receipts().next().expect("the noise has a receipt");

@@ -126,7 +126,7 @@ fn cut(from: u32, to: u32, both: bool) -> FaultEffect {
 }
 
 fn noise(loss_ppm: u32, duplicate_ppm: u32, reorder_ppm: u32) -> FaultEffect {
-    FaultEffect::Noise { nodes: vec![], loss_ppm, duplicate_ppm, reorder_ppm }
+    FaultEffect::Noise { nodes: vec![], egress: false, loss_ppm, duplicate_ppm, reorder_ppm }
 }
 
 #[test]

@@ -118,22 +118,24 @@ impl<'s> Expansion<'s> {
         self.steps.push(Step { at_ns, action });
     }
 
-    fn command(&mut self, at_ns: u64, node: u32, command: Command) {
+    pub(super) fn command(&mut self, at_ns: u64, node: u32, command: Command) {
         self.push(at_ns, Action::Command { node, command: Order::Core(command) });
     }
 
     /// Boots a node for the first time and lets it join through the contacts that are there before it.
     fn start(&mut self, at_ns: u64, node: u32) {
         self.push(at_ns, Action::Start { node });
-        self.subscribe(at_ns, node);
+        self.greet(at_ns, node);
         let contacts = (0..self.scenario.bootstrap.contacts.min(node)).collect();
         self.push(at_ns, Action::Command { node, command: Order::Join { contacts } });
     }
 
-    pub(super) fn subscribe(&mut self, at_ns: u64, node: u32) {
+    /// Gives a node that has just booted what its users always want of it.
+    pub(super) fn greet(&mut self, at_ns: u64, node: u32) {
         for topic in self.topics.clone() {
             self.command(at_ns, node, Command::Subscribe { topic });
         }
+        self.watch(at_ns, node);
     }
 
     /// Names whom a node asks when it comes back: the contacts, but for itself; a lone contact asks others.
@@ -175,14 +177,14 @@ impl<'s> Expansion<'s> {
             WorkloadKind::Broadcast { topic, rate_ppm, size, senders, class } => {
                 let senders = self.senders((0..self.scenario.nodes).collect(), *senders, word, id);
                 let topic = Topic::named(topic);
-                for (k, at_ns) in self.times(workload, *rate_ppm) {
+                for (k, at_ns) in self.times(workload, *rate_ppm, "broadcast.time") {
                     let node = self.sender(&senders, word, id, k);
                     self.publish(at_ns, node, topic, *class, *size, &[u64::from(id), k]);
                 }
             }
             WorkloadKind::MapPut { map, keys, rate_ppm, size, removes_ppm } => {
                 let map = MapId::named(map);
-                for (k, at_ns) in self.times(workload, *rate_ppm) {
+                for (k, at_ns) in self.times(workload, *rate_ppm, "map_put.time") {
                     let subject = [u64::from(id), k];
                     let node =
                         self.choices.below(u64::from(self.scenario.nodes), "map_put.node", &subject) as u32;
@@ -199,6 +201,14 @@ impl<'s> Expansion<'s> {
                     self.command(at_ns, node, command);
                 }
             }
+            WorkloadKind::Register { .. } => self.register(workload),
+            WorkloadKind::Update { of, rate_ppm, meta_bytes } => {
+                self.update(workload, *of, *rate_ppm, *meta_bytes);
+            }
+            WorkloadKind::Unregister { of, rate_ppm } => self.unregister(workload, *of, *rate_ppm),
+            WorkloadKind::Lookup { of, rate_ppm } => self.look_up(workload, *of, *rate_ppm),
+            WorkloadKind::Mail(mail) => self.mail(workload, mail),
+            WorkloadKind::Watch { .. } => {} // stands from each start on
             WorkloadKind::Leave { nodes, back_after_ns } => {
                 for node in self.choices.nodes(nodes, self.scenario.nodes, word, id) {
                     let span = workload.to_ns - workload.from_ns;
@@ -235,16 +245,15 @@ impl<'s> Expansion<'s> {
     }
 
     /// Lists the operations of a workload: each at its own time within its own slot, so that the rate holds throughout.
-    fn times(&self, workload: &Workload, rate_ppm: u64) -> Vec<(u64, u64)> {
+    pub(super) fn times(&self, workload: &Workload, rate_ppm: u64, what: &str) -> Vec<(u64, u64)> {
         const SLOT_PARTS: u128 = 1_000_000 * SECOND as u128;
         let from_ns = self.start_ns + workload.from_ns;
         let span_ns = workload.to_ns - workload.from_ns;
         let count = (u128::from(rate_ppm) * u128::from(span_ns) / SLOT_PARTS) as u64;
-        let slot_ns = (SLOT_PARTS / u128::from(rate_ppm)) as u64;
-        let what = format!("{}.time", workload.kind.word());
+        let slot_ns = (SLOT_PARTS / u128::from(rate_ppm.max(1))) as u64;
         let time = |k: u64| {
             let slot_at = (u128::from(k) * SLOT_PARTS / u128::from(rate_ppm)) as u64;
-            let within = self.choices.below(slot_ns, &what, &[u64::from(workload.id), k]);
+            let within = self.choices.below(slot_ns, what, &[u64::from(workload.id), k]);
             (k, from_ns + (slot_at + within).min(span_ns))
         };
         (0..count).map(time).collect()

@@ -4,8 +4,8 @@ use super::file::changed_config;
 use super::units::{MILLI, PPM};
 use super::validate::seconds;
 use super::{
-    Check, Clocks, Distribution, Fault, FaultKind, Joining, Nodes, Phase, PropertySpec, Scenario, Senders,
-    Shape, When, Workload, WorkloadKind,
+    Check, Clocks, Distribution, Fault, FaultKind, Joining, MailLoad, Nodes, Phase, PropertySpec, Scenario,
+    Senders, Shape, Watched, When, Workload, WorkloadKind,
 };
 use crate::schedule::{DiskFate, LatencyModel, NetworkModel, Profile};
 
@@ -50,7 +50,10 @@ impl Scenario {
     fn explain_times(&self) -> String {
         let mut lines: Vec<(u64, String, String)> = Vec::new();
         for workload in &self.workloads {
-            let when = format!("{} – {}", seconds(workload.from_ns), seconds(workload.to_ns));
+            let when = match workload.is_standing() {
+                true => "throughout".into(),
+                false => format!("{} – {}", seconds(workload.from_ns), seconds(workload.to_ns)),
+            };
             lines.push((workload.from_ns, when, explain_workload(workload)));
         }
         for fault in &self.faults {
@@ -167,11 +170,68 @@ fn explain_workload(workload: &Workload) -> String {
                 rate(*rate_ppm)
             )
         }
+        WorkloadKind::Register { per_node, names, meta_bytes, nodes, unique, binary, again } => {
+            let (each, names) =
+                (counted(u64::from(*per_node), "service"), counted(u64::from(*names), "name"));
+            let mut text = format!("{} register {each}, each under one of {names}", some(nodes));
+            if *binary {
+                text.push_str(" that are no text");
+            }
+            if *unique {
+                text.push_str(", unique in the cluster");
+            }
+            text.push_str(&format!(", {meta_bytes} B about each"));
+            text.push_str(if *again { ", and again after each restart" } else { "" });
+            text
+        }
+        WorkloadKind::Update { rate_ppm, meta_bytes, .. } => {
+            format!("{} services a second say something else of themselves, {meta_bytes} B", rate(*rate_ppm))
+        }
+        WorkloadKind::Unregister { rate_ppm, .. } => {
+            format!("{} services a second are withdrawn", rate(*rate_ppm))
+        }
+        WorkloadKind::Lookup { rate_ppm, .. } => {
+            format!("{} times a second a random node is asked where a service is", rate(*rate_ppm))
+        }
+        WorkloadKind::Watch { what, prefix, nodes } => {
+            let what = match (what, prefix) {
+                (Watched::Members, _) => "the members".into(),
+                (Watched::Services, None) => "all services".into(),
+                (Watched::Services, Some(prefix)) => format!("services that begin with {prefix:?}"),
+                (Watched::Partitions, _) => "the partitions that they own".into(),
+            };
+            format!("{} watch {what}", some(nodes))
+        }
+        WorkloadKind::Mail(mail) => explain_mail(mail),
         WorkloadKind::Leave { nodes, back_after_ns: None } => format!("{} leave for good", some(nodes)),
         WorkloadKind::Leave { nodes, back_after_ns: Some(back) } => {
             format!("{} leave, each back after {}", some(nodes), time(*back))
         }
     }
+}
+
+fn explain_mail(mail: &MailLoad) -> String {
+    let mut text = format!(
+        "{} on each node, {} messages and {} questions a second of {} B, answered within {}",
+        counted(u64::from(mail.per_node), "mailbox").replace("mailboxs", "mailboxes"),
+        rate(mail.send_ppm),
+        rate(mail.call_ppm),
+        mail.size,
+        time(mail.timeout_ms * MILLI)
+    );
+    if mail.monitors > 0 {
+        text.push_str(&format!(", each with {}", counted(u64::from(mail.monitors), "monitor")));
+    }
+    if mail.close_ppm > 0 {
+        text.push_str(&format!(", {} closed and opened anew a second", rate(mail.close_ppm)));
+    }
+    if mail.stale_ppm > 0 {
+        text.push_str(&format!(", {} to addresses of before", percent(mail.stale_ppm)));
+    }
+    if mail.silent_ppm > 0 {
+        text.push_str(&format!(", {} of the questions never answered", percent(mail.silent_ppm)));
+    }
+    text
 }
 
 fn explain_fault(fault: &Fault) -> String {
@@ -182,7 +242,12 @@ fn explain_fault(fault: &Fault) -> String {
             });
             format!("{}{}", explain_shape(shape), flapping.unwrap_or_default())
         }
-        FaultKind::Loss { rate_ppm, nodes } => format!("{} of packets lost{}", percent(*rate_ppm), of(nodes)),
+        FaultKind::Loss { rate_ppm, nodes, egress: false } => {
+            format!("{} of packets lost{}", percent(*rate_ppm), of(nodes))
+        }
+        FaultKind::Loss { rate_ppm, nodes, egress: true } => {
+            format!("{} of packets lost that {} send", percent(*rate_ppm), some(nodes))
+        }
         FaultKind::Duplicate { rate_ppm, nodes } => {
             format!("{} of packets doubled{}", percent(*rate_ppm), of(nodes))
         }
@@ -295,6 +360,58 @@ fn explain_check(check: &Check) -> String {
         Check::EventsFoldToView { map } => format!("the changes told of {map:?} add up to what it holds"),
         Check::ClocksMonotonic => "no node's stamps go back".into(),
         Check::ClocksBounded => "no node's stamps run further ahead than allowed".into(),
+        Check::NoFalseVerdict { pause_ns } => {
+            format!("nobody takes a node for dead that lives, standstills of {} included", time(*pause_ns))
+        }
+        Check::DetectedByNeighbors { within_ns } => {
+            format!("neighbours notice a crash within {}", time(*within_ns))
+        }
+        Check::DetectedByAll { within_ns } => {
+            format!("everybody notices a crash within {}", time(*within_ns))
+        }
+        Check::MembersExact => "everybody knows the members that there are, and suspects none".into(),
+        Check::LeaveSeenAsLeave { within_ns } => {
+            format!(
+                "who leaves has left for everybody within {}, and is never taken for dead",
+                time(*within_ns)
+            )
+        }
+        Check::DirectoryExact => "every directory shows exactly what living owners offer".into(),
+        Check::DirectorySafe { within_ns } => {
+            format!("no directory shows what was never registered, or what is gone for {}", time(*within_ns))
+        }
+        Check::TopologySafe { pause_ns } => format!(
+            "services of the living stay visible where they can be reached, standstills of {} included",
+            time(*pause_ns)
+        ),
+        Check::ServiceEventsOnce => {
+            "each change of a service is told once, and all add up to what is visible".into()
+        }
+        Check::LookupsTrue { within_ns } => {
+            format!("lookups find what is offered, and lag behind for {} at most", time(*within_ns))
+        }
+        Check::MailAtMostOnce => "no message is delivered twice, or without having been sent".into(),
+        Check::MailInOrder => "no message overtakes another of the same pair of mailboxes".into(),
+        Check::MailToTheLiving => "no message comes to a later life than it was sent to".into(),
+        Check::CallsAnsweredOnce { slack_ns } => {
+            format!("every question has one answer, at most {} after its time", time(*slack_ns))
+        }
+        Check::MonitorsFireOnce { within_ns } => {
+            format!("monitors of mailboxes that go fire once, within {}, and no others do", time(*within_ns))
+        }
+        Check::MailAccounted { min_ppm } => {
+            format!("at least {} of accepted messages are delivered or told to be lost", percent(*min_ppm))
+        }
+        Check::OneOwner => "every partition has one owner, the same everywhere".into(),
+        Check::NoDeadOwner { within_ns } => {
+            format!("nobody takes a node for an owner that has been dead for {}", time(*within_ns))
+        }
+        Check::OwnersAlternate => "partitions are acquired and released in turn, with rising tokens".into(),
+        Check::BootingOwnsNothing => "no node owns a partition before it is active".into(),
+        Check::OwnershipStill { max: 0 } => "no partition moves".into(),
+        Check::OwnershipStill { max } => {
+            format!("no partition moves more than {}", counted(u64::from(*max), "time"))
+        }
     }
 }
 

@@ -103,8 +103,10 @@ pub enum FaultKind {
     Loss {
         /// Chance of each packet, in parts in a million.
         rate_ppm: u32,
-        /// Whose packets, in both directions.
+        /// Whose packets.
         nodes: Nodes,
+        /// Whether only what these nodes send is lost; else both directions.
+        egress: bool,
     },
     /// Packets come twice.
     Duplicate {
@@ -254,7 +256,12 @@ impl Fault {
 
     /// Loses packets with a chance from 0 to 1.
     pub fn loss(rate: f64) -> Self {
-        Self::new(FaultKind::Loss { rate_ppm: parts(rate), nodes: Nodes::All })
+        Self::new(FaultKind::Loss { rate_ppm: parts(rate), nodes: Nodes::All, egress: false })
+    }
+
+    /// Loses packets that some nodes send, with a chance from 0 to 1.
+    pub fn egress_loss(nodes: impl Into<Nodes>, rate: f64) -> Self {
+        Self::new(FaultKind::Loss { rate_ppm: parts(rate), nodes: nodes.into(), egress: true })
     }
 
     /// Doubles packets with a chance from 0 to 1.
@@ -446,7 +453,7 @@ impl Variant for FaultKind {
         let distribution = Distribution::Exponential;
         vec![
             ("partition", Self::Partition { shape: Shape::Bridge(0), flapping: None }),
-            ("loss", Self::Loss { rate_ppm, nodes: nodes.clone() }),
+            ("loss", Self::Loss { rate_ppm, nodes: nodes.clone(), egress: false }),
             ("duplicate", Self::Duplicate { rate_ppm, nodes: nodes.clone() }),
             ("reorder", Self::Reorder { rate_ppm, nodes: nodes.clone() }),
             ("latency", Self::Latency { extra_ns: 0, nodes: nodes.clone() }),
@@ -473,12 +480,17 @@ impl Walk for FaultKind {
         let key = self.key();
         match self {
             Self::Partition { shape, flapping } => f.table(key, |f| walk_partition(shape, flapping, f)),
-            Self::Loss { rate_ppm, nodes }
-            | Self::Duplicate { rate_ppm, nodes }
-            | Self::Reorder { rate_ppm, nodes } => f.short_table(key, "rate", |f| {
+            Self::Loss { rate_ppm, nodes, egress } => f.short_table(key, "rate", |f| {
                 f.required("rate", Share, rate_ppm);
                 f.defaulted("nodes", NodeChoice, nodes);
+                f.defaulted("egress", Flag, egress);
             }),
+            Self::Duplicate { rate_ppm, nodes } | Self::Reorder { rate_ppm, nodes } => {
+                f.short_table(key, "rate", |f| {
+                    f.required("rate", Share, rate_ppm);
+                    f.defaulted("nodes", NodeChoice, nodes);
+                });
+            }
             Self::Latency { extra_ns, nodes } => f.table(key, |f| {
                 f.required("extra_ms", Millis, extra_ns);
                 f.defaulted("nodes", NodeChoice, nodes);

@@ -108,7 +108,8 @@ impl Expansion<'_> {
     fn bring(&mut self, fault: u32, node: u32, at_ns: u64) {
         let contacts = self.contacts_again(node);
         self.push(at_ns, Action::Restart { fault, node, contacts });
-        self.subscribe(at_ns, node);
+        self.greet(at_ns, node);
+        self.begin_again(at_ns, node);
     }
 
     fn churn(
@@ -189,12 +190,13 @@ impl Expansion<'_> {
     fn effect(&self, fault: &Fault) -> FaultEffect {
         let noise = |nodes, loss_ppm, duplicate_ppm, reorder_ppm| FaultEffect::Noise {
             nodes: self.chosen_or_empty(fault, nodes),
+            egress: matches!(fault.kind, FaultKind::Loss { egress: true, .. }),
             loss_ppm,
             duplicate_ppm,
             reorder_ppm,
         };
         match &fault.kind {
-            FaultKind::Loss { rate_ppm, nodes } => noise(nodes, *rate_ppm, 0, 0),
+            FaultKind::Loss { rate_ppm, nodes, .. } => noise(nodes, *rate_ppm, 0, 0),
             FaultKind::Duplicate { rate_ppm, nodes } => noise(nodes, 0, *rate_ppm, 0),
             FaultKind::Reorder { rate_ppm, nodes } => noise(nodes, 0, 0, *rate_ppm),
             FaultKind::Latency { extra_ns, nodes } => {

@@ -1,6 +1,6 @@
 //! What must hold, always, eventually or sometimes: plain data, checked elsewhere.
 
-use super::units::{Millis, Ratio, Seconds, Share, Text, nanos, parts, whole, word};
+use super::units::{Millis, PPM, Ratio, SECOND, Seconds, Share, Text, nanos, parts, whole, word};
 use super::walk::{Fields, Variant, Walk};
 
 /// A property that a run is judged by.
@@ -113,7 +113,94 @@ pub enum Check {
     ClocksMonotonic,
     /// No node's stamps are further ahead of true time than its configuration and its own clock's error allow.
     ClocksBounded,
+    /// Who watches members never takes a node for dead that runs: unless either stood still for longer than that, was
+    /// slow or lost packets that others did not, or the network was cut between them shortly before.
+    NoFalseVerdict {
+        /// The longest standstill that is no excuse, in nanoseconds.
+        pause_ns: u64,
+    },
+    /// The neighbours of a node that crashes take it for dead in time, as far as they watch members.
+    DetectedByNeighbors {
+        /// Nanoseconds after the crash.
+        within_ns: u64,
+    },
+    /// Everybody who watches members takes a node that crashes for dead in time.
+    DetectedByAll {
+        /// Nanoseconds after the crash.
+        within_ns: u64,
+    },
+    /// Everybody knows the members that there are, each as active, and suspects none.
+    MembersExact,
+    /// Everybody who watches members is told in time that a node has left, and never that it is dead.
+    LeaveSeenAsLeave {
+        /// Nanoseconds after the command to leave.
+        within_ns: u64,
+    },
+    /// Every member shows exactly the services that the members offer in their present lives.
+    DirectoryExact,
+    /// Nothing is visible that its owner never registered in that life, no earlier life comes back, and what is gone is
+    /// hidden in time.
+    DirectorySafe {
+        /// Nanoseconds after an owner has died or left.
+        within_ns: u64,
+    },
+    /// Services of a life that goes on never disappear where the owner can be reached, unless they are withdrawn.
+    TopologySafe {
+        /// The longest standstill that is no excuse, in nanoseconds.
+        pause_ns: u64,
+    },
+    /// Each change of the directory is told once: what is told of services adds up to what is visible.
+    ServiceEventsOnce,
+    /// Lookups find what was registered, one's own first, and nothing of owners long gone.
+    LookupsTrue {
+        /// For how long a lookup may lag behind, in nanoseconds.
+        within_ns: u64,
+    },
+    /// No message or question is delivered twice, or without having been sent.
+    MailAtMostOnce,
+    /// Messages between a pair of mailboxes never overtake each other.
+    MailInOrder,
+    /// No message or question comes to a later life of its node, or to a mailbox that is closed.
+    MailToTheLiving,
+    /// Every question has one answer, in its time.
+    CallsAnsweredOnce {
+        /// How much later than its time, in nanoseconds.
+        slack_ns: u64,
+    },
+    /// Every monitor of a mailbox that goes fires once, in time; none of a mailbox that stays does.
+    MonitorsFireOnce {
+        /// Nanoseconds after the mailbox has gone.
+        within_ns: u64,
+    },
+    /// Of the messages that were accepted between mailboxes that are still there, a part is delivered or told to be lost.
+    MailAccounted {
+        /// The least part, in parts in a million.
+        min_ppm: u32,
+    },
+    /// Every partition has one owner, the same at every member, and it is a member.
+    OneOwner,
+    /// Nobody takes a node for an owner that has been dead for longer.
+    NoDeadOwner {
+        /// Nanoseconds after the owner's death.
+        within_ns: u64,
+    },
+    /// Each watch of partitions is told of acquiring and releasing in turn, tokens rise, and it adds up to what is owned.
+    OwnersAlternate,
+    /// No node owns a partition before it has come in and is active.
+    BootingOwnsNothing,
+    /// No partition is acquired more often than that after bootstrap, by anybody who watches.
+    OwnershipStill {
+        /// How often.
+        max: u32,
+    },
 }
+
+/// A standstill that no default forgives: what row 12 of the targets asks for.
+const PAUSE_NS: u64 = 2 * SECOND;
+/// How long after a crash everybody has noticed it by default: row 12 of the targets.
+const DETECTED_NS: u64 = 10 * SECOND;
+/// The default slack of what waits for a detection and then for its news.
+const HIDDEN_NS: u64 = 15 * SECOND;
 
 impl PropertySpec {
     /// Names the property as scenario files do.
@@ -188,25 +275,14 @@ impl Check {
 
     /// Tells whether the property is about broadcast messages.
     pub fn is_about_messages(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::Reliability { .. }
-            | Self::DeliveredOnce
-            | Self::Rmr { .. }
-            | Self::Ldh { .. }
-            | Self::Latency { .. } => true,
-            Self::Connected
-            | Self::Symmetric { .. }
-            | Self::Bounded
-            | Self::NobodyAlone
-            | Self::NobodyFromTheDead
-            | Self::Calm { .. }
-            | Self::Converged { .. }
-            | Self::Exact { .. }
-            | Self::NothingLost { .. }
-            | Self::EventsFoldToView { .. }
-            | Self::ClocksMonotonic
-            | Self::ClocksBounded => false,
-        }
+                | Self::DeliveredOnce
+                | Self::Rmr { .. }
+                | Self::Ldh { .. }
+                | Self::Latency { .. }
+        )
     }
 
     /// Lists the words that can ask for it: what needs calm cannot be asked always, what is a law cannot wait.
@@ -224,10 +300,32 @@ impl Check {
             | Self::DeliveredOnce
             | Self::EventsFoldToView { .. }
             | Self::ClocksMonotonic
-            | Self::ClocksBounded => &["always"],
-            Self::Calm { .. } | Self::Converged { .. } | Self::Exact { .. } | Self::NothingLost { .. } => {
-                &["eventually", "sometimes"]
-            }
+            | Self::ClocksBounded
+            | Self::NoFalseVerdict { .. }
+            | Self::DetectedByNeighbors { .. }
+            | Self::DetectedByAll { .. }
+            | Self::LeaveSeenAsLeave { .. }
+            | Self::DirectorySafe { .. }
+            | Self::TopologySafe { .. }
+            | Self::ServiceEventsOnce
+            | Self::LookupsTrue { .. }
+            | Self::MailAtMostOnce
+            | Self::MailInOrder
+            | Self::MailToTheLiving
+            | Self::CallsAnsweredOnce { .. }
+            | Self::MonitorsFireOnce { .. }
+            | Self::NoDeadOwner { .. }
+            | Self::OwnersAlternate
+            | Self::BootingOwnsNothing
+            | Self::OwnershipStill { .. } => &["always"],
+            Self::Calm { .. }
+            | Self::Converged { .. }
+            | Self::Exact { .. }
+            | Self::NothingLost { .. }
+            | Self::MembersExact
+            | Self::DirectoryExact
+            | Self::MailAccounted { .. }
+            | Self::OneOwner => &["eventually", "sometimes"],
         }
     }
 
@@ -278,7 +376,29 @@ impl Walk for PropertySpec {
             | Check::NobodyFromTheDead
             | Check::DeliveredOnce
             | Check::ClocksMonotonic
-            | Check::ClocksBounded => {}
+            | Check::ClocksBounded
+            | Check::MembersExact
+            | Check::DirectoryExact
+            | Check::ServiceEventsOnce
+            | Check::MailAtMostOnce
+            | Check::MailInOrder
+            | Check::MailToTheLiving
+            | Check::OneOwner
+            | Check::OwnersAlternate
+            | Check::BootingOwnsNothing => {}
+            Check::NoFalseVerdict { pause_ns } | Check::TopologySafe { pause_ns } => {
+                f.defaulted("pause_s", Seconds, pause_ns);
+            }
+            Check::DetectedByNeighbors { within_ns }
+            | Check::DetectedByAll { within_ns }
+            | Check::LeaveSeenAsLeave { within_ns }
+            | Check::DirectorySafe { within_ns }
+            | Check::LookupsTrue { within_ns }
+            | Check::MonitorsFireOnce { within_ns }
+            | Check::NoDeadOwner { within_ns } => f.defaulted("within_s", Seconds, within_ns),
+            Check::CallsAnsweredOnce { slack_ns } => f.defaulted("slack_ms", Millis, slack_ns),
+            Check::MailAccounted { min_ppm } => f.defaulted("min", Share, min_ppm),
+            Check::OwnershipStill { max } => f.defaulted("max", whole(0, i64::from(u32::MAX)), max),
         }
         if let Some(window) = self.check.window_mut() {
             f.optional("from_s", Seconds, &mut window.from_ns);
@@ -322,6 +442,27 @@ impl Variant for Check {
             ("events-fold-to-view", Self::events_fold_to_view("")),
             ("clocks-monotonic", Self::ClocksMonotonic),
             ("clocks-bounded", Self::ClocksBounded),
+            ("no-false-verdict", Self::NoFalseVerdict { pause_ns: PAUSE_NS }),
+            ("detected-by-neighbours", Self::DetectedByNeighbors { within_ns: DETECTED_NS / 2 }),
+            ("detected-by-all", Self::DetectedByAll { within_ns: DETECTED_NS }),
+            ("members-exact", Self::MembersExact),
+            ("leave-seen-as-leave", Self::LeaveSeenAsLeave { within_ns: DETECTED_NS }),
+            ("directory-exact", Self::DirectoryExact),
+            ("directory-safe", Self::DirectorySafe { within_ns: HIDDEN_NS }),
+            ("topology-safe", Self::TopologySafe { pause_ns: PAUSE_NS }),
+            ("service-events-once", Self::ServiceEventsOnce),
+            ("lookups-true", Self::LookupsTrue { within_ns: HIDDEN_NS }),
+            ("mail-at-most-once", Self::MailAtMostOnce),
+            ("mail-in-order", Self::MailInOrder),
+            ("mail-to-the-living", Self::MailToTheLiving),
+            ("calls-answered-once", Self::CallsAnsweredOnce { slack_ns: SECOND }),
+            ("monitors-fire-once", Self::MonitorsFireOnce { within_ns: HIDDEN_NS }),
+            ("mail-accounted", Self::MailAccounted { min_ppm: PPM }),
+            ("one-owner", Self::OneOwner),
+            ("no-dead-owner", Self::NoDeadOwner { within_ns: DETECTED_NS }),
+            ("owners-alternate", Self::OwnersAlternate),
+            ("booting-owns-nothing", Self::BootingOwnsNothing),
+            ("ownership-still", Self::OwnershipStill { max: 0 }),
         ]
     }
 }

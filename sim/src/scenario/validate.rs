@@ -3,15 +3,17 @@
 use super::Scenario;
 use super::error::{Place, ScenarioError, nearest};
 use super::faults::{Fault, FaultKind, Nodes, Shape};
-use super::properties::{PropertySpec, When};
+use super::properties::{Check, PropertySpec, When};
 use super::units::{SECOND, TIME_MAX_S};
-use super::workloads::{Phase, Workload, WorkloadKind};
+use super::workloads::{MailLoad, Phase, Watched, Workload, WorkloadKind};
 use crate::schedule::Profile;
 
 /// Steps of one workload, fault or list of phases at most: numbers that make more are a slip of the pen.
 const OPERATIONS_MAX: u64 = 10_000_000;
 /// Bytes that one workload writes or broadcasts at most.
 const BYTES_MAX: u128 = 4 << 30;
+/// Ids of mail workloads: a mailbox's place names both the workload and its number there.
+const PLACES_MAX: u32 = 1 << 16;
 /// Cuts of one flapping partition at most.
 const FLAPS_MAX: u64 = 10_000;
 /// The longest bootstrap, or phase of spaced messages.
@@ -119,7 +121,7 @@ impl Scenario {
     fn check_workload(&self, i: usize, workload: &Workload) -> Rule {
         let path = format!("workload[{i}]");
         let (from, to) = (workload.from_ns, workload.to_ns);
-        ensure(from < to, format!("{path}.to_s"), || {
+        ensure(from < to || workload.is_standing(), format!("{path}.to_s"), || {
             format!("ends at {}, not after its start at {}", seconds(to), seconds(from))
         })?;
         self.check_in_time(&format!("{path}.to_s"), to.saturating_add(workload.tail_ns()), "ends")?;
@@ -143,7 +145,84 @@ impl Scenario {
                 check_bytes(&format!("{path}.size"), *size, count)
             }
             WorkloadKind::Leave { nodes, .. } => self.check_nodes(&format!("{path}.leave.nodes"), nodes),
+            WorkloadKind::Register { .. }
+            | WorkloadKind::Update { .. }
+            | WorkloadKind::Unregister { .. }
+            | WorkloadKind::Lookup { .. }
+            | WorkloadKind::Watch { .. }
+            | WorkloadKind::Mail(_) => {
+                self.check_users(&format!("{path}.{}", workload.kind.word()), workload)
+            }
         }
+    }
+
+    /// Checks a workload of services, mailboxes or watches.
+    fn check_users(&self, path: &str, workload: &Workload) -> Rule {
+        let span_ns = workload.to_ns.saturating_sub(workload.from_ns);
+        let config = &self.config;
+        let (word, key) = match &workload.kind {
+            WorkloadKind::Watch { what: Watched::Members, .. } => ("members", config.members),
+            WorkloadKind::Watch { what: Watched::Partitions, .. } => ("placement", config.placement),
+            WorkloadKind::Mail(_) => ("mailboxes", config.mailboxes),
+            _ => ("registry", config.registry),
+        };
+        ensure(key, path, || format!("config.{word} is off; write {word} = true under [config]"))?;
+        match &workload.kind {
+            WorkloadKind::Register { per_node, meta_bytes, nodes, .. } => {
+                self.check_nodes(&format!("{path}.nodes"), nodes)?;
+                let count = u64::from(*per_node) * u64::from(nodes.count(self.nodes));
+                ensure(count <= OPERATIONS_MAX, format!("{path}.per_node"), || {
+                    format!("makes {count} services; at most {OPERATIONS_MAX}")
+                })?;
+                check_bytes(&format!("{path}.meta_bytes"), *meta_bytes, count)
+            }
+            WorkloadKind::Update { of, rate_ppm, meta_bytes } => {
+                self.check_registered(path, *of)?;
+                let count = check_rate(&format!("{path}.per_s"), *rate_ppm, span_ns)?;
+                check_bytes(&format!("{path}.meta_bytes"), *meta_bytes, count)
+            }
+            WorkloadKind::Unregister { of, rate_ppm } | WorkloadKind::Lookup { of, rate_ppm } => {
+                self.check_registered(path, *of)?;
+                check_rate(&format!("{path}.per_s"), *rate_ppm, span_ns).map(|_| ())
+            }
+            WorkloadKind::Watch { what, prefix, nodes } => {
+                ensure(prefix.is_none() || *what == Watched::Services, format!("{path}.prefix"), || {
+                    "only services have names; write what = \"services\", or drop prefix".into()
+                })?;
+                self.check_nodes(&format!("{path}.nodes"), nodes)
+            }
+            WorkloadKind::Mail(mail) => self.check_mail(path, workload, mail, span_ns),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_registered(&self, path: &str, of: u32) -> Rule {
+        let is_meant =
+            |workload: &Workload| workload.id == of && matches!(workload.kind, WorkloadKind::Register { .. });
+        ensure(self.workloads.iter().any(is_meant), format!("{path}.of"), || {
+            format!("there is no register workload with id {of}; add one, or name another's id")
+        })
+    }
+
+    fn check_mail(&self, path: &str, workload: &Workload, mail: &MailLoad, span_ns: u64) -> Rule {
+        ensure(workload.id < PLACES_MAX, path, || {
+            format!("the ids of mail workloads end at {}; drop id", PLACES_MAX - 1)
+        })?;
+        ensure(mail.send_ppm > 0 || mail.call_ppm > 0, format!("{path}.send_per_s"), || {
+            "nothing is sent and nothing asked; write send_per_s or call_per_s".into()
+        })?;
+        let mailboxes = u64::from(self.nodes) * u64::from(mail.per_node);
+        let monitors = mailboxes * u64::from(mail.monitors);
+        ensure(mailboxes + monitors <= OPERATIONS_MAX, format!("{path}.mailboxes_per_node"), || {
+            format!("makes {mailboxes} mailboxes and {monitors} monitors; at most {OPERATIONS_MAX}")
+        })?;
+        for (key, rate_ppm) in [("send", mail.send_ppm), ("call", mail.call_ppm), ("close", mail.close_ppm)] {
+            if rate_ppm > 0 {
+                let count = check_rate(&format!("{path}.{key}_per_s"), rate_ppm, span_ns)?;
+                self.check_message(&format!("{path}.size"), mail.size, count)?;
+            }
+        }
+        Ok(())
     }
 
     fn check_fault(&self, i: usize, fault: &Fault) -> Rule {
@@ -311,6 +390,7 @@ impl Scenario {
                 _ => format!("no map {map:?}; {}", nearest(map, &maps)),
             })?;
         }
+        self.check_needs(&format!("{path}.{when}"), property)?;
         let window = property.check.window().unwrap_or_default();
         let is_open = |from: u64, to: u64| from < to;
         let ordered = window.from_ns.zip(window.to_ns).is_none_or(|(from, to)| is_open(from, to));
@@ -320,6 +400,51 @@ impl Scenario {
                 "{word} is about broadcasts, and there is none; add a broadcast workload or a messages phase"
             )
         })
+    }
+
+    /// A property is judged by what is watched, looked up or sent, or by a machine's tables: without it nothing is judged.
+    fn check_needs(&self, path: &str, property: &PropertySpec) -> Rule {
+        let config = &self.config;
+        let has = |is_meant: fn(&WorkloadKind) -> bool| self.workloads.iter().any(|it| is_meant(&it.kind));
+        let watches = |what: Watched| {
+            let is_meant =
+                |it: &Workload| matches!(it.kind, WorkloadKind::Watch { what: of, .. } if of == what);
+            self.workloads.iter().any(is_meant)
+        };
+        let (is_there, what) = match property.check {
+            Check::NoFalseVerdict { .. }
+            | Check::DetectedByNeighbors { .. }
+            | Check::DetectedByAll { .. }
+            | Check::LeaveSeenAsLeave { .. } => {
+                (watches(Watched::Members), "news of members; add a workload with watch = \"members\"")
+            }
+            Check::DirectorySafe { .. } | Check::TopologySafe { .. } | Check::ServiceEventsOnce => {
+                (watches(Watched::Services), "news of services; add a workload with watch = \"services\"")
+            }
+            Check::OwnersAlternate | Check::BootingOwnsNothing | Check::OwnershipStill { .. } => (
+                watches(Watched::Partitions),
+                "news of partitions; add a workload with watch = \"partitions\"",
+            ),
+            Check::LookupsTrue { .. } => {
+                (has(|it| matches!(it, WorkloadKind::Lookup { .. })), "lookups; add a lookup workload")
+            }
+            Check::MailAtMostOnce
+            | Check::MailInOrder
+            | Check::MailToTheLiving
+            | Check::CallsAnsweredOnce { .. }
+            | Check::MonitorsFireOnce { .. }
+            | Check::MailAccounted { .. } => {
+                (has(|it| matches!(it, WorkloadKind::Mail(_))), "mail; add a mail workload")
+            }
+            Check::MembersExact => (config.members, "members; write members = true under [config]"),
+            Check::DirectoryExact => (config.registry, "services; write registry = true under [config]"),
+            Check::OneOwner | Check::NoDeadOwner { .. } => {
+                (config.placement, "placement; write placement = true under [config]")
+            }
+            _ => (true, ""),
+        };
+        let word = property.word();
+        ensure(is_there, path, || format!("{word} is about {what}"))
     }
 
     /// Tells whether anything is broadcast on a topic of users.

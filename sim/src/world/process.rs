@@ -1,6 +1,6 @@
 //! What a world hosts: the node of the library, or in tests and benches of the engine alone something simpler.
 
-use rumormill_core::{Boot, Contact, Input, Instant, Node, Now, Output, Stats};
+use rumormill_core::{Boot, Contact, Input, Instant, Node, Now, Output, Reads, Stats};
 
 /// A process that the world drives: exactly what every driver of a [`Node`] calls.
 pub trait Process: Clone {
@@ -16,6 +16,10 @@ pub trait Process: Clone {
     fn trace_hash(&self) -> u64;
     /// Shows its counters.
     fn stats(&self) -> &Stats;
+    /// Shows what applications and lookups may read: nothing, for a process without tables.
+    fn reads(&self) -> &dyn Reads {
+        &()
+    }
     /// Asserts the invariants that cost no more than a view to check.
     fn check(&self);
     /// Asserts all of its invariants.
@@ -44,6 +48,9 @@ impl Process for Node {
     }
     fn stats(&self) -> &Stats {
         Node::stats(self)
+    }
+    fn reads(&self) -> &dyn Reads {
+        self
     }
     fn check(&self) {
         Node::check(self);

@@ -1,6 +1,7 @@
 //! The place of one node in a world: its process and app, its clocks and disk, and what waits for it.
 
 use super::disk::Disk;
+use super::mailboxes::Mailboxes;
 use super::process::Process;
 use crate::agenda::Happening;
 use crate::clock::Clock;
@@ -76,6 +77,8 @@ pub(crate) struct Slot<A, P> {
     /// The fault that slows the node, and the time that each input takes.
     pub(crate) slowed_by: Option<(u32, u64)>,
     pub(crate) load: Load,
+    /// The mailboxes that the schedule has it open.
+    pub(crate) mailboxes: Mailboxes,
     /// The trace hashes of earlier lives.
     past: Fold,
     commands: u64,
@@ -104,6 +107,7 @@ impl<A, P: Process> Slot<A, P> {
             paused_by: None,
             slowed_by: None,
             load: Load::default(),
+            mailboxes: Mailboxes::default(),
             past: Fold::default(),
             commands: 0,
         }
@@ -144,6 +148,7 @@ impl<A, P: Process> Slot<A, P> {
         let process = self.process.take()?;
         self.past.word(process.trace_hash());
         self.inbox.clear();
+        self.mailboxes.end_life();
         (self.wake_at_ns, self.drain_at_ns, self.busy_until_ns) = (NEVER, NEVER, 0);
         Some(process)
     }

@@ -76,7 +76,13 @@ fn troubled() -> Schedule {
     let (disk, group) = (DiskFate::Kept, (0..24).map(|node| (node % 12 / 6) as u8).collect());
     let lasting = [
         FaultEffect::Cut { group, blocked: vec![(0, 1), (1, 0)] },
-        FaultEffect::Noise { nodes: vec![], loss_ppm: 50_000, duplicate_ppm: 20_000, reorder_ppm: 20_000 },
+        FaultEffect::Noise {
+            nodes: vec![],
+            egress: false,
+            loss_ppm: 50_000,
+            duplicate_ppm: 20_000,
+            reorder_ppm: 20_000,
+        },
         FaultEffect::Delay { nodes: vec![1, 2], extra_ns: 30 * MILLI },
         FaultEffect::Pause { nodes: vec![3, 4] },
         FaultEffect::Slow { nodes: vec![5], per_input_ns: 3 * MILLI },
@@ -191,7 +197,13 @@ fn every_fault_leaves_a_receipt() {
 
 #[test]
 fn a_fault_that_comes_when_nobody_runs_has_an_empty_receipt() {
-    let effect = FaultEffect::Noise { nodes: vec![], loss_ppm: 1_000_000, duplicate_ppm: 0, reorder_ppm: 0 };
+    let effect = FaultEffect::Noise {
+        nodes: vec![],
+        egress: false,
+        loss_ppm: 1_000_000,
+        duplicate_ppm: 0,
+        reorder_ppm: 0,
+    };
     let steps = vec![at(0, Action::Begin { fault: 0, effect }), at(1_000, Action::End { fault: 0 })];
     let world = finished(schedule(4, steps, 2_000), CHECKED);
     assert!(world.receipts().all(|(_, receipt)| receipt.is_empty()));
