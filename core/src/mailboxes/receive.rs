@@ -35,10 +35,10 @@ impl Mailboxes {
         if self.config.is_planted(Canary::OutOfOrder) {
             return self.take(from, *mail, cx);
         }
-        self.on_ordered(from, mail, cx);
+        self.on_ordered(from, *mail, cx);
     }
 
-    fn on_ordered(&mut self, from: NodeId, mail: Box<Mail>, cx: &mut Cx<'_>) {
+    fn on_ordered(&mut self, from: NodeId, mail: Mail, cx: &mut Cx<'_>) {
         if self.peers.get(&from).is_some_and(|peer| mail.session > peer.heard_session) {
             while self.take_early(from, true, cx) {} // what is missing of the old session was lost with the link
             let Some(peer) = self.peers.get_mut(&from) else { return };
@@ -51,10 +51,10 @@ impl Mailboxes {
             cx.stats.mail_stale += 1;
         } else if mail.seq - peer.heard == 1 {
             peer.heard = mail.seq;
-            self.take(from, *mail, cx);
+            self.take(from, mail, cx);
             self.take_turns(from, cx);
         } else {
-            self.keep_early(from, *mail, skip_at, cx);
+            self.keep_early(from, mail, skip_at, cx);
         }
     }
 
