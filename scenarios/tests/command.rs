@@ -451,7 +451,7 @@ fn a_key_of_the_configuration_that_is_near_none_is_answered_with_all() {
     let ran = Desk::with("small.toml", SMALL).rumormill(&["run", "small.toml", "--set", "config.xyzzy=1"]);
     assert_refused(
         &ran,
-        &["config.xyzzy: unknown key", "one of: active_size, ", "writers_max, paper, canary"],
+        &["config.xyzzy: unknown key", "one of: active_size, ", "writers_max, zone, paper, canary"],
     );
 }
 

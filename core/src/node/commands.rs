@@ -62,11 +62,7 @@ impl Machines {
                 self.try_replica().and_then(|it| it.create_map(&name, schema)).map(|()| Reply::Ok)
             }
             Command::Watch { what } => return self.on_watch(token, what, out),
-            Command::Unwatch { watch } => {
-                let ended = self.watches.end(watch).map(|()| Reply::Ok);
-                self.note_watches();
-                ended
-            }
+            Command::Unwatch { watch } => self.on_unwatch(watch),
             Command::OpenMailbox
             | Command::CloseMailbox { .. }
             | Command::Send { .. }
@@ -81,6 +77,12 @@ impl Machines {
             },
         };
         out.push(Event::Done { token, result });
+    }
+
+    fn on_unwatch(&mut self, watch: Token) -> Result<Reply, CommandError> {
+        let ended = self.watches.end(watch).map(|()| Reply::Ok);
+        self.note_watches();
+        ended
     }
 
     /// Says whether somebody watches services: nobody, and the registry makes no news.
