@@ -98,7 +98,7 @@ fn values() {
     let delta = counter.add(writer, black_box(3));
     black_box((counter.join(&delta), counter.value()));
     if let Ok(mut ring) = Ring::new(black_box(64)) {
-        black_box(ring.insert(writer.node, 1).is_ok());
+        black_box(ring.insert(writer.node, 1, 0).is_ok());
         black_box((ring.owners(b"key", 2), ring.remove(&writer.node)));
     }
 }

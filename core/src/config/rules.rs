@@ -8,6 +8,9 @@ use crate::ring::{PARTITIONS_MAX, WEIGHT_MAX};
 /// Whether a rule holds, the key at fault if not, and what would be right.
 type Rule = (bool, &'static str, &'static str);
 
+/// Milliseconds in a day: no wait for an answer is longer.
+const DAY_MS: u64 = 86_400_000;
+
 impl Config {
     /// Checks that the numbers can work together.
     ///
@@ -41,9 +44,17 @@ impl Config {
             ),
             (self.dial_backoff_ms >= 1, "dial_backoff_ms", "must be at least 1"),
             (self.link_idle_ms >= 1, "link_idle_ms", "must be at least 1"),
-            (self.neighbor_timeout_ms >= 1, "neighbor_timeout_ms", "must be at least 1"),
-            (self.refill_backoff_ms >= 1, "refill_backoff_ms", "must be at least 1"),
-            (self.join_timeout_ms >= 1, "join_timeout_ms", "must be at least 1"),
+            (
+                (1..=DAY_MS).contains(&self.neighbor_timeout_ms),
+                "neighbor_timeout_ms",
+                "must be from 1 ms to a day",
+            ),
+            (
+                (1..=DAY_MS).contains(&self.refill_backoff_ms),
+                "refill_backoff_ms",
+                "must be from 1 ms to a day",
+            ),
+            ((1..=DAY_MS).contains(&self.join_timeout_ms), "join_timeout_ms", "must be from 1 ms to a day"),
             (self.seed_backoff_ms >= 1, "seed_backoff_ms", "must be at least 1"),
             (self.promotion_whole_ms >= 1, "promotion_whole_ms", "must be at least 1"),
             (self.lost_retry_ms >= 1, "lost_retry_ms", "must be at least 1"),
@@ -51,14 +62,15 @@ impl Config {
     }
 
     /// Broadcast, clock and replicated maps.
-    fn state_rules(&self) -> [Rule; 13] {
+    fn state_rules(&self) -> [Rule; 14] {
         [
             (
                 self.seen_ms >= self.cache_ms,
                 "seen_ms",
                 "must be at least cache_ms, or old messages are new again",
             ),
-            (self.seen_max >= 1, "seen_max", "must be at least 1"),
+            (self.seen_max >= 256, "seen_max", "must be at least 256, or old messages are new again"),
+            ((1..=1 << 20).contains(&self.missing_max), "missing_max", "must be from 1 to 1048576"),
             (self.graft_late_ms >= 1, "graft_late_ms", "must be at least 1"),
             (self.graft_retry_ms >= 1, "graft_retry_ms", "must be at least 1"),
             (self.announce_queue_max >= 1, "announce_queue_max", "must be at least 1"),

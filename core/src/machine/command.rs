@@ -123,7 +123,7 @@ pub enum Command {
     },
     /// Answer a question that was asked of one of this node's mailboxes.
     Answer {
-        /// The question, from [`Event::Asked`].
+        /// The question, from [`Event::Asked`](super::Event::Asked).
         question: Question,
         /// The answer.
         payload: Bytes,

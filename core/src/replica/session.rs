@@ -66,7 +66,7 @@ pub(super) struct Session {
     pub(super) map: MapId,
     pub(super) role: Role,
     /// The initiator's number for it.
-    number: u32,
+    pub(super) number: u32,
     phase: Phase,
     /// The buckets that differ; zero until they are known.
     mask: u16,
@@ -323,6 +323,7 @@ impl Replica {
         let ours = self.maps.get(&map)?.map.generation();
         if generation != ours {
             self.sessions.remove(i);
+            self.unblock();
             if generation > ours {
                 self.adopt(map, generation, Origin::Sync);
             }

@@ -358,6 +358,24 @@ fn a_higher_generation_voids_everything_and_a_lower_one_nothing() {
 }
 
 #[test]
+fn a_session_that_ends_for_its_generation_lets_what_waited_for_it_go_on() {
+    let mut a = replica(1, Config { sync_sessions_max: 1, ..config() });
+    hear(&mut a, 9, &Op { generation: 1, ..op(9, Stamp::ZERO, 0, "k", "v") });
+    for peer in [2, 3] {
+        a.call(|replica, cx| replica.handle(Input::NeighborUp { peer: node(peer) }, cx));
+    }
+    a.run_to(1_000);
+    let [session] = &a.machine.sessions[..] else { panic!("one session at a time") };
+    let (map, from, session) = (map(), session.peer, session.number);
+    let chunk = SyncChunk { map, generation: 0, session, count: 0, ops: Bytes::new() };
+    let frame = Frame::SyncChunk(alloc::boxed::Box::new(chunk));
+    a.call(|replica, cx| replica.handle(Input::Frame { from, frame }, cx));
+    a.machine.audit();
+    a.run_to(2_000);
+    assert_eq!(a.machine.sessions.len(), 1, "the next one has begun");
+}
+
+#[test]
 fn what_a_schema_refuses_is_an_error_here_and_hidden_from_elsewhere() {
     let mut a = replica(1, config());
     let even = MapId::named("even");
