@@ -361,18 +361,19 @@ fn a_higher_generation_voids_everything_and_a_lower_one_nothing() {
 fn a_session_that_ends_for_its_generation_lets_what_waited_for_it_go_on() {
     let mut a = replica(1, Config { sync_sessions_max: 1, ..config() });
     hear(&mut a, 9, &Op { generation: 1, ..op(9, Stamp::ZERO, 0, "k", "v") });
-    for peer in [2, 3] {
-        a.call(|replica, cx| replica.handle(Input::NeighborUp { peer: node(peer) }, cx));
-    }
+    open(&mut a, 9); // no neighbour: nothing is offered to it again
+    a.call(|replica, cx| replica.handle(Input::NeighborUp { peer: node(2) }, cx));
     a.run_to(1_000);
     let [session] = &a.machine.sessions[..] else { panic!("one session at a time") };
+    assert_eq!(session.peer, node(9));
     let (map, from, session) = (map(), session.peer, session.number);
     let chunk = SyncChunk { map, generation: 0, session, count: 0, ops: Bytes::new() };
     let frame = Frame::SyncChunk(alloc::boxed::Box::new(chunk));
     a.call(|replica, cx| replica.handle(Input::Frame { from, frame }, cx));
     a.machine.audit();
-    a.run_to(2_000);
-    assert_eq!(a.machine.sessions.len(), 1, "the next one has begun");
+    a.run_to(1_000);
+    let peers: Vec<NodeId> = a.machine.sessions.iter().map(|session| session.peer).collect();
+    assert_eq!(peers, [node(2)], "the next one has begun");
 }
 
 #[test]
