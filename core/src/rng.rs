@@ -29,7 +29,7 @@ pub enum Purpose {
     ShuffleJitter = 5,
     /// Which passive contact is asked to become a neighbour.
     Refill = 6,
-    /// When and whom a slow random promotion takes.
+    /// When the next slow promotion is looked for.
     Promotion = 7,
     /// Which contacts a busy node sends a joiner to.
     Redirect = 8,

@@ -52,7 +52,7 @@ stats! {
     probes,
     /// Shuffles started.
     shuffles,
-    /// Slow random promotions.
+    /// Slow promotions.
     promotions,
     /// Passive entries that aged out.
     aged_out,

@@ -193,3 +193,26 @@ impl Config {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_at_fault(change: fn(&mut Config)) -> Option<&'static str> {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().err().map(|error| error.key)
+    }
+
+    #[test]
+    fn numbers_that_cannot_work_are_refused_by_name() {
+        assert_eq!(key_at_fault(|_| {}), None);
+        assert_eq!(key_at_fault(|it| it.missing_max = usize::MAX), Some("missing_max"));
+        assert_eq!(key_at_fault(|it| it.seen_max = 255), Some("seen_max"));
+        assert_eq!(key_at_fault(|it| it.refill_backoff_ms = u64::MAX), Some("refill_backoff_ms"));
+        assert_eq!(key_at_fault(|it| it.join_timeout_ms = u64::MAX), Some("join_timeout_ms"));
+        assert_eq!(key_at_fault(|it| it.ttl_ms = it.heartbeat_ms), Some("ttl_ms"));
+        assert_eq!(key_at_fault(|it| it.registry = true), Some("registry"));
+        assert_eq!(key_at_fault(|it| it.ring_size = 0), Some("ring_size"));
+    }
+}

@@ -41,29 +41,17 @@ impl Node {
     /// Hashes the state, with all times relative to `now`: equal states at different times hash alike.
     pub fn digest(&self, now: Instant) -> u64 {
         let mut fold = Fold::default();
-        let Machines {
-            marks,
-            links,
-            membership,
-            broadcast,
-            replica,
-            members,
-            placement,
-            registry,
-            mailboxes,
-            watches,
-            ..
-        } = &self.machines;
-        marks.digest(&mut fold);
-        links.digest(now, &mut fold);
-        membership.digest(now, &mut fold);
-        broadcast.iter().for_each(|broadcast| broadcast.digest(now, &mut fold));
-        replica.iter().for_each(|replica| replica.digest(now, &mut fold));
-        members.iter().for_each(|members| members.digest(now, &mut fold));
-        placement.iter().for_each(|placement| placement.digest(now, &mut fold));
-        registry.iter().for_each(|registry| registry.digest(now, &mut fold));
-        watches.digest(&mut fold);
-        mailboxes.iter().for_each(|mailboxes| mailboxes.digest(now, &mut fold));
+        let it = &self.machines;
+        it.marks.digest(&mut fold);
+        it.links.digest(now, &mut fold);
+        it.membership.digest(now, &mut fold);
+        it.broadcast.iter().for_each(|broadcast| broadcast.digest(now, &mut fold));
+        it.replica.iter().for_each(|replica| replica.digest(now, &mut fold));
+        it.members.iter().for_each(|members| members.digest(now, &mut fold));
+        it.placement.iter().for_each(|placement| placement.digest(now, &mut fold));
+        it.registry.iter().for_each(|registry| registry.digest(now, &mut fold));
+        it.watches.digest(&mut fold);
+        it.mailboxes.iter().for_each(|mailboxes| mailboxes.digest(now, &mut fold));
         fold.word(self.rng.drawn());
         fold.word(self.clock.last().0);
         fold.finish()
@@ -76,18 +64,16 @@ impl Node {
 
     /// Asserts every invariant of every machine, also those over whole tables.
     pub fn audit(&self) {
-        let Machines {
-            links, membership, broadcast, replica, members, placement, registry, mailboxes, ..
-        } = &self.machines;
         self.check();
-        links.audit();
-        membership.audit();
-        broadcast.iter().for_each(Machine::audit);
-        replica.iter().for_each(Machine::audit);
-        members.iter().for_each(Machine::audit);
-        placement.iter().for_each(Machine::audit);
-        registry.iter().for_each(Machine::audit);
-        mailboxes.iter().for_each(Machine::audit);
+        let it = &self.machines;
+        it.links.audit();
+        it.membership.audit();
+        it.broadcast.iter().for_each(Machine::audit);
+        it.replica.iter().for_each(Machine::audit);
+        it.members.iter().for_each(Machine::audit);
+        it.placement.iter().for_each(Machine::audit);
+        it.registry.iter().for_each(Machine::audit);
+        it.mailboxes.iter().for_each(Machine::audit);
     }
 }
 
@@ -116,32 +102,23 @@ impl Reads for Node {
 
 impl Machines {
     fn check(&self) {
-        let Self {
-            marks,
-            links,
-            membership,
-            broadcast,
-            replica,
-            members,
-            placement,
-            registry,
-            mailboxes,
-            watches,
-            ..
-        } = self;
-        marks.check();
-        links.check();
-        membership.check();
-        broadcast.iter().for_each(Machine::check);
-        replica.iter().for_each(Machine::check);
-        members.iter().for_each(Machine::check);
-        placement.iter().for_each(Machine::check);
-        registry.iter().for_each(Machine::check);
-        watches.check();
-        mailboxes.iter().for_each(Machine::check);
-        if let Some(broadcast) = broadcast {
+        self.marks.check();
+        self.links.check();
+        self.membership.check();
+        self.broadcast.iter().for_each(Machine::check);
+        self.replica.iter().for_each(Machine::check);
+        self.members.iter().for_each(Machine::check);
+        self.placement.iter().for_each(Machine::check);
+        self.registry.iter().for_each(Machine::check);
+        self.watches.check();
+        self.mailboxes.iter().for_each(Machine::check);
+        if let Some(broadcast) = &self.broadcast {
             let neighbors = broadcast.eager().chain(broadcast.lazy());
-            assert_eq!(neighbors.count(), membership.active().count(), "broadcast knows other neighbours");
+            assert_eq!(
+                neighbors.count(),
+                self.membership.active().count(),
+                "broadcast knows other neighbours"
+            );
         }
     }
 }
