@@ -329,6 +329,32 @@ fn a_restarted_node_resets_a_silent_peer_with_its_next_keep_alive() {
 }
 
 #[test]
+fn a_reset_passes_no_cut() {
+    let mut bench = linked(model());
+    bench.act(|network, cx| network.crash(cx, 1));
+    bench.act(|network, cx| network.boot(cx, 1));
+    bench.send(0, 1, 1);
+    bench.until(115); // the frame has arrived, and the reset is under way
+    bench.begin(0, &cut(1, 0, false));
+    assert_eq!(bench.log(5_000), [] as [&str; 0]);
+    let log = bench.log(60_000);
+    assert!(log.len() == 1 && log[0].ends_with("0 down 1 IdleTimeout"), "{log:?}");
+}
+
+#[test]
+fn what_waited_behind_a_cut_fills_its_channel_no_more_than_before() {
+    let mut bench = linked(model());
+    bench.begin(0, &cut(0, 1, true));
+    let full: Vec<bool> = (0..10).map(|nonce| bench.send_on(0, 1, Channel::Sync, nonce, 100)).collect();
+    assert_eq!(full, [false; 10], "1,000 bytes are not above the mark");
+    bench.until(1_000);
+    bench.end(0);
+    assert_eq!(bench.nonces(9_000), (0..10).collect::<Vec<_>>());
+    let full: Vec<bool> = (0..10).map(|nonce| bench.send_on(0, 1, Channel::Sync, nonce, 100)).collect();
+    assert_eq!(full, [false; 10], "all of it has arrived");
+}
+
+#[test]
 fn what_a_crashed_node_would_have_sent_again_is_never_sent() {
     let mut bench = linked(model());
     bench.begin(0, &noise(1_000_000, 0, 0));
@@ -430,7 +456,10 @@ fn a_delay_is_added_to_the_latency() {
     let mut bench = linked(model());
     bench.begin(0, &FaultEffect::Delay { nodes: vec![1], extra_ns: 7 * MILLI });
     bench.send(0, 1, 1);
-    assert_eq!(bench.log(60_000), ["117 1 got 1 from 0"]);
+    assert_eq!(bench.log(200), ["117 1 got 1 from 0"]);
+    bench.end(0);
+    bench.send(0, 1, 2);
+    assert_eq!(bench.log(60_000), ["210 1 got 2 from 0"]);
 }
 
 #[test]
