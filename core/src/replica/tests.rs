@@ -133,6 +133,15 @@ fn talk_without(a: &mut Bench<Replica>, b: &mut Bench<Replica>, is_lost: fn(&Fra
     }
 }
 
+/// Carries what one replica has sent to another.
+fn carry(from: &mut Bench<Replica>, to: &mut Bench<Replica>) {
+    let sender = from.machine.writer.node;
+    for effect in from.effects.drain(..) {
+        let Effect::Send { frame, .. } = effect else { panic!("a replica only sends") };
+        to.call(|replica, cx| replica.handle(Input::Frame { from: sender, frame }, cx));
+    }
+}
+
 #[test]
 fn equal_replicas_need_two_frames() {
     let (mut a, mut b) = (replica(1, config()), replica(2, config()));
@@ -356,7 +365,7 @@ fn a_session_without_an_answer_expires_and_is_offered_again_by_who_opened_it() {
     talk_without(&mut a, &mut b, |frame| matches!(frame, Frame::SyncVector(_)));
     assert_eq!((a.machine.sessions.len(), b.machine.sessions.len()), (1, 1));
     for it in [&mut a, &mut b] {
-        it.set_time(it.machine.sessions[0].deadline);
+        it.set_time(it.machine.sessions[0].due());
         it.call(|replica, cx| replica.on_sessions_due(cx));
         assert_eq!((it.machine.sessions.len(), it.stats.syncs_expired), (0, 1));
     }
@@ -374,6 +383,33 @@ fn a_session_that_brought_everything_over_leaves_nothing_to_ask_for() {
     talk(&mut a, &mut b);
     let root = root(&a);
     assert_eq!(a.machine.known.get(&(map(), node(2))), Some(&Known::Equal { root }));
+}
+
+#[test]
+fn a_change_that_comes_beside_a_session_is_not_taken_for_known() {
+    let (mut a, mut b) = (replica(1, config()), replica(2, config()));
+    a.call(|replica, cx| replica.handle(Input::NeighborUp { peer: node(2) }, cx));
+    put(&mut b, "k", "v").unwrap();
+    a.clear();
+    open(&mut a, 2);
+    carry(&mut a, &mut b);
+    carry(&mut b, &mut a);
+    hear(&mut a, 9, &op(9, Stamp::ZERO, 0, "late", "x")); // everything of ours is sent already
+    carry(&mut a, &mut b);
+    carry(&mut b, &mut a);
+    assert_eq!((a.machine.sessions.len(), get(&a, "k")), (0, Some(Bytes::from("v"))));
+    assert_eq!(a.machine.known.get(&(map(), node(2))), None);
+}
+
+#[test]
+fn a_chunk_before_its_time_ends_the_session() {
+    let mut a = replica(1, config());
+    open(&mut a, 2);
+    let (map, session) = (map(), a.machine.sessions[0].number);
+    let chunk = SyncChunk { map, generation: 0, session, count: 0, ops: Bytes::new() };
+    let frame = Frame::SyncChunk(alloc::boxed::Box::new(chunk));
+    a.call(|replica, cx| replica.handle(Input::Frame { from: node(2), frame }, cx));
+    assert_eq!((a.machine.sessions.len(), a.stats.malformed), (0, 1));
 }
 
 #[test]
