@@ -73,7 +73,7 @@ fn read(path: &str) -> std::io::Result<String> {
             "longer than {FILE_LEN_MAX} bytes, the most of a scenario"
         )));
     }
-    String::from_utf8(bytes).map_err(std::io::Error::other)
+    std::io::read_to_string(bytes.as_slice())
 }
 
 fn not_found(scenario: &str) -> String {

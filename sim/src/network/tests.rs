@@ -254,6 +254,30 @@ fn a_cut_holds_frames_and_lets_them_go_in_order_after_it_heals() {
 }
 
 #[test]
+fn what_waited_behind_a_cut_waits_for_no_more_than_a_keep_alive() {
+    let mut bench = linked(model());
+    bench.begin(0, &cut(0, 1, true));
+    bench.send(0, 1, 1);
+    bench.until(3_700); // the next probe would leave at 100 + 55 * 127 = 7,085 ms
+    bench.end(0);
+    assert_eq!(bench.log(9_000), ["6210 1 got 1 from 0"]);
+}
+
+#[test]
+fn what_two_cuts_hold_goes_with_the_last_and_is_the_firsts() {
+    let mut bench = linked(model());
+    [0, 1].into_iter().for_each(|fault| bench.begin(fault, &cut(0, 1, true)));
+    bench.send(0, 1, 1);
+    bench.until(1_000);
+    bench.end(0);
+    assert_eq!(bench.log(2_000), [] as [&str; 0]);
+    bench.end(1);
+    assert_eq!(bench.nonces(9_000), [1]);
+    let messages: Vec<u64> = bench.faults.receipts().map(|(_, receipt)| receipt.messages).collect();
+    assert_eq!(messages, [1, 0]);
+}
+
+#[test]
 fn a_long_cut_ends_the_connection_on_both_sides_by_the_idle_timeout() {
     let mut bench = linked(model());
     bench.begin(0, &cut(0, 1, true));

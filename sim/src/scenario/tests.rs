@@ -732,9 +732,10 @@ fn the_builder_is_judged_by_the_same_rules() {
 
 #[test]
 fn thousands_of_faults_and_workloads_get_the_least_free_number_of_their_kind() {
-    let fault = "[[fault]]\nat_s = 1\ncrash = 1\n";
+    let fault = "[[fault]]\nat_s = 1\ncrash = { nodes = 1 }\n";
     let workload = "[[workload]]\nfrom_s = 1\nto_s = 9\nmap_put = { map = \"m\", keys = 1, per_s = 1 }\n";
-    let given = "[[fault]]\nat_s = 1\nid = 3\ncrash = 1\n[[fault]]\nat_s = 1\nfor_s = 1\npause = 1\n";
+    let given =
+        "[[fault]]\nat_s = 1\nid = 3\ncrash = { nodes = 1 }\n[[fault]]\nat_s = 1\nfor_s = 1\npause = 1\n";
     let text = format!(
         "name = \"x\"\nnodes = 9\nend_s = 100\n{}{given}{}",
         fault.repeat(8_000),
