@@ -402,6 +402,28 @@ fn a_change_that_comes_beside_a_session_is_not_taken_for_known() {
 }
 
 #[test]
+fn a_session_lives_on_while_frames_come_and_is_offered_again_where_generations_differ() {
+    let mut a = replica(1, config());
+    hear(&mut a, 9, &Op { generation: 1, ..op(9, Stamp::ZERO, 0, "k", "v") });
+    a.call(|replica, cx| replica.handle(Input::NeighborUp { peer: node(2) }, cx));
+    a.machine.offers.clear();
+    a.machine.due = a.machine.earliest();
+    open(&mut a, 2);
+    a.set_time(crate::time::Instant::from_millis(1_000));
+    let (map, session, mask) = (map(), a.machine.sessions[0].number, u16::MAX);
+    let mut hear_vector = |generation| {
+        let vector = SyncVector { map, generation, session, mask, last: false, sent: 0, entries: Vec::new() };
+        let frame = Frame::SyncVector(alloc::boxed::Box::new(vector));
+        a.call(|replica, cx| replica.handle(Input::Frame { from: node(2), frame }, cx));
+        let dues: Vec<_> = a.machine.sessions.iter().map(super::session::Session::due).collect();
+        (dues, a.machine.offers.contains_key(&(map, node(2))))
+    };
+    let timeout_ms = config().sync_timeout_ms;
+    assert_eq!(hear_vector(1), (vec![crate::time::Instant::from_millis(1_000 + timeout_ms)], false));
+    assert_eq!(hear_vector(0), (vec![], true));
+}
+
+#[test]
 fn a_chunk_before_its_time_ends_the_session() {
     let mut a = replica(1, config());
     open(&mut a, 2);
