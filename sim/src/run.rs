@@ -49,8 +49,9 @@ impl Run {
     /// Expands a scenario under a seed, without users' applications.
     ///
     /// # Errors
-    /// What [`Scenario::validate`] finds.
+    /// What [`Scenario::validate`] finds, and a scenario that names an application.
     pub fn new(scenario: &Scenario, seed: Seed, options: Options) -> Result<Self, ScenarioError> {
+        scenario.check_bare()?;
         Run::with_app(scenario, seed, options, |_| ())
     }
 }

@@ -49,6 +49,13 @@ impl Scenario {
         Ok(())
     }
 
+    /// Refuses a scenario whose nodes want an application where there is none to give.
+    pub(crate) fn check_bare(&self) -> Rule {
+        ensure(self.app.is_none(), "app", || {
+            format!("{:?} is not known here; run it with Run::with_app", self.app.as_deref().unwrap_or_default())
+        })
+    }
+
     fn check_world(&self) -> Rule {
         let contacts = self.bootstrap.contacts;
         ensure(contacts <= self.nodes, "bootstrap.contacts", || {
@@ -63,7 +70,19 @@ impl Scenario {
         })?;
         self.config
             .validate()
-            .or_else(|error| ensure(false, format!("config.{}", error.key), || error.what.into()))
+            .or_else(|error| ensure(false, format!("config.{}", error.key), || error.what.into()))?;
+        for (i, differing) in self.config_of.iter().enumerate() {
+            let path = format!("config_of[{i}]");
+            self.check_nodes(&format!("{path}.nodes"), &differing.nodes)?;
+            ensure(!differing.is_empty(), format!("{path}.config"), || {
+                "changes no key; write config = { ring_size = 32 }, or drop it".into()
+            })?;
+            let mut config = self.config.clone();
+            differing.apply(&mut config);
+            let named = |key| format!("{path}.config.{key}");
+            config.validate().or_else(|error| ensure(false, named(error.key), || error.what.into()))?;
+        }
+        Ok(())
     }
 
     /// A scenario is timed or phased.
@@ -143,6 +162,14 @@ impl Scenario {
                 })?;
                 let count = check_rate(&format!("{path}.per_s"), *rate_ppm, to - from)?;
                 check_bytes(&format!("{path}.size"), *size, count)
+            }
+            WorkloadKind::Request { rate_ppm, nodes, .. } => {
+                let path = format!("{path}.request");
+                ensure(self.app.is_some(), path.as_str(), || {
+                    "requests are for an application; name one: app = \"rooms\"".into()
+                })?;
+                self.check_nodes(&format!("{path}.nodes"), nodes)?;
+                check_rate(&format!("{path}.per_s"), *rate_ppm, to - from).map(|_| ())
             }
             WorkloadKind::Leave { nodes, .. } => self.check_nodes(&format!("{path}.leave.nodes"), nodes),
             WorkloadKind::Register { .. }
