@@ -52,8 +52,12 @@ impl Scenario {
     /// Refuses a scenario whose nodes want an application where there is none to give.
     pub(crate) fn check_bare(&self) -> Rule {
         ensure(self.app.is_none(), "app", || {
-            format!("{:?} is not known here; run it with Run::with_app", self.app.as_deref().unwrap_or_default())
+            format!(
+                "{:?} is not known here; run it with Run::with_app",
+                self.app.as_deref().unwrap_or_default()
+            )
         })
+        .map_err(|error| error.located(&format!("scenario {:?}", self.name), "", &[]))
     }
 
     fn check_world(&self) -> Rule {
