@@ -39,4 +39,6 @@ pub use schedule::{
     Profile, Recipient, Schedule, Step,
 };
 pub use trial::{Failure, Trial};
-pub use world::{Checkpoint, Counters, KINDS, Load, Observer, Options, Process, Stepped, World};
+pub use world::{
+    Checkpoint, Counters, KINDS, Load, Observer, Options, PURPOSES, Process, Sent, Stepped, World,
+};

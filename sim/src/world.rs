@@ -8,9 +8,11 @@ mod process;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub use process::Process;
 pub use slot::Load;
+pub use traffic::{PURPOSES, Sent};
 
 use crate::agenda::{Agenda, Happening};
 use crate::draw::{Domain, Draws, Seed};
@@ -134,6 +136,7 @@ pub struct World<A: App = (), P: Process = Node> {
     quiesce: Option<Quiesce>,
     counters: Counters,
     kinds: [u64; KINDS],
+    sent: [Sent; PURPOSES.len()],
     checkpoints: Vec<Checkpoint>,
     next_checkpoint_ns: u64,
     /// The counters of lives that have ended.
@@ -177,6 +180,7 @@ impl<A: App, P: Process> World<A, P> {
             quiesce: None,
             counters: Counters::default(),
             kinds: [0; KINDS],
+            sent: [Sent::default(); PURPOSES.len()],
             checkpoints: Vec::new(),
             next_checkpoint_ns: if every_ns == 0 { NEVER } else { every_ns },
             past_stats: Stats::default(),
@@ -320,6 +324,11 @@ impl<A: App, P: Process> World<A, P> {
     /// Counts the frames sent of each kind, by [`Frame::kind`].
     pub fn kinds(&self) -> &[u64; KINDS] {
         &self.kinds
+    }
+
+    /// Counts what was sent since the end of bootstrap, by purpose as in [`PURPOSES`].
+    pub fn sent(&self) -> &[Sent; PURPOSES.len()] {
+        &self.sent
     }
 
     /// Counts what a node has done over all its lives.
@@ -808,6 +817,10 @@ impl<A: App, P: Process> World<A, P> {
         self.counters.bytes += u64::from(len);
         self.counters.channel_bytes[channel as usize] += u64::from(len);
         self.kinds[usize::from(frame.kind()).min(KINDS - 1)] += 1;
+        if self.agenda.now_ns >= self.schedule.bootstrap_end_ns {
+            let sent = &mut self.sent[traffic::purpose(&frame)];
+            *sent = Sent { frames: sent.frames + 1, bytes: sent.bytes + u64::from(len) };
+        }
         let slot = &mut self.slots[number as usize];
         slot.load.messages += 1;
         slot.load.bytes += u64::from(len);

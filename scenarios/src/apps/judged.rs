@@ -20,7 +20,7 @@ pub(super) const ROOMS: Asks = &[
     ("eventually", "rooms-exact", "everybody is told of exactly the rooms that are there"),
     ("eventually", "no-dead-members", "no room has a member whose mailbox is gone"),
     ("eventually", "members-agree", "rooms and members agree on who is in"),
-    ("eventually", "somebody-heard", "messages have come, and rooms have gone"),
+    ("eventually", "somebody-heard", "somebody is in a room, and has heard something"),
 ];
 
 pub(super) fn rooms() -> Questions<'static, Hosted> {

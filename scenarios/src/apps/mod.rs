@@ -73,7 +73,6 @@ pub fn find(name: Option<&str>) -> Result<Named, String> {
         let nearest = ALL.into_iter().min_by_key(distance).filter(|app| distance(app) <= app.name.len() / 2);
         let hint = nearest.map_or(String::new(), |app| format!("; did you mean `{}`?", app.name));
         let names: Vec<_> = ALL.iter().map(|app| app.name).collect();
-        let hint = if hint.is_empty() { ";".to_owned() } else { hint };
         format!("no application {name:?}{hint} (one of: {})", names.join(", "))
     })
 }

@@ -42,6 +42,7 @@ const MEMBERS_MAX: usize = 4_096;
 
 /// What a person at a node is told. Shown, it is one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each variant says what its fields are")]
 pub enum Heard {
     /// Somebody said something in a room that this node has joined.
     Said { room: String, from: NodeId, text: String },

@@ -67,6 +67,13 @@ impl Work {
     }
 }
 
+/// Reads what a worker says of itself: the work before it and what one more job takes, in milliseconds.
+fn said(meta: &[u8]) -> (u64, u64) {
+    let word =
+        |at: usize| meta.get(at..at + 4).and_then(|it| it.try_into().ok()).map_or(0, u32::from_le_bytes);
+    (word(0).into(), word(4).into())
+}
+
 /// One node of a pool.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerPool {
@@ -109,9 +116,9 @@ impl WorkerPool {
         let mut best: Option<((bool, u64, u64), Address)> = None;
         for service in cx.node.services(WORKER) {
             let Some(address) = service.address() else { continue };
-            let said = service.meta[..].try_into().map_or(0, u32::from_le_bytes);
+            let (load_ms, job_ms) = said(&service.meta);
             let mine = self.out.values().filter(|worker| **worker == address).count() as u64;
-            let load = u64::from(said) + mine * u64::from(JOB_MS[0]);
+            let load = load_ms + (mine + 1) * job_ms;
             let load = if self.bug == Some(Bug::TakesTheFirst) { 0 } else { load };
             // Among equals the draw decides, or all callers would choose the same.
             let tie = match self.bug {
@@ -211,7 +218,7 @@ impl WorkerPool {
         };
         if is_due {
             work.published = Some((load_ms, cx.now.mono));
-            let meta = Bytes::copy_from_slice(&load_ms.to_le_bytes());
+            let meta = Bytes::from([load_ms.to_le_bytes(), work.job_ms.to_le_bytes()].concat());
             let name = Bytes::from_static(WORKER);
             cx.order(Command::Register { name, instance: 0, mailbox, meta, is_unique: false });
         }

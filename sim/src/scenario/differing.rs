@@ -34,6 +34,11 @@ impl ConfigOf {
         self.keys.is_empty()
     }
 
+    /// Tells whether the nodes count leases or partitions differently.
+    pub(super) fn is_mismatch(&self) -> bool {
+        ["ring_size", "heartbeat_ms", "ttl_ms"].iter().any(|key| self.keys.contains_key(*key))
+    }
+
     /// Changes the keys in a configuration.
     pub(super) fn apply(&self, config: &mut Config) {
         for (key, value) in &self.keys {

@@ -420,6 +420,10 @@ fn explain_check(check: &Check) -> String {
         }
         Check::OwnersAlternate => "partitions are acquired and released in turn, with rising tokens".into(),
         Check::BootingOwnsNothing => "no node owns a partition before it is active".into(),
+        Check::MismatchRefused => {
+            "nodes that count leases or partitions differently are refused with an event, and own nothing"
+                .into()
+        }
         Check::OwnershipStill { max: 0 } => "no partition moves".into(),
         Check::OwnershipStill { max } => {
             format!("no partition moves more than {}", counted(u64::from(*max), "time"))

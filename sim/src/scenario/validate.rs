@@ -1,11 +1,11 @@
 //! Rules that no single value can break: times against the end, faults against each other, names against names.
 
-use super::Scenario;
 use super::error::{Place, ScenarioError, nearest};
 use super::faults::{Fault, FaultKind, Nodes, Shape};
 use super::properties::{Check, PropertySpec, When};
 use super::units::{SECOND, TIME_MAX_S};
 use super::workloads::{MailLoad, Phase, Watched, Workload, WorkloadKind};
+use super::{ConfigOf, Scenario};
 use crate::schedule::Profile;
 
 /// Steps of one workload, fault or list of phases at most: numbers that make more are a slip of the pen.
@@ -469,6 +469,11 @@ impl Scenario {
             }
             Check::MembersExact => (config.members, "members; write members = true under [config]"),
             Check::DirectoryExact => (config.registry, "services; write registry = true under [config]"),
+            Check::MismatchRefused => (
+                config.members && self.config_of.iter().any(ConfigOf::is_mismatch),
+                "nodes that differ; write members = true under [config], and a [[config_of]] with another ring_size, \
+                 heartbeat_ms or ttl_ms",
+            ),
             Check::OneOwner | Check::NoDeadOwner { .. } => {
                 (config.placement, "placement; write placement = true under [config]")
             }
