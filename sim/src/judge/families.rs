@@ -43,8 +43,8 @@ impl Families {
         }
     }
 
-    /// No node takes one of another family for a member or an owner, and in the end each has told of each that it was
-    /// refused.
+    /// No node takes one of another family for a member or an owner. In the end all who differ have been refused in an
+    /// event, by their neighbours each. (Who comes later need not hear of them: nobody hands on whom it refused.)
     pub(crate) fn apart(
         &self,
         partitions: u32,
@@ -67,12 +67,17 @@ impl Families {
                     fault.get_or_insert(format!("takes node {owner} for an owner, which counts differently"));
                 }
             }
-            let others = lives.members().filter(|other| is_last && is_other(*other));
-            for other in others.filter(|other| !self.refused.contains(&(node, *other))) {
-                fault.get_or_insert(format!("never told that node {other} counts differently"));
+            let neighbors = nodes.status(node).filter(|_| is_last).map_or(Vec::new(), |status| status.active);
+            let neighbors =
+                neighbors.iter().filter_map(|id| lives.number(id)).filter(|other| is_other(*other));
+            for other in neighbors.filter(|other| !self.refused.contains(&(node, *other))) {
+                fault.get_or_insert(format!("never told that its neighbour {other} counts differently"));
             }
             none(fault.map(|what| (node, what)))?;
         }
-        Ok(())
+        let is_refused = |node: &u32| self.refused.iter().any(|(_, of)| of == node);
+        let odd = lives.members().filter(|node| is_last && lives.family(*node) != 0);
+        let unseen = odd.into_iter().find(|node| !is_refused(node));
+        none(unseen.map(|node| (node, "counts differently, and nobody has told so".into())))
     }
 }
