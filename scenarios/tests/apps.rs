@@ -68,8 +68,8 @@ fn pool(node: u32, bug: worker_pool::Bug) -> Hosted {
 }
 
 #[test]
-fn a_load_that_is_never_published_again_is_found() {
-    assert_eq!(found("worker-pool", |node| pool(node, worker_pool::Bug::NeverRepublishes)), "load-spread");
+fn loads_that_are_told_once_are_found() {
+    assert_eq!(found("worker-pool", |node| pool(node, worker_pool::Bug::LoadsAreOld)), "load-spread");
 }
 
 #[test]

@@ -27,8 +27,8 @@ const ENDED_MAX: usize = 4_096;
 /// What one could get wrong: to see that it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// A worker registers once, and its load stays what it was then.
-    NeverRepublishes,
+    /// Workers tell their load once, and callers go by what was told alone.
+    LoadsAreOld,
     /// A caller takes the first worker that it finds.
     TakesTheFirst,
     /// A worker that is told of more than one job answers only the last.
@@ -118,6 +118,7 @@ impl WorkerPool {
             let Some(address) = service.address() else { continue };
             let (load_ms, job_ms) = said(&service.meta);
             let mine = self.out.values().filter(|worker| **worker == address).count() as u64;
+            let mine = if self.bug == Some(Bug::LoadsAreOld) { 0 } else { mine };
             let load = load_ms + (mine + 1) * job_ms;
             let load = if self.bug == Some(Bug::TakesTheFirst) { 0 } else { load };
             // Among equals the draw decides, or all callers would choose the same.
@@ -203,7 +204,7 @@ impl WorkerPool {
 
     /// Tells everybody this worker's load, if it has changed and was not told just now.
     fn publish(&mut self, cx: &mut AppCx<'_>) {
-        let is_frozen = self.bug == Some(Bug::NeverRepublishes);
+        let is_frozen = self.bug == Some(Bug::LoadsAreOld);
         let Some((work, mailbox)) = self
             .work
             .as_mut()
@@ -254,7 +255,7 @@ impl App for WorkerPool {
     fn poll_timeout(&self) -> Option<Instant> {
         let work = self.work.as_ref()?;
         let (told, at) = work.published?;
-        let is_frozen = self.bug == Some(Bug::NeverRepublishes);
+        let is_frozen = self.bug == Some(Bug::LoadsAreOld);
         let publish_at = (told != work.load_ms() && !is_frozen).then(|| at.plus_millis(PUBLISH_MS));
         work.done_at.into_iter().chain(publish_at).min()
     }
