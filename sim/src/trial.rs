@@ -162,7 +162,7 @@ impl<'a, A: App> Trial<'a, A> {
         let is_over = world.is_over();
         let mut outcome = run.outcome();
         // Liveness had no time to come true in a run that was stopped.
-        outcome.properties.retain(|it| is_over || it.at_ns.is_some());
+        outcome.properties.retain(|it| is_over || (it.when == ALWAYS && it.at_ns.is_some()));
         outcome.properties.extend(answers);
         Failure::of(&outcome).map_or(Ok(outcome), |failure| Err(Box::new(failure)))
     }
