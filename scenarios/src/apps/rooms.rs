@@ -486,8 +486,10 @@ impl Rooms {
         };
         let Some(stand) = self.stands.get(&room).filter(|stand| stand.is_in) else {
             // A room that takes this node for a member although it is none is told so.
-            if !self.stands.contains_key(&room) {
-                self.stands.insert(room, Stand { room: String::new(), is_in: false, tries: 0 });
+            let is_told = self.stands.contains_key(&room);
+            if !is_told {
+                let out = Stand { room: String::new(), is_in: false, tries: 0 };
+                self.stands.insert(room, out);
                 self.assure(room, false, cx);
             }
             return;
@@ -518,10 +520,8 @@ impl Rooms {
                 self.on_available(service);
             }
             News::Unregistered(service) => self.on_unavailable(service, true, cx),
-            News::Down { service, reason } => {
-                if self.bug != Some(Bug::ListsTheDead) {
-                    self.on_unavailable(service, *reason == ServiceLoss::Restarted, cx);
-                }
+            News::Down { service, reason } if self.bug != Some(Bug::ListsTheDead) => {
+                self.on_unavailable(service, *reason == ServiceLoss::Restarted, cx);
             }
             _ => {}
         }
