@@ -131,7 +131,7 @@ impl Config {
     }
 
     /// Registry and mailboxes.
-    fn services_rules(&self) -> [Rule; 20] {
+    fn services_rules(&self) -> [Rule; 22] {
         [
             (!self.registry || self.members, "registry", "needs members = true"),
             (
@@ -183,6 +183,12 @@ impl Config {
                 !self.mailboxes || self.mail_gap_ms >= self.crossing_linger_ms.max(1),
                 "mail_gap_ms",
                 "must be at least crossing_linger_ms, or mail of a settled crossing is lost",
+            ),
+            (self.mail_unheard_max >= 1, "mail_unheard_max", "must be at least 1"),
+            (
+                self.mail_heard_ms >= 1 && self.mail_heard_ms < self.mail_retry_ms,
+                "mail_heard_ms",
+                "must be at least 1 and below mail_retry_ms, or what was heard is asked for",
             ),
             (self.mail_retry_ms >= 1, "mail_retry_ms", "must be at least 1"),
             (
