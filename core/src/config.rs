@@ -241,6 +241,9 @@ pub struct Config {
     pub registry_pulls_max: usize,
     /// Bytes of registrations sent to one neighbour at once at most. A guess.
     pub registry_sync_bytes: usize,
+    /// How far ahead of this node's wall clock a life may have begun whose registrations are taken in. A guess: a day,
+    /// more than any clock is wrong that somebody looks after.
+    pub registry_ahead_ms_max: u64,
 
     // --- mailboxes
     /// Whether the mailboxes machine runs: it needs members.
@@ -370,6 +373,10 @@ pub enum Canary {
     LateAnswer,
     /// Mail is delivered as it comes, whatever was sent ahead of it.
     OutOfOrder,
+    /// What a lost link has swallowed is not sent again, and nobody is told.
+    ForgetfulOutbox,
+    /// A mailbox that closes elsewhere closes none that is tied to it.
+    HalfTie,
 }
 
 impl Default for Config {
@@ -481,6 +488,7 @@ impl Default for Config {
             registry_log_bytes_max: 16 << 10,
             registry_pulls_max: 256,
             registry_sync_bytes: 256 << 10,
+            registry_ahead_ms_max: 86_400_000,
 
             mailboxes: false,
             mailboxes_max: 65_536,

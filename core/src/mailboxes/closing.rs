@@ -123,7 +123,9 @@ impl Mailboxes {
     /// A mailbox elsewhere is gone.
     pub(super) fn on_down(&mut self, address: Address, reason: MailLoss, cx: &mut Cx<'_>) {
         self.end_monitors(address, reason);
-        self.end_ties(self.ties.with(address), reason, cx);
+        if !self.config.is_planted(Canary::HalfTie) {
+            self.end_ties(self.ties.with(address), reason, cx);
+        }
     }
 
     /// Ends ties, and with each the mailbox at this end.

@@ -36,7 +36,11 @@ impl Mailboxes {
             self.due = self.due.min(peer.ask_at);
         }
         let (session, seq, is_held) = (peer.session, peer.sent, peer.is_held);
-        peer.outbox.push_back(Sent { seq, to, what, payload: payload.clone(), token, refuses: 0 });
+        if self.config.is_planted(super::Canary::ForgetfulOutbox) {
+            peer.ask_at = Instant::NEVER;
+        } else {
+            peer.outbox.push_back(Sent { seq, to, what, payload: payload.clone(), token, refuses: 0 });
+        }
         if !is_held && self.links.contains_key(&to.node) {
             let (from, to_life) = (self.life, to.incarnation);
             self.push_frame(to.node, Mail { from, to: to_life, session, seq, what, payload });
@@ -64,7 +68,13 @@ impl Mailboxes {
         refuses: u64,
         cx: &mut Cx<'_>,
     ) {
-        self.transmit(Address { node, incarnation: life, mailbox: MailboxId(0) }, what, Bytes::new(), None, cx);
+        self.transmit(
+            Address { node, incarnation: life, mailbox: MailboxId(0) },
+            what,
+            Bytes::new(),
+            None,
+            cx,
+        );
         if let Some(sent) = self.peers.get_mut(&node).and_then(|peer| peer.outbox.back_mut()) {
             sent.refuses = refuses;
         }

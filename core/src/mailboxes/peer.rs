@@ -171,6 +171,7 @@ impl Peer {
     /// Another run of its mail begins. What is early of the last one goes: the caller counts it.
     pub(super) fn hear_session(&mut self, session: u64, is_torn: bool) {
         self.early.clear();
+        self.outbox.iter_mut().for_each(|sent| sent.refuses = 0); // what it refuses was given up
         (self.heard_session, self.heard, self.told) = (session, 0, 0);
         (self.skip_at, self.is_torn) = (Instant::NEVER, is_torn);
     }

@@ -380,7 +380,10 @@ impl Net {
             let is_refused = results.iter().any(Result::is_err)
                 || lost.contains(&MailLoss::Gone) && is_current(to) && !closed.contains(to);
             if is_refused && *came > 0 || lost.len() > 1 {
-                faults.push(format!("message {token} to {} came {came} times and was lost: {lost:?}", name(*to)));
+                faults.push(format!(
+                    "message {token} to {} came {came} times and was lost: {lost:?}",
+                    name(*to)
+                ));
             }
             let (n, life) = by[token];
             let is_accepted = results.iter().any(Result::is_ok) && self.lives[n] == life;
