@@ -12,6 +12,9 @@ use rumormill_core::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How long after it has come a node may not know where another one is: two heartbeats and a second.
+const KNOWN_NS: u64 = 5_000 * NANOS_PER_MILLI;
+
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -431,10 +434,13 @@ impl Mail {
         let span = (seen.at_ns.saturating_sub(self.memory_ns), seen.at_ns);
         let subject = lives.number(&of.node).unwrap_or(seen.node);
         let has_left = lives.of(subject).left_at.is_some();
+        // Who has only just come does not know yet where the others are.
+        let known_at = lives.of(seen.node).joined_at.map(|at| at.saturating_add(KNOWN_NS));
+        let is_new = known_at.is_none_or(|at| seen.at_ns < at);
         let is_cut = troubles.excuse(seen.node, subject, span)
             || troubles.delay(seen.node, span)
             || troubles.delay(subject, span);
-        has_left || is_cut && reason == MailLoss::Unreachable
+        has_left || (is_cut || is_new) && reason == MailLoss::Unreachable
     }
 
     /// Tells whether a mailbox is being closed: what comes of it is told before the command is answered.

@@ -28,6 +28,8 @@ pub(crate) struct Ties {
     asked: BTreeMap<Token, (Address, Address)>,
     /// What each mailbox is tied to.
     ends: BTreeMap<Address, BTreeMap<Address, End>>,
+    /// All ties that ever were, in both directions.
+    ever: BTreeSet<(Address, Address)>,
     due: BTreeSet<Due>,
     pub(crate) is_tied: bool,
     fault: Option<(u64, u32, String)>,
@@ -51,6 +53,7 @@ impl Ties {
         let Some((mailbox, with)) = self.asked.remove(&token).filter(|_| is_ok) else { return };
         let (since, node) = at;
         self.is_tied = true;
+        self.ever.extend([(mailbox, with), (with, mailbox)]);
         self.ends.entry(mailbox).or_default().insert(with, End { since, is_passive: false });
         if is_there(&with) {
             let is_passive = with.node != mailbox.node;
@@ -89,13 +92,12 @@ impl Ties {
         is_open: bool,
     ) {
         let (at_ns, node) = at;
-        let is_tied = self.ends.get(&mailbox).is_some_and(|ends| ends.contains_key(&because_of));
-        let is_due = self.due.iter().any(|due| due.mailbox == mailbox);
+        let is_tied = self.ever.contains(&(mailbox, because_of));
         let asked =
             self.asked.values().any(|tie| [(mailbox, because_of), (because_of, mailbox)].contains(tie));
         let what = if !is_open {
             "was closed a second time"
-        } else if !is_tied && !is_due && !asked {
+        } else if !is_tied && !asked {
             "was closed because of one that it was never tied to"
         } else if !is_true {
             "was closed because of one that is open"
