@@ -1,12 +1,16 @@
 //! Mailboxes: messages, questions, monitors and ties between any two mailboxes of the cluster.
 //!
 //! An address names a mailbox of one life of a node. Links are made on demand; mail waits for them in a small queue.
-//! - *At most once, in order.* Mail is numbered for each pair of nodes, in sessions: a session ends with the link, so
-//!   what was lost with it is never waited for. The number, not the connection, decides the order: when both ends
-//!   dialled, mail that overtakes waits for what was sent before it. Nothing is ever sent twice but orders.
+//! - *At most once, in order.* Mail between two lives of nodes is numbered, in sessions. Its sender keeps it until the
+//!   other end says how far it has heard, at most `mail_unheard_max` of it: a session outlives its links. When a link
+//!   comes back, the sender asks how far it was heard and sends the rest again; what was heard is never sent twice. The
+//!   number, not the connection, decides the order: mail that overtakes waits for what was sent before it.
 //! - *Never to a later life.* Mail carries the lives of both ends; any other life refuses it and says so.
-//! - *Never silence.* Whatever is accepted and known not to have arrived is told: refused mail comes back, and a dial
-//!   that fails ends what waited for it. Mail that a lost link swallowed is known to nobody.
+//! - *Never silence.* Whatever is accepted arrives or is told to be lost, once, while its sender lives. `Gone`: the
+//!   mailbox refused it, or the life that it was for is over. `Unreachable`: its node cannot be reached, and it was not
+//!   known to be heard: it may have arrived. Then the session ends, and the next mail begins another. A refusal is
+//!   numbered too, and what it refuses is not told to be heard before the refusal is.
+//! - *What was forgotten is not guessed.* A node that no longer knows what it heard of a session says so; then it ends.
 //! - *Orders arrive.* What must not get lost (who monitors whom, which mailbox has closed) is repeated until it is
 //!   acknowledged, obeyed once and in order. So a monitor needs no standing link: the node that closes a mailbox
 //!   reaches out to those who wait for it.

@@ -12,7 +12,7 @@ use rumormill_core::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long after it has come a node may not know where another one is: two heartbeats and a second.
+/// How long after either has come a node may not know where another one is: two heartbeats and a second.
 const KNOWN_NS: u64 = 5_000 * NANOS_PER_MILLI;
 
 /// What became of a message.
@@ -434,9 +434,10 @@ impl Mail {
         let span = (seen.at_ns.saturating_sub(self.memory_ns), seen.at_ns);
         let subject = lives.number(&of.node).unwrap_or(seen.node);
         let has_left = lives.of(subject).left_at.is_some();
-        // Who has only just come does not know yet where the others are.
-        let known_at = lives.of(seen.node).joined_at.map(|at| at.saturating_add(KNOWN_NS));
-        let is_new = known_at.is_none_or(|at| seen.at_ns < at);
+        // Who has only just come does not know yet where the others are, nor do they where it is.
+        let joined_at = |node| lives.of(node).joined_at;
+        let is_settled = |node| joined_at(node).is_some_and(|at| at.saturating_add(KNOWN_NS) <= seen.at_ns);
+        let is_new = !is_settled(seen.node) || !is_settled(subject);
         let is_cut = troubles.excuse(seen.node, subject, span)
             || troubles.delay(seen.node, span)
             || troubles.delay(subject, span);

@@ -544,6 +544,26 @@ fn every_question_has_one_answer_in_its_time() {
 }
 
 #[test]
+fn who_has_just_come_may_be_out_of_reach_and_nobody_else() {
+    let check = Check::MonitorsFireOnce { within_ns: 10 * SECOND };
+    let mut case = Case::joined(2, PropertySpec::always(check));
+    case.open(0, 1);
+    let to = case.open(1, 1);
+    let monitor = case.monitor(0, to);
+    let fire = |case: &mut Case, reason| {
+        case.tell(0, Event::MailboxDown { monitor, address: to, reason });
+    };
+    let mut new = case.clone();
+    fire(new.at_ms(4_999), MailLoss::Unreachable);
+    new.holds();
+    let mut gone = case.clone();
+    fire(gone.at_ms(4_999), MailLoss::Gone);
+    gone.fails(0, "for a mailbox that is open");
+    fire(case.at_ms(5_000), MailLoss::Unreachable);
+    case.fails(0, "for a mailbox that is open");
+}
+
+#[test]
 fn tied_mailboxes_close_together_each_once_and_no_others_do() {
     let check = Check::TiesCloseBoth { within_ns: 10 * SECOND };
     let mut case = Case::joined(2, PropertySpec::always(check));
