@@ -4,6 +4,7 @@ use crate::{WorldArgs, out};
 use include_dir::{Dir, include_dir};
 use rumormill_sim::Scenario;
 use std::io::ErrorKind::NotFound;
+use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,6 +21,9 @@ static THEMES: [(&str, Dir<'_>); 10] = [
     ("placement", include_dir!("$CARGO_MANIFEST_DIR/placement")),
     ("predecessors", include_dir!("$CARGO_MANIFEST_DIR/predecessors")),
 ];
+
+/// Bytes of a scenario file at most: the longest of the library has a hundredth of it. A guess.
+const FILE_LEN_MAX: u64 = 1 << 20;
 
 /// The text of a scenario and the name under which errors speak of it.
 pub(crate) struct Source {
@@ -52,12 +56,24 @@ pub(crate) fn find(scenario: &str) -> Result<Source, String> {
     if let (false, Some(text)) = (Path::new(scenario).is_file(), embedded(scenario)) {
         return Ok(Source { name: scenario.to_owned(), text: text.to_owned() });
     }
-    match std::fs::read_to_string(scenario) {
+    match read(scenario) {
         Ok(text) => Ok(Source { name: scenario.to_owned(), text }),
         // A folder may have a theme's name.
         Err(error) if error.kind() == NotFound || names_of(scenario).is_some() => Err(not_found(scenario)),
         Err(error) => Err(format!("{scenario}: cannot be read: {error}")),
     }
+}
+
+/// Reads a file, which may be a pipe or a device without end, up to the greatest length of a scenario.
+fn read(path: &str) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_LEN_MAX {
+        return Err(std::io::Error::other(format!(
+            "longer than {FILE_LEN_MAX} bytes, the most of a scenario"
+        )));
+    }
+    std::io::read_to_string(bytes.as_slice())
 }
 
 fn not_found(scenario: &str) -> String {

@@ -14,10 +14,13 @@ use std::process::ExitCode;
 
 /// What the exit status of `run` means.
 pub(crate) const EXIT_STATUS: &str = "Exit status: 0 every property held, 1 a property failed, 2 bad usage or input \
-     or output that cannot be written, 3 nondeterminism, 4 vacuous (a fault touched nothing). A property asked \"sometimes\" that is not reached \
+     or output that cannot be written, 3 nondeterminism, 4 vacuous (a fault touched nothing), 130 interrupted (the second process of --verify was killed). A property asked \"sometimes\" that is not reached \
      fails no single run: only `sweep --require-all`, a later step, will. \
      In the summary RMR is relative message redundancy, payloads beyond the first for each delivery, and LDH last \
      delivery hop.";
+
+/// The exit status of what was interrupted: the first run's record is printed all the same.
+const INTERRUPTED: u8 = 130;
 
 /// Virtual time between two checkpoints of the hash.
 pub(crate) const CHECKPOINT_EVERY_NS: u64 = 1_000_000_000;
@@ -47,6 +50,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, String> {
             verify::Verified::Diverged(what) => {
                 record.verdict = Verdict::Nondeterministic;
                 record.notes.push(what);
+            }
+            verify::Verified::Interrupted(what) => {
+                record.notes.push(what);
+                print(args, &record)?;
+                return Ok(ExitCode::from(INTERRUPTED));
             }
         }
     }

@@ -332,8 +332,9 @@ impl Judge {
             Check::EventsFoldToView { map } => self.events_fold(MapId::named(map), nodes),
             Check::ClocksMonotonic => fault_of(self.state.clock_fault()),
             Check::ClocksBounded => self.clocks_bounded(at_ns, nodes),
-            _ => self.check_services(check, at_ns, nodes).and_then(|()| self.is_tried(check)),
+            _ => self.check_services(check, at_ns, nodes),
         }
+        .and_then(|()| self.is_tried(check))
     }
 
     /// Judges one check of members, services, mail or placement now.
@@ -375,8 +376,12 @@ impl Judge {
 
     /// What was never tried did not hold: at the end of a run somebody must have been told of what a check is about.
     fn is_tried(&self, check: &Check) -> Result<(), Fault> {
-        let Self { members, registry, mail, placement, .. } = self;
+        let Self { broadcasts, state, members, registry, mail, placement, .. } = self;
         let (is_tried, what) = match check {
+            Check::DeliveredOnce => (broadcasts.is_heard, "no message was ever delivered"),
+            Check::Exact { map } | Check::NothingLost { map } | Check::EventsFoldToView { map } => {
+                (state.is_written(MapId::named(map)), "nothing was ever written to the map")
+            }
             Check::NoFalseVerdict { .. }
             | Check::DetectedByNeighbors { .. }
             | Check::DetectedByAll { .. }
@@ -464,51 +469,50 @@ impl Judge {
         Err((None, format!("{delivered} of {expected} deliveries were made, {min_ppm} of a million asked")))
     }
 
-    /// Relative message redundancy in a window, in millionths: payloads beyond the first for each delivery.
-    pub fn rmr_ppm(&self, window: Window) -> u64 {
+    /// Relative message redundancy in a window, in millionths: payloads beyond the first for each delivery; none where
+    /// nothing was delivered.
+    pub fn rmr_ppm(&self, window: Window) -> Option<u64> {
         let (from, to) = self.bounds(window);
         let before = self.tallies.iter().rfind(|tally| tally.at_ns <= from).copied().unwrap_or_default();
         let until = self.tallies.iter().find(|tally| tally.at_ns >= to).or(self.tallies.last());
         let until = until.copied().unwrap_or_default();
         let duplicates = until.duplicates.saturating_sub(before.duplicates);
         let received = until.received.saturating_sub(before.received);
-        (duplicates * 1_000_000).checked_div(received.saturating_sub(duplicates)).unwrap_or(0)
+        (duplicates * 1_000_000).checked_div(received.saturating_sub(duplicates))
     }
 
     fn rmr_at_most(&self, max_ppm: u64, window: Window) -> Result<(), Fault> {
-        match self.rmr_ppm(window) {
+        match self.rmr_ppm(window).ok_or_else(nothing_measured)? {
             ppm if ppm <= max_ppm => Ok(()),
             ppm => Err((None, format!("{} redundant payloads a delivery", Milli(ppm / 1_000)))),
         }
     }
 
-    fn in_window(&self, window: Window) -> impl Iterator<Item = &Message> {
+    /// The messages of a window that came to anybody else: without a delivery there is nothing to measure.
+    fn delivered_in(&self, window: Window) -> impl Iterator<Item = &Message> {
         let (from, to) = self.bounds(window);
-        self.broadcasts.messages().filter(move |message| message.at >= from && message.at < to)
+        let is_within = move |message: &&Message| message.at >= from && message.at < to;
+        self.broadcasts.messages().filter(is_within).filter(|message| message.hops_max > 0)
     }
 
     fn ldh_at_most(&self, max_ppm: u64, window: Window) -> Result<(), Fault> {
-        let (sum, count) =
-            self.in_window(window).fold((0, 0), |(s, c), m| (s + u64::from(m.hops_max), c + 1));
-        match (sum * 1_000_000u64).checked_div(count) {
-            Some(ppm) if ppm > max_ppm => {
-                Err((None, format!("the last delivery took {} hops", Milli(ppm / 1_000))))
-            }
-            Some(_) | None => Ok(()),
+        let messages = self.delivered_in(window);
+        let (sum, count) = messages.fold((0, 0), |(s, c), m| (s + u64::from(m.hops_max), c + 1));
+        match (sum * 1_000_000u64).checked_div(count).ok_or_else(nothing_measured)? {
+            ppm if ppm <= max_ppm => Ok(()),
+            ppm => Err((None, format!("the last delivery took {} hops", Milli(ppm / 1_000)))),
         }
     }
 
     fn latency_at_most(&self, p99_ns: u64, window: Window) -> Result<(), Fault> {
         let mut last: Vec<u64> = match window {
             Window { from_ns: None, to_ns: None } => self.broadcasts.latencies_ns.clone(),
-            Window { .. } => self.in_window(window).map(|message| message.last_ns).collect(),
+            Window { .. } => self.delivered_in(window).map(|message| message.last_ns).collect(),
         };
         last.sort_unstable();
-        match last.get((last.len() * 99).div_ceil(100).saturating_sub(1)) {
-            Some(&ns) if ns > p99_ns => {
-                Err((None, format!("99 % were delivered after {} ms", ns / NANOS_PER_MILLI)))
-            }
-            Some(_) | None => Ok(()),
+        match last.get((last.len() * 99).div_ceil(100).saturating_sub(1)).ok_or_else(nothing_measured)? {
+            ns if *ns <= p99_ns => Ok(()),
+            ns => Err((None, format!("99 % were delivered after {} ms", ns / NANOS_PER_MILLI))),
         }
     }
 
@@ -600,6 +604,11 @@ fn is_global(check: &Check) -> bool {
     }
 }
 
+/// What is said of a figure that there was nothing to take from: it is no proof of anything.
+fn nothing_measured() -> Fault {
+    (None, "no message was delivered in its time, so nothing was measured".into())
+}
+
 fn none(fault: Option<(u32, String)>) -> Result<(), Fault> {
     fault.map_or(Ok(()), |(node, what)| Err((Some(node), what)))
 }
@@ -671,6 +680,10 @@ impl Asked {
             (When::Always, Some(_), None) => held(None),
             (When::Sometimes, Some(at_ns), _) => held(Some(at_ns)),
             (When::Sometimes, None, _) => (PropertyStatus::Unreached, None, None, None),
+            // What is judged once, at the end, is judged in time.
+            (When::Eventually { .. }, Some(since), _) if self.spec.check.window().is_some() => {
+                held(Some(since))
+            }
             (When::Eventually { within_ns }, Some(since), _) => match calm_ns {
                 Some(calm) if since <= calm.saturating_add(within_ns) => held(Some(since)),
                 _ => (PropertyStatus::Failed, Some(since), None, Some("it came to hold too late".into())),

@@ -183,7 +183,7 @@ impl<A: App> Run<A> {
             refused: broadcasts.refused,
             expected,
             delivered,
-            rmr_ppm: self.judge.rmr_ppm(Window { from_ns: Some(0), to_ns: None }),
+            rmr_ppm: self.judge.rmr_ppm(Window { from_ns: Some(0), to_ns: None }).unwrap_or(0),
             last_hops: broadcasts.messages().map(|message| message.hops_max).collect(),
             last_ns: broadcasts.messages().map(|message| message.last_ns).collect(),
             latencies_ns: broadcasts.latencies_ns.clone(),

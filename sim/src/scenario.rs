@@ -47,6 +47,8 @@ pub use workloads::{Joining, MailLoad, Phase, Senders, Watched, Workload, Worklo
 use crate::schedule::{LatencyModel, NetworkModel, Profile};
 use faults::UNNUMBERED;
 use rumormill_core::Config;
+use std::collections::BTreeSet;
+use std::mem::{Discriminant, discriminant};
 use units::{MILLI, SECOND, nanos, parts};
 
 /// A world, what its users do, what goes wrong in it, and what must hold.
@@ -255,21 +257,28 @@ impl Scenario {
 
     /// Gives every fault and workload that has none its number: the least that is free among its kind.
     fn number(&mut self) {
-        for i in 0..self.faults.len() {
-            if self.faults[i].id == UNNUMBERED {
-                let word = self.faults[i].kind.word();
-                let taken = |id| self.faults.iter().any(|other| other.kind.word() == word && other.id == id);
-                self.faults[i].id = (0..UNNUMBERED).find(|id| !taken(*id)).unwrap_or(0);
-            }
+        number(&mut self.faults, |fault| (discriminant(&fault.kind), &mut fault.id));
+        number(&mut self.workloads, |workload| (discriminant(&workload.kind), &mut workload.id));
+    }
+}
+
+fn number<T, K>(parts: &mut [T], split: fn(&mut T) -> (Discriminant<K>, &mut u32)) {
+    // Of each kind the numbers that are taken, and the least that may be free.
+    let mut kinds: Vec<(Discriminant<K>, BTreeSet<u32>, u32)> = Vec::new();
+    for (kind, id) in parts.iter_mut().map(split) {
+        let index = kinds.iter().position(|(of, ..)| *of == kind).unwrap_or(kinds.len());
+        if index == kinds.len() {
+            kinds.push((kind, BTreeSet::new(), 0));
         }
-        for i in 0..self.workloads.len() {
-            if self.workloads[i].id == UNNUMBERED {
-                let word = self.workloads[i].kind.word();
-                let taken =
-                    |id| self.workloads.iter().any(|other| other.kind.word() == word && other.id == id);
-                self.workloads[i].id = (0..UNNUMBERED).find(|id| !taken(*id)).unwrap_or(0);
-            }
+        kinds[index].1.insert(*id);
+    }
+    for (kind, id) in parts.iter_mut().map(split).filter(|(_, id)| **id == UNNUMBERED) {
+        let Some((_, taken, free)) = kinds.iter_mut().find(|(of, ..)| *of == kind) else { continue };
+        while taken.contains(free) {
+            *free += 1;
         }
+        *id = *free;
+        *free += 1;
     }
 }
 
@@ -307,18 +316,22 @@ impl Scenario {
 
     /// Names the maps that every node hosts: those of the configuration and those that workloads write, each once.
     pub fn maps(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        self.named_maps().filter(|map| seen.insert(*map)).collect()
+    }
+
+    /// Tells whether every node hosts a map.
+    fn hosts(&self, map: &str) -> bool {
+        self.named_maps().any(|named| named == map)
+    }
+
+    fn named_maps(&self) -> impl Iterator<Item = &str> {
         let configured = self.config.maps.iter().map(|map| map.name.as_str());
         let written = self.workloads.iter().filter_map(|workload| match &workload.kind {
             WorkloadKind::MapPut { map, .. } => Some(map.as_str()),
             _ => None,
         });
-        let mut maps = Vec::new();
-        for map in configured.chain(written) {
-            if !maps.contains(&map) {
-                maps.push(map);
-            }
-        }
-        maps
+        configured.chain(written)
     }
 }
 

@@ -558,6 +558,25 @@ const BAD: &[(&str, &str)] = &[
         "[[property]]\neventually = \"connected\"\nwithin_s = 1\nmap = \"m\"",
         "bad.toml:7:1: property[0].map: unknown key; one of: always, eventually, sometimes, within_s",
     ),
+    (
+        "[network]\nuplink_mbps = 1e-12",
+        "bad.toml:5:15: network.uplink_mbps: 0.000000000001 is nearer to 0 than to 0.000001, the least above it",
+    ),
+    (
+        "[network]\nlatency = { long_tail_ms = { median = 200, p99 = 20 } }",
+        "bad.toml:5:50: network.latency.long_tail_ms.p99: less than the median; half of all latencies are above \
+         the median",
+    ),
+    (
+        "[[property]]\neventually = \"connected\"\nwithin_s = 0.4",
+        "bad.toml:6:12: property[0].within_s: 0.4 s may pass between two looks, which are 0.5 s apart; write at \
+         least that",
+    ),
+    (
+        "[[property]]\nalways = \"rmr\"\nmax = 1\nfrom_s = 100\n[[workload]]\nfrom_s = 1\nto_s = 9\nbroadcast = \
+         { topic = \"t\", per_s = 1 }",
+        "bad.toml:7:10: property[0].from_s: begins at 100 s, not before the end of the run at 100 s; move it, or end_s",
+    ),
     ("end_s = 5", "bad.toml:4:1: not valid TOML: duplicate key"),
     (
         "[clocks]\noffset_ms = -5",
@@ -709,6 +728,24 @@ fn the_builder_is_judged_by_the_same_rules() {
     let seen: Vec<_> = invalid.iter().map(|(scenario, _)| message(scenario)).collect();
     let expected: Vec<_> = invalid.iter().map(|(_, message)| *message).collect();
     assert_eq!(seen, expected, "\n{}", seen.join("\n"));
+}
+
+#[test]
+fn thousands_of_faults_and_workloads_get_the_least_free_number_of_their_kind() {
+    let fault = "[[fault]]\nat_s = 1\ncrash = { nodes = 1 }\n";
+    let workload = "[[workload]]\nfrom_s = 1\nto_s = 9\nmap_put = { map = \"m\", keys = 1, per_s = 1 }\n";
+    let given =
+        "[[fault]]\nat_s = 1\nid = 3\ncrash = { nodes = 1 }\n[[fault]]\nat_s = 1\nfor_s = 1\npause = 1\n";
+    let text = format!(
+        "name = \"x\"\nnodes = 9\nend_s = 100\n{}{given}{}",
+        fault.repeat(8_000),
+        workload.repeat(8_000)
+    );
+    let scenario = read(&text);
+    let ids: Vec<u32> = scenario.faults.iter().map(|fault| fault.id).collect();
+    let expected: Vec<u32> = (0..3).chain(4..8_001).chain([3, 0]).collect();
+    assert_eq!(ids, expected);
+    assert!(scenario.workloads.iter().map(|workload| workload.id).eq(0..8_000));
 }
 
 // --- users of services and mailboxes

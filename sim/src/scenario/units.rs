@@ -40,7 +40,12 @@ fn decimal(datum: &Datum, what: &str, parts: u64, min: f64, max: f64) -> Result<
     if !(min..=max).contains(&number) {
         return Err(format!("{} is not {what}", datum.describe()));
     }
-    Ok((number * parts as f64).round() as i64)
+    let count = (number * parts as f64).round() as i64;
+    if count == 0 && number != 0.0 {
+        let least = undecimal(1, parts).describe();
+        return Err(format!("{} is nearer to 0 than to {least}, the least above it", datum.describe()));
+    }
+    Ok(count)
 }
 
 /// Writes a count of parts as a decimal number; one of the upper half of its range is less than zero, as the builder
