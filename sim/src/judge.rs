@@ -15,6 +15,7 @@ mod registry;
 mod state;
 #[cfg(test)]
 mod tests;
+mod ties;
 mod troubles;
 
 pub use broadcast::{Broadcasts, Message};
@@ -418,6 +419,7 @@ impl Judge {
             Check::MailToTheLiving => mail.to_the_living(),
             Check::CallsAnsweredOnce { slack_ns } => mail.calls_answered_once(*slack_ns, at_ns, troubles),
             Check::MonitorsFireOnce { within_ns } => mail.monitors_fire_once(*within_ns, at_ns, troubles),
+            Check::TiesCloseBoth { within_ns } => mail.ties.close_both(*within_ns, at_ns, troubles),
             Check::MailAccounted { min_ppm } => mail.accounted(*min_ppm, lives),
             Check::OneOwner => placement::one_owner(partitions, lives, nodes),
             Check::NoDeadOwner { within_ns } => {
@@ -456,6 +458,7 @@ impl Judge {
             | Check::MailAccounted { .. } => (mail.is_delivered, "no message was ever delivered"),
             Check::CallsAnsweredOnce { .. } => (mail.is_asked(), "no question ever came to anybody"),
             Check::MonitorsFireOnce { .. } => (mail.is_monitored, "no monitor was ever set"),
+            Check::TiesCloseBoth { .. } => (mail.ties.is_tied, "no two mailboxes were ever tied"),
             Check::OwnersAlternate | Check::BootingOwnsNothing | Check::OwnershipStill { .. } => {
                 (placement.is_heard, "no watch ever told of partitions")
             }
@@ -655,6 +658,7 @@ fn is_global(check: &Check) -> bool {
         | Check::MailToTheLiving
         | Check::CallsAnsweredOnce { .. }
         | Check::MonitorsFireOnce { .. }
+        | Check::TiesCloseBoth { .. }
         | Check::OwnersAlternate
         | Check::BootingOwnsNothing
         | Check::MismatchRefused

@@ -162,6 +162,13 @@ pub enum MailOrder {
         /// Which mailbox.
         of: Recipient,
     },
+    /// Tie two mailboxes: each closes when the other does.
+    Tie {
+        /// The mailbox in this place.
+        place: u32,
+        /// The other one.
+        with: Recipient,
+    },
 }
 
 /// A mailbox anywhere, by node and place.

@@ -234,6 +234,9 @@ fn explain_mail(mail: &MailLoad) -> String {
     if mail.monitors > 0 {
         text.push_str(&format!(", each with {}", counted(u64::from(mail.monitors), "monitor")));
     }
+    if mail.ties_ppm > 0 {
+        text.push_str(&format!(", {} tied to another", percent(mail.ties_ppm)));
+    }
     if mail.close_ppm > 0 {
         text.push_str(&format!(", {} closed and opened anew a second", rate(mail.close_ppm)));
     }
@@ -410,6 +413,9 @@ fn explain_check(check: &Check) -> String {
         }
         Check::MonitorsFireOnce { within_ns } => {
             format!("monitors of mailboxes that go fire once, within {}, and no others do", time(*within_ns))
+        }
+        Check::TiesCloseBoth { within_ns } => {
+            format!("tied mailboxes close together, within {}, each once, and no others do", time(*within_ns))
         }
         Check::MailAccounted { min_ppm } => {
             format!("at least {} of accepted messages are delivered or told to be lost", percent(*min_ppm))

@@ -172,6 +172,11 @@ pub enum Check {
         /// Nanoseconds after the mailbox has gone.
         within_ns: u64,
     },
+    /// Of two tied mailboxes each closes when the other goes, once and in time; none closes for another that stays.
+    TiesCloseBoth {
+        /// Nanoseconds after the other one has gone.
+        within_ns: u64,
+    },
     /// Of the messages that were accepted between mailboxes that are still there, a part is delivered or told to be lost.
     MailAccounted {
         /// The least part, in parts in a million.
@@ -316,6 +321,7 @@ impl Check {
             | Self::MailToTheLiving
             | Self::CallsAnsweredOnce { .. }
             | Self::MonitorsFireOnce { .. }
+            | Self::TiesCloseBoth { .. }
             | Self::NoDeadOwner { .. }
             | Self::OwnersAlternate
             | Self::BootingOwnsNothing
@@ -399,6 +405,7 @@ impl Walk for PropertySpec {
             | Check::DirectorySafe { within_ns }
             | Check::LookupsTrue { within_ns }
             | Check::MonitorsFireOnce { within_ns }
+            | Check::TiesCloseBoth { within_ns }
             | Check::NoDeadOwner { within_ns } => f.defaulted("within_s", Seconds, within_ns),
             Check::CallsAnsweredOnce { slack_ns } => f.defaulted("slack_ms", Millis, slack_ns),
             Check::MailAccounted { min_ppm } => f.defaulted("min", Share, min_ppm),
@@ -461,6 +468,7 @@ impl Variant for Check {
             ("mail-to-the-living", Self::MailToTheLiving),
             ("calls-answered-once", Self::CallsAnsweredOnce { slack_ns: SECOND }),
             ("monitors-fire-once", Self::MonitorsFireOnce { within_ns: HIDDEN_NS }),
+            ("ties-close-both", Self::TiesCloseBoth { within_ns: HIDDEN_NS }),
             ("mail-accounted", Self::MailAccounted { min_ppm: PPM }),
             ("one-owner", Self::OneOwner),
             ("no-dead-owner", Self::NoDeadOwner { within_ns: DETECTED_NS }),

@@ -170,7 +170,7 @@ lookup = { per_s = 3 }
 [[workload]]
 from_s = 1
 to_s = 30
-mail = { mailboxes_per_node = 2, send_per_s = 5, call_per_s = 2, close_per_s = 0.5, monitors = 1, timeout_ms = 700, size = 30, stale = 0.1, silent = 0.2 }
+mail = { mailboxes_per_node = 2, send_per_s = 5, call_per_s = 2, close_per_s = 0.5, monitors = 1, ties = 0.5, timeout_ms = 700, size = 30, stale = 0.1, silent = 0.2 }
 [[fault]]
 at_s = 8
 for_s = 20

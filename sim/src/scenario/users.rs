@@ -182,6 +182,7 @@ impl Expansion<'_> {
             self.open_all(workload, mail, from_ns, node);
         }
         self.monitor(workload, mail);
+        self.tie(workload, mail);
         for (k, at_ns) in self.times(workload, mail.send_ppm, "mail.send.time") {
             let (node, from) = self.mailbox(workload, mail, "mail.send.from", k);
             let to = self.recipient(workload, mail, "mail.send.to", k);
@@ -214,6 +215,22 @@ impl Expansion<'_> {
             let of = self.recipient(workload, mail, "mail.monitor.of", k);
             let at_ns = self.start_ns + workload.from_ns + after;
             self.mail_order(at_ns, node, MailOrder::Monitor { place: place(workload, number), of });
+        }
+    }
+
+    /// Ties a part of the mailboxes to another one, each from a time of its own on.
+    fn tie(&mut self, workload: &Workload, mail: &MailLoad) {
+        let per_node = u64::from(mail.per_node);
+        for k in 0..u64::from(self.scenario.nodes) * per_node {
+            if !self.is_drawn(workload, mail.ties_ppm, "mail.tie", k) {
+                continue;
+            }
+            let span_ns = workload.to_ns - workload.from_ns;
+            let after = self.choices.below(span_ns, "mail.tie.time", &[u64::from(workload.id), k]);
+            let with = self.recipient(workload, mail, "mail.tie.with", k);
+            let (node, place) = ((k / per_node) as u32, place(workload, k % per_node));
+            let at_ns = self.start_ns + workload.from_ns + after;
+            self.mail_order(at_ns, node, MailOrder::Tie { place, with });
         }
     }
 

@@ -153,11 +153,12 @@ impl Scenario {
     }
 
     fn check_message(&self, path: &str, size: u32, count: u64) -> Rule {
-        let max = self.config.message_len_max;
-        ensure(size as usize <= max, path, || {
-            format!("{size} bytes; at most config.message_len_max = {max}")
-        })?;
+        self.check_len(path, size, "message_len_max", self.config.message_len_max)?;
         check_bytes(path, size, count)
+    }
+
+    fn check_len(&self, path: &str, size: u32, key: &str, max: usize) -> Rule {
+        ensure(size as usize <= max, path, || format!("{size} bytes; at most config.{key} = {max}"))
     }
 
     fn check_workload(&self, i: usize, workload: &Workload) -> Rule {
@@ -267,7 +268,9 @@ impl Scenario {
         for (key, rate_ppm) in [("send", mail.send_ppm), ("call", mail.call_ppm), ("close", mail.close_ppm)] {
             if rate_ppm > 0 {
                 let count = check_rate(&format!("{path}.{key}_per_s"), rate_ppm, span_ns)?;
-                self.check_message(&format!("{path}.size"), mail.size, count)?;
+                let path = format!("{path}.size");
+                self.check_len(&path, mail.size, "mail_len_max", self.config.mail_len_max)?;
+                check_bytes(&path, mail.size, count)?;
             }
         }
         Ok(())
@@ -488,6 +491,7 @@ impl Scenario {
             | Check::MailToTheLiving
             | Check::CallsAnsweredOnce { .. }
             | Check::MonitorsFireOnce { .. }
+            | Check::TiesCloseBoth { .. }
             | Check::MailAccounted { .. } => {
                 (has(|it| matches!(it, WorkloadKind::Mail(_))), "mail; add a mail workload")
             }

@@ -69,6 +69,8 @@ pub struct MailLoad {
     pub close_ppm: u64,
     /// Random mailboxes that each mailbox monitors.
     pub monitors: u32,
+    /// The part of the mailboxes that are tied to another one, in parts in a million.
+    pub ties_ppm: u32,
     /// How long a question waits for its answer, in milliseconds.
     pub timeout_ms: u64,
     /// Bytes of each message and question: enough to tell them apart.
@@ -242,6 +244,7 @@ impl Workload {
             call_ppm: millionths(calls_per_s.into()),
             close_ppm: 0,
             monitors: 0,
+            ties_ppm: 0,
             timeout_ms: 5_000,
             size: 64,
             stale_ppm: 0,
@@ -291,6 +294,15 @@ impl Workload {
     pub fn monitoring(mut self, count: u32) -> Self {
         if let WorkloadKind::Mail(mail) = &mut self.kind {
             mail.monitors = count;
+        }
+        self
+    }
+
+    /// Ties so large a part of the mailboxes to another one. Other workloads stay as they are.
+    #[must_use]
+    pub fn tying(mut self, share: f64) -> Self {
+        if let WorkloadKind::Mail(mail) = &mut self.kind {
+            mail.ties_ppm = millionths(share) as u32;
         }
         self
     }
@@ -454,6 +466,7 @@ impl Walk for MailLoad {
         f.defaulted("call_per_s", PER_S, &mut self.call_ppm);
         f.defaulted("close_per_s", PER_S, &mut self.close_ppm);
         f.defaulted("monitors", whole(0, MAILBOXES_MAX), &mut self.monitors);
+        f.defaulted("ties", Share, &mut self.ties_ppm);
         f.defaulted("timeout_ms", whole(1, TIMEOUT_MS_MAX), &mut self.timeout_ms);
         f.defaulted("size", whole(16, SIZE_MAX), &mut self.size);
         f.defaulted("stale", Share, &mut self.stale_ppm);
