@@ -430,16 +430,18 @@ impl Members {
         }
     }
 
-    /// Says good-bye: to everybody, and to neighbours directly, for the broadcast may be lost with the links.
+    /// Says good-bye, first that it is going and then that it has gone: to everybody, and to neighbours directly, for the
+    /// broadcast may be lost with the links.
     fn on_leave(&mut self, cx: &mut Cx<'_>) {
         if !self.me().state.is_present() {
             return;
         }
         let is_told = self.is_running && !self.config.is_planted(Canary::LeaveAsDeath);
-        self.become_state(MemberState::Left, is_told, cx);
-        if is_told {
+        for state in [MemberState::Leaving, MemberState::Left] {
+            self.become_state(state, is_told, cx);
             let entry = self.entry(ME, cx);
-            self.neighbors.iter().for_each(|neighbor| records::tell(neighbor.peer, entry.clone(), cx));
+            let neighbors = self.neighbors.iter().filter(|_| is_told);
+            neighbors.for_each(|neighbor| records::tell(neighbor.peer, entry.clone(), cx));
         }
         self.is_running = false;
         (self.beat_at, self.relay_at, self.pull_at) = (Instant::NEVER, Instant::NEVER, Instant::NEVER);
