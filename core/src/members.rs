@@ -13,6 +13,10 @@
 //! tick(N)  = max(heartbeat_ms / 4, H(N) / 8)
 //! ```
 //!
+//! Idle, that is at most `heartbeat_rows_per_s` rows from each of those that hand on what is new, whatever N is: measured
+//! at 2.3 kB a second and node among 100 and 5.1 kB among 1,000, beside 0.7 kB with members off. A row in the table takes
+//! about 0.5 kB of memory, so that what a node holds grows with N, up to `members_max`.
+//!
 //! N falls slowly where many go at once, so that a lease never shrinks before heartbeats have sped up. Leases only back
 //! up what neighbours find first. Who doubts a member (a neighbour whose link is lost or that does not answer, a lease
 //! that has run out) tries to reach it, directly and through others (SWIM: Das, Gupta, Motivala, DSN 2002, section 3.1);
