@@ -498,8 +498,16 @@ impl Members {
     fn on_neighbor_left(&mut self, peer: &NodeId, cx: &Cx<'_>) {
         let now = cx.now.mono;
         let Some(place) = self.table.place(peer).filter(|place| *place != ME) else { return };
-        if self.table.row(place).state.is_present() {
-            self.change(place, |row| row.go(MemberState::Left, now));
+        let row = self.table.row(place);
+        if row.state.is_present() {
+            // What it says to everybody: it is leaving, and has left. Links may have closed before that went out.
+            let goes = if row.record.state == MemberState::Leaving { 1 } else { 2 };
+            let revision = row.record.revision.saturating_add(goes);
+            let record = MemberRecord { revision, state: MemberState::Left, ..(*row.record).clone() };
+            self.change(place, |row| {
+                row.record = Arc::new(record);
+                row.go(MemberState::Left, now);
+            });
             self.end_doubts_of_gone(place);
         }
     }

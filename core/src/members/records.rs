@@ -224,9 +224,6 @@ impl Members {
         let (record, now) = (&entry.record, cx.now.mono);
         let row = self.table.row(place);
         if row.state == MemberState::Left {
-            if record.revision > row.record.revision && record.state == MemberState::Left {
-                self.table.change(place, |row| row.record = record.clone()); // its own word, to be told on
-            }
             return; // this life is over
         }
         if record.revision == row.record.revision && **record != *row.record {
