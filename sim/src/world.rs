@@ -772,6 +772,9 @@ impl<A: App, P: Process> World<A, P> {
         }
         if !output.events.is_empty() {
             for event in output.events.drain(..) {
+                if let Event::LifeBegun { incarnation } = event {
+                    self.slots[number as usize].incarnation = incarnation;
+                }
                 observer.observe(&Observation { at_ns: now_ns, node: number, what: Observed::Event(&event) });
                 self.note_mail(number, &event, observer);
                 self.ask_app(number, observer, |app, cx| app.on_event(&event, cx));

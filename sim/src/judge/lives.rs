@@ -93,6 +93,7 @@ impl Lives {
                     life.joined_at = Some(seen.at_ns);
                 }
             }
+            Observed::Event(Event::LifeBegun { incarnation }) => life.incarnation = *incarnation,
             // A join may report failure while the node keeps trying.
             Observed::Event(Event::NeighborUp { .. }) => {
                 life.joined_at.get_or_insert(seen.at_ns);

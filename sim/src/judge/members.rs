@@ -57,6 +57,7 @@ impl Members {
             Observed::Started { .. } => self.forget(node),
             Observed::Stopped => self.on_stopped(seen, lives, overlay),
             Observed::Command { command: Command::Leave, .. } => {
+                self.forget_watcher(node); // who has left hears of nobody
                 let watchers = self.present_at(node, lives);
                 self.leaves.begin(node, seen.at_ns, watchers);
             }
@@ -80,12 +81,18 @@ impl Members {
             .for_each(|waits| waits.forget_subject(node));
     }
 
+    fn forget_watcher(&mut self, node: u32) {
+        for waits in [&mut self.by_neighbors, &mut self.by_all, &mut self.leaves] {
+            waits.forget_watcher(node);
+        }
+    }
+
     fn forget(&mut self, node: u32) {
         self.forget_subject(node);
         self.watchers[node as usize] = None;
     }
 
-    /// Lists the nodes that told last of a node's present life as of one that is there, in rising order.
+    /// Lists the members that told last of a node's present life as of one that is there, in rising order.
     fn present_at(&self, subject: u32, lives: &Lives) -> Vec<u32> {
         let incarnation = lives.of(subject).incarnation;
         let is_present = |watcher: &Watcher| {
@@ -93,17 +100,16 @@ impl Members {
             told.is_some_and(|(life, state)| life == incarnation && state.is_present())
         };
         let watchers = self.watchers.iter().zip(0..);
-        let others =
-            watchers.filter(|(watcher, node)| *node != subject && watcher.as_ref().is_some_and(is_present));
+        let others = watchers.filter(|(watcher, node)| {
+            *node != subject && lives.is_member(*node) && watcher.as_ref().is_some_and(is_present)
+        });
         others.map(|(_, node)| node).collect()
     }
 
     fn on_stopped(&mut self, seen: &Observation<'_>, lives: &Lives, overlay: &Overlay) {
         let node = seen.node;
         self.watchers[node as usize] = None;
-        for waits in [&mut self.by_neighbors, &mut self.by_all, &mut self.leaves] {
-            waits.forget_watcher(node);
-        }
+        self.forget_watcher(node);
         if lives.of(node).left_at.is_some() {
             return; // who has left is gone already
         }
@@ -153,7 +159,8 @@ impl Members {
         let Some(subject) = lives.number(&member.id()) else { return };
         let (by, at, life) = (seen.node, seen.at_ns, lives.of(subject));
         let span = (at.saturating_sub(self.memory_ns), at);
-        if life.incarnation != member.contact.incarnation() || troubles.excuse(by, subject, span) {
+        let is_excused = troubles.excuse(by, subject, span) || troubles.misleads(by, subject, span);
+        if life.incarnation != member.contact.incarnation() || is_excused {
             return;
         }
         let paused_ns = troubles.paused_ns(by, span).max(troubles.paused_ns(subject, span));

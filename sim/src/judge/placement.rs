@@ -159,16 +159,20 @@ impl Placement {
         }))
     }
 
-    /// What a node has told of its partitions is what it computes.
+    /// What a node has told of its partitions is what it says that it owns, and nothing that it computes for others. What
+    /// it computes for itself may wait for the store, that its token is safe: `one-owner` judges that it comes.
     pub(crate) fn folds(&self, partitions: u32, lives: &Lives, nodes: &dyn Nodes) -> Result<(), Fault> {
         for ((node, _), ownership) in &self.watches {
             let own: Option<NodeId> = lives.of(*node).id;
-            let mut owned = (0..partitions).filter(|it| nodes.owner_of(*node, *it) == own);
-            if ownership.has_snapshot
-                && lives.is_member(*node)
-                && lives.family(*node) == 0
-                && !ownership.owned.keys().copied().eq(owned.by_ref())
-            {
+            let Some(status) =
+                nodes.status(*node).filter(|_| ownership.has_snapshot && lives.family(*node) == 0)
+            else {
+                continue;
+            };
+            let told = ownership.owned.iter().map(|(partition, token)| (*partition, *token));
+            let is_own =
+                |partition: &u32| *partition < partitions && nodes.owner_of(*node, *partition) == own;
+            if !told.eq(status.owned) || !ownership.owned.keys().all(is_own) {
                 return Err((
                     Some(*node),
                     "the partitions that it told of are not those that it owns".into(),
@@ -184,6 +188,11 @@ pub(crate) fn one_owner(partitions: u32, lives: &Lives, nodes: &dyn Nodes) -> Re
     let mut first = None;
     for node in lives.ordinary() {
         let owners: Vec<Option<NodeId>> = (0..partitions).map(|it| nodes.owner_of(node, it)).collect();
+        let own = lives.of(node).id;
+        let acquired = nodes.status(node).map_or(0, |status| status.owned.len());
+        if acquired != owners.iter().filter(|owner| **owner == own).count() {
+            return Err((Some(node), format!("owns {acquired} partitions, and others by its own count")));
+        }
         for (partition, owner) in owners.iter().enumerate() {
             let number = owner.and_then(|owner| lives.number(&owner));
             if !number.is_some_and(|number| lives.is_member(number) && lives.family(number) == 0) {
