@@ -217,8 +217,14 @@ pub struct Config {
     /// How long a change of this node's registrations waits for others to go out with. A guess:
     /// 20 to 50 ms.
     pub registry_delay_ms: u64,
-    /// Delay before an update that was refused for load is broadcast again. A guess.
-    pub registry_retry_ms: u64,
+    /// Time between two frames of changes to one neighbour at least: what bounds their number. A guess, below what a
+    /// user notices in seven hops.
+    pub registry_relay_ms: u64,
+    /// How long a neighbour that gets an owner's changes elsewhere is not told of one that it may have missed. A guess,
+    /// above what changes need to go around a lost link.
+    pub registry_notice_ms: u64,
+    /// Changes that wait for some neighbour at most: the oldest are then left to anti-entropy. A guess.
+    pub registry_relay_max: usize,
     /// The schema that judges registrations, by id: their name as key and their metadata as value; zero for none.
     pub registry_schema: u32,
     /// The longest name of a service in bytes. A guess.
@@ -479,7 +485,9 @@ impl Default for Config {
 
             registry: false,
             registry_delay_ms: 30,
-            registry_retry_ms: 500,
+            registry_relay_ms: 200,
+            registry_notice_ms: 1_000,
+            registry_relay_max: 4_096,
             registry_schema: 0,
             registry_name_len_max: 1 << 10,
             registry_meta_len_max: 4 << 10,

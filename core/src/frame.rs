@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::mailboxes::{MAIL_HEADER_LEN_MAX, Mail, MailKind, OrderKind, Verdict};
 pub use codec::{DecodeError, decode, decode_within};
-pub(crate) use codec::{as_wire, put};
+pub(crate) use codec::{NODE_ID_LEN, as_wire, put, varint_len};
 pub use members::{Answered, BEATS_MAX, Beat, ENTRIES_MAX, LIVES_MAX, MemberEntry, MembersFrame, Wanted};
 
 /// Bytes of `len` and `type` before a body.
@@ -308,6 +308,8 @@ pub enum Frame {
         /// Encoded updates.
         updates: Bytes,
     },
+    /// Changes of owners' sets on their way to everybody, and words about them.
+    RegistryRelay(Box<registry::Relayed>),
     /// What one mailbox has for another.
     Mail(Box<Mail>),
 }
@@ -338,7 +340,8 @@ impl Frame {
             Frame::RegistryHello(_)
             | Frame::RegistryRows(_)
             | Frame::RegistryPull(_)
-            | Frame::RegistryUpdates { .. } => Channel::Sync,
+            | Frame::RegistryUpdates { .. }
+            | Frame::RegistryRelay(_) => Channel::Sync,
             Frame::Mail(_) => Channel::User,
         }
     }

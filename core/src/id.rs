@@ -239,8 +239,6 @@ impl Topic {
     pub const REPLICA: Topic = Topic(Self::RESERVED_MIN);
     /// News of members.
     pub const MEMBERS: Topic = Topic(Self::RESERVED_MIN + 1);
-    /// News of services.
-    pub const REGISTRY: Topic = Topic(Self::RESERVED_MIN + 2);
 
     /// Tells whether the topic belongs to this crate's own machines.
     pub const fn is_reserved(self) -> bool {

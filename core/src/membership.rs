@@ -718,6 +718,7 @@ impl Membership {
             | Frame::RegistryRows(_)
             | Frame::RegistryPull(_)
             | Frame::RegistryUpdates { .. }
+            | Frame::RegistryRelay(_)
             | Frame::Mail(_) => cx.stats.misplaced += 1,
         }
     }

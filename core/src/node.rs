@@ -280,8 +280,6 @@ impl Machines {
             hand(&mut self.replica, replica::Input::Op { from, payload }, cx);
         } else if topic == Topic::MEMBERS {
             hand(&mut self.members, members::Input::News { from, payload }, cx);
-        } else if topic == Topic::REGISTRY {
-            hand(&mut self.registry, registry::Input::Update { from, payload }, cx);
         } else if !topic.is_reserved() {
             up.push(Event::Message { topic, id, hops, payload });
         }

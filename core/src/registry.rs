@@ -2,21 +2,23 @@
 //!
 //! Only an owner writes what it registers, so what is replicated is simple: for each owner the greatest set by
 //! (incarnation, sequence). There are no tombstones and nothing to collect: a set without a registration says that it is
-//! gone. An owner's changes are gathered for a moment and broadcast as one [update](self); whoever lacks the update before
-//! it pulls from the neighbour that handed it on. Anti-entropy (`session`) hands on every owner's sets, so a newcomer
-//! learns the whole directory from any one peer.
+//! gone. An owner's changes are gathered for a moment as one [update](self) and go from neighbour to neighbour (`relay`),
+//! in batches whose number does not grow with the changes; whoever lacks the update before one pulls from the neighbour
+//! that handed it on. Anti-entropy (`session`) hands on every owner's sets, so a newcomer learns the whole directory from
+//! any one peer.
 //!
 //! What is seen is a view, not a merge: a set is visible while its owner's lease lives in the life that wrote it. The
 //! sets of the dead are kept for a while, so that a partition that heals moves nothing, and then forgotten but for an
 //! epitaph, which refuses what is not newer. Neighbours come and go without a trace in the directory.
 //!
-//! Who published a broadcast cannot be proven, so a forged update may be believed for a moment; an owner that hears
+//! Whose word an update is cannot be proven, so a forged update may be believed for a moment; an owner that hears
 //! of a set of its own that it did not write writes a newer one, whole.
 
 mod apply;
 mod directory;
 mod order;
 mod owner;
+mod relay;
 mod session;
 mod sets;
 #[cfg(test)]
@@ -37,14 +39,16 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use owner::Logged;
+use relay::Relay;
 use session::Sync;
-use update::{Change, Numbered, Record, Update};
+use update::{Change, Numbered, Record};
 
 pub use directory::Registry;
 pub use owner::Row;
+pub use relay::{RELAYED_MAX, Relayed, TOLD_MAX, Told, Word};
 pub use session::{Hello, ROWS_MAX, Rows};
-pub use update::CHANGES_MAX;
 pub(crate) use update::{CHANGE_HEADER_LEN_MAX, UPDATE_HEADER_LEN_MAX};
+pub use update::{CHANGES_MAX, Update};
 
 /// Buckets of owners whose hashes a hello compares (facts, section 1.2).
 pub const BUCKETS: usize = 32;
@@ -57,18 +61,6 @@ const OWN_BYTES_MAX: usize = 12 << 10;
 /// What happens to the registry.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A broadcast update was delivered.
-    Update {
-        /// The neighbour that handed it on.
-        from: NodeId,
-        /// The encoded update.
-        payload: Bytes,
-    },
-    /// A broadcast was refused for load: what it told must be told again.
-    PublishRefused {
-        /// The sequence number before it.
-        from_seq: u64,
-    },
     /// This node comes back after it has left: its services are of another life from now on.
     NewLife {
         /// The life that begins.
@@ -129,14 +121,6 @@ pub enum Input {
 /// What the registry tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Changes of this node's set, to be broadcast on [`Topic::REGISTRY`](crate::Topic::REGISTRY). A refusal comes back
-    /// as [`Input::PublishRefused`].
-    Publish {
-        /// The sequence number before them.
-        from_seq: u64,
-        /// The encoded update.
-        payload: Bytes,
-    },
     /// The visible directory has changed; told while somebody watches.
     News(News),
     /// A peer handed on what breaks the rules; it was not taken, or not shown.
@@ -176,12 +160,11 @@ pub struct Registrar {
     /// The sequence number up to which updates were made.
     announced: u64,
     flush_at: Option<Instant>,
-    /// What was refused for load is told again from here, at this time.
-    retry: Option<(u64, Instant)>,
     /// Sets that cannot be seen, by when they are forgotten.
     purges: BTreeSet<(Instant, NodeId)>,
     /// Forgotten sets: what is not newer is refused. The oldest goes first when there are too many.
     epitaphs: IndexMap<NodeId, (Incarnation, u64), crate::hash::FixedState>,
+    relay: Relay,
     sync: Sync,
     events: VecDeque<Event>,
 }
@@ -205,9 +188,9 @@ impl Registrar {
             pending_bytes: 0,
             announced: 0,
             flush_at: None,
-            retry: None,
             purges: BTreeSet::new(),
             epitaphs: IndexMap::default(),
+            relay: Relay::default(),
             sync: Sync::default(),
             events: VecDeque::new(),
         }
@@ -345,7 +328,7 @@ impl Registrar {
         self.tell(cx);
     }
 
-    /// Makes an update of what waits, and broadcasts it.
+    /// Makes an update of what waits, and hands it on.
     fn flush(&mut self, cx: &mut Cx<'_>) {
         self.flush_at = None;
         if self.pending.is_empty() {
@@ -357,45 +340,16 @@ impl Registrar {
         let (from, to) = (self.announced, self.own_owner().seq);
         let mut changes = Vec::new();
         pending.iter().for_each(|waiting| waiting.change.encode(waiting.seq - from, &mut changes));
-        let (owner, incarnation, count) = (self.me, self.incarnation, pending.len() as u32);
-        let changes = Bytes::from(changes);
-        let update = Update { owner, incarnation, from: Some(from), to, age_ms: 0, count, changes };
-        let logged = Logged { from, to, count, changes: update.changes.clone() };
+        let logged = Logged { from, to, count: pending.len() as u32, changes: Bytes::from(changes) };
         self.announced = to;
         let own = self.own();
         self.registry.owners[own as usize].log.push(logged, &self.config);
-        self.publish(from, &update, cx);
+        self.announce(cx);
     }
 
-    fn publish(&mut self, from_seq: u64, update: &Update, cx: &mut Cx<'_>) {
-        if self.own_owner().entries.is_empty() && self.config.is_planted(Canary::LostLastRemoval) {
-            return;
-        }
+    fn announce(&mut self, cx: &mut Cx<'_>) {
         cx.stats.registry_updates += 1;
-        self.events.push_back(Event::Publish { from_seq, payload: update.to_bytes() });
-    }
-
-    /// Broadcasts again what was refused for load: the updates themselves, or where they are forgotten the sequence
-    /// number alone, which makes everybody pull.
-    fn on_retry_due(&mut self, cx: &mut Cx<'_>) {
-        let Some((from, _)) = self.retry.take_if(|(_, at)| *at <= cx.now.mono) else { return };
-        let own = self.own_owner();
-        let logged = own.log.since(from);
-        let updates: Option<Vec<Update>> = logged.map(|it| it.map(|logged| own.again(logged, 0)).collect());
-        let (owner, incarnation, seq) = (self.me, self.incarnation, self.announced);
-        let head = || {
-            let (age_ms, count, changes) = (0, 0, Bytes::new());
-            Vec::from([Update { owner, incarnation, from: Some(seq), to: seq, age_ms, count, changes }])
-        };
-        for update in updates.unwrap_or_else(head) {
-            self.publish(update.from.unwrap_or(0), &update, cx);
-        }
-    }
-
-    fn on_publish_refused(&mut self, from_seq: u64, cx: &mut Cx<'_>) {
-        let at = cx.now.mono.plus_millis(self.config.registry_retry_ms);
-        let from_seq = self.retry.map_or(from_seq, |(earlier, _)| earlier.min(from_seq));
-        self.retry = Some((from_seq, at));
+        self.hand_on(self.own(), 0, cx);
     }
 
     /// Withdraws what has lost its name, and hands up what the directory has to tell.
@@ -430,7 +384,7 @@ impl Registrar {
         owner.log.clear();
         owner.changed_at = cx.now.mono;
         self.pending.clear();
-        (self.pending_bytes, self.flush_at, self.retry, self.announced) = (0, None, None, seq);
+        (self.pending_bytes, self.flush_at, self.announced) = (0, None, seq);
     }
 
     fn on_life_visible(&mut self, node: NodeId, incarnation: Incarnation, cx: &mut Cx<'_>) {
@@ -514,9 +468,9 @@ impl Registrar {
         into.pair(self.announced, self.pending.len() as u64);
         self.registry.buckets.iter().for_each(|bucket| into.word(*bucket));
         into.word(self.flush_at.map_or(0, span));
-        into.word(self.retry.map_or(0, |(_, at)| span(at)));
         into.word(self.purges.len() as u64 | (self.epitaphs.len() as u64) << 32);
         into.word(self.purges.first().map_or(0, |(at, _)| span(*at)));
+        self.relay.digest(span, into);
         self.sync.digest(span, into);
     }
 
@@ -532,8 +486,6 @@ impl Machine for Registrar {
 
     fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
         match input {
-            Input::Update { from, payload } => self.on_broadcast(from, payload, cx),
-            Input::PublishRefused { from_seq } => self.on_publish_refused(from_seq, cx),
             Input::NewLife { incarnation } => self.on_new_life(incarnation, cx),
             Input::LifeVisible { node, incarnation } => self.on_life_visible(node, incarnation, cx),
             Input::LifeSuspected { node, is_suspected } => self.on_life_suspected(node, is_suspected, cx),
@@ -543,24 +495,30 @@ impl Machine for Registrar {
             Input::NeighborUp { peer } => self.on_neighbor_up(peer, cx),
             Input::NeighborDown { peer } => self.on_neighbor_down(peer, cx),
             Input::Frame { from, frame } => self.on_frame(from, frame, cx),
-            Input::LinkFull { peer } => self.sync.on_link_full(peer),
-            Input::LinkReady { peer } => self.sync.on_link_ready(peer),
+            Input::LinkFull { peer } => {
+                self.relay.set_full(&peer, true, cx.now.mono);
+                self.sync.on_link_full(peer);
+            }
+            Input::LinkReady { peer } => {
+                self.relay.set_full(&peer, false, cx.now.mono);
+                self.sync.on_link_ready(peer);
+            }
         }
+        self.on_relay_due(cx);
     }
 
     fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         if self.flush_at.is_some_and(|at| at <= cx.now.mono) {
             self.flush(cx);
         }
-        self.on_retry_due(cx);
         self.on_purges_due(cx);
         self.on_sync_due(cx);
+        self.on_relay_due(cx);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let retry = self.retry.map(|(_, at)| at);
         let purge = self.purges.first().map(|(at, _)| *at);
-        [self.flush_at, retry, purge, self.sync.due()].into_iter().flatten().min()
+        [self.flush_at, purge, self.sync.due(), self.relay.due()].into_iter().flatten().min()
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -572,6 +530,7 @@ impl Machine for Registrar {
         assert!(self.pending.len() < OWN_CHANGES_MAX, "own changes wait for nothing");
         assert_eq!(self.pending.is_empty(), self.flush_at.is_none(), "own changes would never go out");
         assert!(self.registry.lost.is_empty() && self.registry.news.is_empty(), "news was left behind");
+        self.relay.check(&self.config);
         self.sync.check(&self.config);
     }
 

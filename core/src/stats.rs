@@ -143,8 +143,12 @@ stats! {
     revived,
     /// Times that this node was late by its own timers.
     late,
-    /// Updates of this node's registrations broadcast.
+    /// Updates of this node's registrations.
     registry_updates,
+    /// Updates handed on to neighbours, each counted for each neighbour.
+    registry_relayed,
+    /// Words about others' registrations told to neighbours.
+    registry_told,
     /// Updates of others' registrations applied.
     registry_applied,
     /// Updates that told nothing new.

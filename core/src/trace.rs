@@ -166,8 +166,24 @@ impl Folded for Frame {
                 into.word(head(kind, u16::from(*is_last), 0));
                 into.bytes(updates);
             }
+            Frame::RegistryRelay(relayed) => fold_relayed(kind, relayed, into),
             Frame::Mail(mail) => fold_mail(kind, mail, into),
         }
+    }
+}
+
+fn fold_relayed(kind: u16, relayed: &registry::Relayed, into: &mut Fold) {
+    let registry::Relayed { told, rows } = relayed;
+    into.word(head(kind, 0, told.len() as u32));
+    for registry::Told { tag, seq, word } in told {
+        into.pair(*tag, *seq << 2 | *word as u64);
+    }
+    for row in rows {
+        let registry::Update { owner, incarnation, from, to, age_ms, count, changes } = row;
+        into.value(owner);
+        into.pair(incarnation.0, *to);
+        into.pair(from.map_or(u64::MAX, |from| from), u64::from(*age_ms) << 32 | u64::from(*count));
+        into.bytes(changes);
     }
 }
 

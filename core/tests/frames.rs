@@ -537,7 +537,7 @@ fn the_bytes_and_fingerprints_of_every_type_never_change() {
 
 /// Type, bytes (length, type, body and payload), fingerprint.
 #[rustfmt::skip]
-const GOLDEN: [(u16, &str, u64); 32] = [
+const GOLDEN: [(u16, &str, u64); 33] = [
     (1, "2d000000 0100 200101010101010101010101010101010101010101010101010101010101010101c80101000a0102 \
          03d122", 0x38b8_eea8_163c_627e),
     (2, "66000000 0200 0102200202020202020202020202020202020202020202020202020202020202020202c80102000a \

@@ -132,7 +132,7 @@ impl Config {
     }
 
     /// Registry.
-    fn services_rules(&self) -> [Rule; 7] {
+    fn services_rules(&self) -> [Rule; 8] {
         [
             (!self.registry || self.members, "registry", "needs members = true"),
             (
@@ -156,6 +156,7 @@ impl Config {
                 "a node's registrations with 48 bytes around each must fit one frame of 1 MiB, with a chunk before them",
             ),
             (self.registry_owners_max >= 1, "registry_owners_max", "must be at least 1"),
+            (self.registry_relay_ms >= 1, "registry_relay_ms", "must be at least 1"),
             (
                 self.registry_schema == 0 || self.schemas.iter().any(|it| it.id == self.registry_schema),
                 "registry_schema",

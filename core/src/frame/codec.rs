@@ -13,7 +13,7 @@ use super::{
 };
 use crate::hlc::Stamp;
 use crate::id::{Contact, MessageId, Writer};
-use crate::registry::{ROWS_MAX, Row, Rows};
+use crate::registry::{RELAYED_MAX, ROWS_MAX, Relayed, Row, Rows, TOLD_MAX, Told, Update};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
@@ -57,6 +57,7 @@ pub(super) mod kinds {
     pub(super) const REGISTRY_ROWS: u16 = 31;
     pub(super) const REGISTRY_PULL: u16 = 32;
     pub(super) const REGISTRY_UPDATES: u16 = 33;
+    pub(super) const REGISTRY_RELAY: u16 = 34;
     pub(super) const MAIL: u16 = 40;
 }
 
@@ -65,7 +66,7 @@ const LEN_LEN: usize = 4;
 /// Bytes of the type, the least that a length may count.
 const KIND_LEN: usize = HEADER_LEN - LEN_LEN;
 /// Bytes of a node id: its length, then the id.
-pub(super) const NODE_ID_LEN: usize = 33;
+pub(crate) const NODE_ID_LEN: usize = 33;
 
 /// An element of a list: the least bytes it takes, so that a count is judged by the bytes behind it.
 pub(super) trait Element: DeserializeOwned {
@@ -86,6 +87,10 @@ impl Element for Announcement {
 
 impl Element for (Writer, Stamp) {
     const LEN_MIN: usize = NODE_ID_LEN + 2;
+}
+
+impl Element for Told {
+    const LEN_MIN: usize = 3;
 }
 
 impl Element for Row {
@@ -299,6 +304,10 @@ impl Fields {
             })),
             kinds::REGISTRY_PULL => Frame::RegistryPull(self.list(ROWS_MAX)?),
             kinds::REGISTRY_UPDATES => Frame::RegistryUpdates { is_last: self.next()?, updates: self.tail() },
+            kinds::REGISTRY_RELAY => Frame::RegistryRelay(Box::new(Relayed {
+                told: self.list(TOLD_MAX)?,
+                rows: self.updates(RELAYED_MAX)?,
+            })),
             kinds::MAIL => Frame::Mail(Box::new(self.mail()?)),
             _ => return Ok(None),
         }))
@@ -307,6 +316,22 @@ impl Fields {
     /// Tells the frame's type.
     pub(super) fn kind(&self) -> u16 {
         self.kind
+    }
+
+    /// Reads updates, which end with the body.
+    fn updates(&mut self, max: usize) -> Result<Vec<Update>, DecodeError> {
+        let Self { kind, at, .. } = *self;
+        let mut rest = self.body.slice(at..);
+        let mut updates = Vec::new();
+        while !rest.is_empty() {
+            if updates.len() >= max {
+                return Err(DecodeError::TooMany { kind, count: max as u64 + 1, max });
+            }
+            let at = self.body.len() - rest.len();
+            updates.push(Update::split(&mut rest).map_err(|_| DecodeError::BadField { kind, at })?);
+        }
+        self.at = self.body.len();
+        Ok(updates)
     }
 
     fn mail(&mut self) -> Result<Mail, DecodeError> {
@@ -393,6 +418,7 @@ impl Frame {
             Frame::RegistryRows(_) => kinds::REGISTRY_ROWS,
             Frame::RegistryPull(_) => kinds::REGISTRY_PULL,
             Frame::RegistryUpdates { .. } => kinds::REGISTRY_UPDATES,
+            Frame::RegistryRelay(_) => kinds::REGISTRY_RELAY,
             Frame::Mail(_) => kinds::MAIL,
         }
     }
@@ -450,6 +476,10 @@ impl Frame {
             Frame::RegistryUpdates { is_last, updates } => {
                 put(is_last, out);
                 out.extend_from_slice(updates);
+            }
+            Frame::RegistryRelay(relayed) => {
+                put(&relayed.told, out);
+                relayed.rows.iter().for_each(|row| row.encode(out));
             }
             Frame::Mail(mail) => {
                 let Mail { from, to, session, seq, what, payload } = &**mail;
@@ -514,6 +544,9 @@ impl Frame {
             }
             Frame::RegistryPull(rows) => list_len(rows, row_len),
             Frame::RegistryUpdates { is_last: _, updates } => 1 + updates.len(),
+            Frame::RegistryRelay(relayed) => {
+                list_len(&relayed.told, told_len) + relayed.rows.iter().map(Update::wire_len).sum::<usize>()
+            }
             Frame::Mail(mail) => mail_len(mail),
         }
     }
@@ -521,7 +554,7 @@ impl Frame {
 
 /// Bytes of a number above eight bits: one for each seven bits of it, and one for zero.
 #[inline]
-pub(super) fn varint_len(number: impl Into<u64>) -> usize {
+pub(crate) fn varint_len(number: impl Into<u64>) -> usize {
     let bits = 64 - (number.into() | 1).leading_zeros();
     bits.div_ceil(7) as usize
 }
@@ -554,6 +587,10 @@ fn entry_len((writer, stamp): &(Writer, Stamp)) -> usize {
 fn row_len(row: &Row) -> usize {
     let Row { owner: _, incarnation, seq, fingerprint } = row;
     NODE_ID_LEN + varint_len(incarnation.0) + varint_len(*seq) + varint_len(*fingerprint)
+}
+
+fn told_len(told: &Told) -> usize {
+    varint_len(told.tag) + varint_len(told.seq) + 1
 }
 
 fn sync_hello_len(hello: &SyncHello) -> usize {

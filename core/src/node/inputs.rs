@@ -112,5 +112,6 @@ fn is_of_registry(frame: &Frame) -> bool {
             | Frame::RegistryRows(_)
             | Frame::RegistryPull(_)
             | Frame::RegistryUpdates { .. }
+            | Frame::RegistryRelay(_)
     )
 }

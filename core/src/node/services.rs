@@ -80,15 +80,8 @@ impl Machines {
 /// The registry's wiring.
 impl Machines {
     pub(super) fn on_registry(&mut self, event: registry::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
-        use registry::Event::{Malformed, NameLost, News, Publish, Refused};
+        use registry::Event::{Malformed, NameLost, News, Refused};
         match event {
-            Publish { from_seq, payload } => {
-                let broadcast = self.broadcast.as_mut();
-                let published = broadcast.map(|it| it.publish(Topic::REGISTRY, Class::Normal, payload, cx));
-                if published.is_some_and(|it| it.is_err()) {
-                    hand(&mut self.registry, registry::Input::PublishRefused { from_seq }, cx);
-                }
-            }
             News(news) => up.extend(self.watches.of_services().filter_map(|(watch, prefix)| {
                 let is_meant = news.service().is_some_and(|service| service.name.starts_with(prefix));
                 is_meant.then(|| Event::Watched { watch, news: news.clone() })

@@ -9,7 +9,6 @@ use crate::id::{Incarnation, NodeId};
 use crate::machine::{Cx, ServiceLoss};
 use crate::time::NANOS_PER_MILLI;
 use alloc::vec::Vec;
-use bytes::Bytes;
 
 /// Sequence numbers from here on are nobody's: a set that claims one could not be written over.
 const SEQ_MAX: u64 = 1 << 60;
@@ -17,7 +16,7 @@ const SEQ_MAX: u64 = 1 << 60;
 /// How an update came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Path {
-    Broadcast,
+    Relay,
     Sync,
 }
 
@@ -35,13 +34,6 @@ enum Relation {
 }
 
 impl Registrar {
-    pub(super) fn on_broadcast(&mut self, from: NodeId, mut payload: Bytes, cx: &mut Cx<'_>) {
-        match Update::split(&mut payload) {
-            Ok(update) if payload.is_empty() => drop(self.apply(from, update, Path::Broadcast, cx)),
-            Ok(_) | Err(_) => self.on_malformed(from, cx),
-        }
-    }
-
     pub(super) fn on_malformed(&mut self, from: NodeId, cx: &mut Cx<'_>) {
         cx.stats.malformed += 1;
         self.events.push_back(Event::Malformed { from });
@@ -172,7 +164,9 @@ impl Registrar {
         path: Path,
         cx: &mut Cx<'_>,
     ) -> bool {
-        let number = self.registry.number_or_new(&update.owner);
+        let (number, age_ms) = (self.registry.number_or_new(&update.owner), update.age_ms);
+        let known = &self.registry.owners[number as usize];
+        let is_later = (update.incarnation, update.to) > (known.incarnation, known.seq);
         let records = if update.from.is_none() { self.judged(changes.iter()) } else { Vec::new() };
         let owner = &self.registry.owners[number as usize];
         let is_tie =
@@ -208,6 +202,9 @@ impl Registrar {
         };
         self.registry.set_version(number, update.incarnation, update.to, before);
         self.after_commit(from, number, update, refused, path, cx);
+        if is_later && !self.is_old(age_ms, path) {
+            self.hand_on(number, self.relay.bit(&from), cx);
+        }
         true
     }
 
@@ -259,11 +256,16 @@ impl Registrar {
             state.log.push(Logged { from, to, count, changes }, &self.config);
         }
         self.epitaphs.shift_remove(&owner);
-        if path == Path::Sync && u64::from(age_ms) >= self.config.sync_news_ms {
+        if self.is_old(age_ms, path) {
             self.spread(cx);
         }
         self.tell(cx);
         self.watch_over(number, cx);
+    }
+
+    /// Tells whether what came by anti-entropy is too old for the relay: then sessions carry it on.
+    fn is_old(&self, age_ms: u32, path: Path) -> bool {
+        path == Path::Sync && u64::from(age_ms) >= self.config.sync_news_ms
     }
 
     /// Somebody knows of a set of ours. What we did not write is written over, whole.
@@ -299,12 +301,8 @@ impl Registrar {
         owner.log.clear();
         owner.changed_at = cx.now.mono;
         self.pending.clear();
-        (self.pending_bytes, self.flush_at, self.retry, self.announced) = (0, None, None, seq);
-        let mut update = self.whole(own, cx.now.mono);
-        if update.changes.len() + super::UPDATE_HEADER_LEN_MAX > self.config.message_len_max {
-            (update.from, update.count, update.changes) = (Some(seq), 0, Bytes::new()); // all will pull
-        }
-        self.publish(seq, &update, cx);
+        (self.pending_bytes, self.flush_at, self.announced) = (0, None, seq);
+        self.announce(cx);
     }
 
     /// Tells whether somebody else's row is of a set that we lack and may have.

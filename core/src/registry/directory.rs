@@ -120,6 +120,8 @@ pub struct Registry {
     pub(super) owners: Vec<Owner>,
     pub(super) free_owners: Vec<u32>,
     pub(super) numbers: IndexMap<NodeId, u32, FixedState>,
+    /// By their names on the relay.
+    pub(super) tags: IndexMap<u64, u32, FixedState>,
     pub(super) entries: Vec<Entry>,
     pub(super) free: Vec<u32>,
     chains: IndexMap<u64, Chain, FixedState>,
@@ -142,6 +144,7 @@ impl Registry {
             owners: Vec::new(),
             free_owners: Vec::new(),
             numbers: IndexMap::default(),
+            tags: IndexMap::default(),
             entries: Vec::new(),
             free: Vec::new(),
             chains: IndexMap::default(),

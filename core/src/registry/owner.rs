@@ -72,6 +72,12 @@ impl Log {
         }
     }
 
+    /// Finds the update that leads to a sequence number.
+    pub(super) fn leading_to(&self, seq: u64) -> Option<&Logged> {
+        let at = self.updates.partition_point(|update| update.to < seq);
+        self.updates.get(at).filter(|update| update.to == seq)
+    }
+
     /// Lists the updates that lead on from a sequence number; none when too much was forgotten.
     pub(super) fn since(&self, seq: u64) -> Option<impl Iterator<Item = &Logged>> {
         let at = self.updates.partition_point(|update| update.to <= seq);
@@ -104,6 +110,16 @@ pub(super) struct Owner {
     pub(super) purge_at: Option<Instant>,
     /// An update that broke the rules: it and what is older are not asked for again.
     pub(super) refused: (Incarnation, u64),
+    /// Its name in this life of it, on the relay.
+    pub(super) tag: u64,
+    /// The number of the relay's latest news of it.
+    pub(super) news: u64,
+    /// The neighbour whose rows come first; none for an owner of which no neighbour has told.
+    pub(super) parent: u32,
+    /// The neighbours that get its rows elsewhere.
+    pub(super) lazy: u32,
+    /// The neighbours that were told so of this node.
+    pub(super) pruned: u32,
 }
 
 impl Owner {
@@ -123,6 +139,11 @@ impl Owner {
             changed_at: Instant::default(),
             purge_at: None,
             refused: (Incarnation(0), 0),
+            tag: tag(hash_bytes(&id.0), Incarnation(0)),
+            news: 0,
+            parent: 0,
+            lazy: 0,
+            pruned: 0,
         }
     }
 
@@ -165,6 +186,11 @@ impl Owner {
         let stays = self.seq == 0 || self.is_visible() || self.id == registry.me;
         assert_eq!(stays, self.purge_at.is_none(), "a set is forgotten too early, or never");
     }
+}
+
+/// Names an owner in one life of it.
+pub(super) fn tag(id_hash: u64, incarnation: Incarnation) -> u64 {
+    mix(id_hash ^ mix(incarnation.0))
 }
 
 /// Tells which bucket of a hello an owner counts in.

@@ -6,11 +6,11 @@
 //! state, so nothing is to be cleaned up there.
 //!
 //! Sessions are opened with a new neighbour, now and then with any, and with all when a session brought something that is
-//! too old to be under way on the broadcast tree: then it crosses the overlay hop by hop.
+//! too old to be under way on the relay: then it crosses the overlay hop by hop.
 
 use super::apply::Path;
 use super::owner::{Owner, Row, bucket_of};
-use super::update::{Update, encode_put};
+use super::update::Update;
 use super::{BUCKETS, Registrar, Registry};
 use crate::config::{Canary, Config};
 use crate::frame::{Channel, Frame};
@@ -154,6 +154,7 @@ impl Registrar {
             self.set_interval(cx);
         }
         self.sync.neighbors.push(peer);
+        self.begin_relay(peer);
         let delay_ms = cx.rng.draw(Purpose::RegistryJitter).between(0, self.config.sync_spread_ms);
         // A session serves both sides: the smaller id opens it, the other one only if that does not come.
         let patience_ms = if self.me < peer { 0 } else { self.config.sync_gap_ms };
@@ -161,6 +162,7 @@ impl Registrar {
     }
 
     pub(super) fn on_neighbor_down(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
+        self.end_relay(&peer);
         let sync = &mut self.sync;
         sync.neighbors.retain(|neighbor| *neighbor != peer);
         sync.full.retain(|full| *full != peer);
@@ -226,7 +228,7 @@ impl Registrar {
     /// Asks whoever handed an update on for what came before it.
     pub(super) fn pull(&mut self, owner: NodeId, until: (Incarnation, u64), from: NodeId, cx: &mut Cx<'_>) {
         let Self { sync, registry, .. } = self;
-        sync.missing.retain(|missing| is_missing(registry, missing)); // the broadcast may have come late
+        sync.missing.retain(|missing| is_missing(registry, missing)); // it may have come late
         let is_asked = sync.missing.iter().any(|missing| missing.owner == owner);
         if !is_asked && self.sync.missing.len() < self.config.registry_pulls_max {
             self.ask(owner, until, 1, from, cx);
@@ -263,6 +265,9 @@ impl Registrar {
     }
 
     pub(super) fn on_frame(&mut self, from: NodeId, frame: Frame, cx: &mut Cx<'_>) {
+        if let Frame::RegistryRelay(relayed) = frame {
+            return self.on_relayed(from, *relayed, cx);
+        }
         self.flush(cx); // what is told from here on is what was announced
         match frame {
             Frame::RegistryHello(hello) => self.on_hello(from, &hello, cx),
@@ -408,28 +413,7 @@ impl Registrar {
             return;
         }
         let since = if owner.incarnation == held.incarnation { held.seq } else { 0 };
-        let suffix = owner.log.since(since).filter(|_| since < owner.seq);
-        let Some(suffix) = suffix else { return self.whole(number, now).encode(out) };
-        let age_ms = age_ms(owner, now);
-        suffix.for_each(|logged| owner.again(logged, age_ms).encode(out));
-    }
-
-    /// Makes an update of a whole set.
-    pub(super) fn whole(&self, number: u32, now: Instant) -> Update {
-        let owner = &self.registry.owners[number as usize];
-        let mut changes = Vec::with_capacity(owner.bytes + owner.entries.len() * 32);
-        for slot in &owner.entries {
-            encode_put(&self.registry.entry(*slot).record(), 0, &mut changes);
-        }
-        Update {
-            owner: owner.id,
-            incarnation: owner.incarnation,
-            from: None,
-            to: owner.seq,
-            age_ms: age_ms(owner, now),
-            count: owner.entries.len() as u32,
-            changes: Bytes::from(changes),
-        }
+        self.registry.rows_after(number, since, now).iter().for_each(|row| row.encode(out));
     }
 
     fn on_updates(&mut self, from: NodeId, is_last: bool, mut updates: Bytes, cx: &mut Cx<'_>) {
@@ -457,8 +441,4 @@ impl Registrar {
 
 fn is_missing(registry: &Registry, missing: &Missing) -> bool {
     registry.owner(&missing.owner).is_none_or(|owner| (owner.incarnation, owner.seq) < missing.until)
-}
-
-fn age_ms(owner: &Owner, now: Instant) -> u32 {
-    u32::try_from(now.millis_since(owner.changed_at)).unwrap_or(u32::MAX)
 }

@@ -1,11 +1,13 @@
 //! Owners' sets as they come, change and go, and the leases that show them.
 
 use super::directory::{Entry, NONE, Registry, Role};
-use super::owner::{Owner, Row};
-use super::update::Record;
+use super::owner::{Owner, Row, tag};
+use super::update::{Record, Update, encode_put};
 use crate::id::{Incarnation, NodeId};
 use crate::machine::ServiceLoss;
+use crate::time::Instant;
 use alloc::vec::Vec;
+use bytes::Bytes;
 
 /// Owners.
 impl Registry {
@@ -29,6 +31,7 @@ impl Registry {
         self.drop_set(number, None);
         let owner = &mut self.owners[number as usize];
         let id = owner.id;
+        self.tags.swap_remove(&owner.tag);
         *owner = Owner::new(id, &self.me); // gives its memory back
         self.numbers.swap_remove(&id);
         self.free_owners.push(number);
@@ -37,6 +40,11 @@ impl Registry {
     /// Moves a set to a life and a sequence number. Whatever changes it ends here, so that its row counts as it is.
     pub(super) fn set_version(&mut self, number: u32, incarnation: Incarnation, seq: u64, before: u64) {
         let owner = &mut self.owners[number as usize];
+        if owner.incarnation != incarnation {
+            self.tags.swap_remove(&owner.tag);
+            owner.tag = tag(owner.id_hash, incarnation);
+            self.tags.insert(owner.tag, number);
+        }
         (owner.incarnation, owner.seq) = (incarnation, seq);
         let (bucket, after) = (owner.bucket(), owner.row_hash());
         self.buckets[bucket] = self.buckets[bucket].wrapping_sub(before).wrapping_add(after);
@@ -50,6 +58,49 @@ impl Registry {
         rows.sort_unstable_by_key(|row| row.owner);
         rows
     }
+}
+
+/// Sets as they go out.
+impl Registry {
+    /// Makes an update of a whole set.
+    pub(super) fn whole(&self, number: u32, now: Instant) -> Update {
+        let owner = &self.owners[number as usize];
+        let mut changes = Vec::with_capacity(owner.bytes + owner.entries.len() * 32);
+        for slot in &owner.entries {
+            encode_put(&self.entry(*slot).record(), 0, &mut changes);
+        }
+        Update {
+            owner: owner.id,
+            incarnation: owner.incarnation,
+            from: None,
+            to: owner.seq,
+            age_ms: age_ms(owner, now),
+            count: owner.entries.len() as u32,
+            changes: Bytes::from(changes),
+        }
+    }
+
+    /// Lists what leads from a sequence number to what is held: the last changes where they are still known.
+    pub(super) fn rows_after(&self, number: u32, seq: u64, now: Instant) -> Vec<Update> {
+        let owner = &self.owners[number as usize];
+        match owner.log.since(seq).filter(|_| seq < owner.seq) {
+            Some(rows) => rows.map(|logged| owner.again(logged, age_ms(owner, now))).collect(),
+            None => Vec::from([self.whole(number, now)]),
+        }
+    }
+
+    /// Finds the update that leads to a sequence number, or the whole set where that is what is held; none when it is
+    /// forgotten.
+    pub(super) fn row_to(&self, number: u32, seq: u64, now: Instant) -> Option<Update> {
+        let owner = &self.owners[number as usize];
+        let logged = owner.log.leading_to(seq);
+        let again = logged.map(|logged| owner.again(logged, age_ms(owner, now)));
+        again.or_else(|| (owner.seq == seq).then(|| self.whole(number, now)))
+    }
+}
+
+fn age_ms(owner: &Owner, now: Instant) -> u32 {
+    u32::try_from(now.millis_since(owner.changed_at)).unwrap_or(u32::MAX)
 }
 
 /// Leases: what shows a set and hides it.
@@ -204,7 +255,7 @@ impl Registry {
         owner.fingerprint = owner.fingerprint.wrapping_sub(hash);
         owner.bytes -= len;
         let entry = &mut self.entries[slot as usize];
-        (entry.body, entry.owner) = (bytes::Bytes::new(), NONE);
+        (entry.body, entry.owner) = (Bytes::new(), NONE);
         self.free.push(slot);
     }
 

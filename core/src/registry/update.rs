@@ -1,11 +1,13 @@
 //! One owner's registrations on their way: what changed between two sequence numbers, or the whole set.
 //!
-//! A broadcast is one update; a sync frame's tail is several, one after another. An update is a header in postcard's
+//! What the relay and anti-entropy hand on are updates, one after another. An update is a header in postcard's
 //! form and its changes, each a small header with the raw bytes behind it. Changes stand in the order of their keys
 //! (name, then instance), each key once, so what an update does is the same in whatever order nodes look at it, and one
 //! set has one form. Names and metadata are slices of what arrived.
 
-use crate::frame::put;
+use super::owner::tag;
+use crate::frame::{NODE_ID_LEN, put, varint_len};
+use crate::hash::hash_bytes;
 use crate::hlc::Stamp;
 use crate::id::{Incarnation, MailboxId, NodeId};
 use alloc::vec::Vec;
@@ -122,17 +124,21 @@ pub(crate) struct Numbered {
 
 /// One owner's changes from one sequence number to another, still encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Update {
-    pub(crate) owner: NodeId,
-    pub(crate) incarnation: Incarnation,
+pub struct Update {
+    /// Whose set it is.
+    pub owner: NodeId,
+    /// The life that wrote it.
+    pub incarnation: Incarnation,
     /// The sequence number that the changes follow; none for the whole set.
-    pub(crate) from: Option<u64>,
+    pub from: Option<u64>,
     /// The sequence number that they lead to.
-    pub(crate) to: u64,
+    pub to: u64,
     /// How long the sender has known the last of them, in milliseconds.
-    pub(crate) age_ms: u32,
-    pub(crate) count: u32,
-    pub(crate) changes: Bytes,
+    pub age_ms: u32,
+    /// How many changes there are.
+    pub count: u32,
+    /// The changes.
+    pub changes: Bytes,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -156,7 +162,21 @@ impl Update {
         out.extend_from_slice(changes);
     }
 
+    /// Tells how many bytes the encoded form has.
+    pub(crate) fn wire_len(&self) -> usize {
+        let Self { owner: _, incarnation, from, to, age_ms, count, changes } = self;
+        let from = 1 + from.map_or(0, varint_len);
+        let numbers = varint_len(incarnation.0) + varint_len(*to) + varint_len(*age_ms) + varint_len(*count);
+        NODE_ID_LEN + from + numbers + varint_len(changes.len() as u64) + changes.len()
+    }
+
+    /// Names the owner in the life that wrote it.
+    pub(super) fn tag(&self) -> u64 {
+        tag(hash_bytes(&self.owner.0), self.incarnation)
+    }
+
     /// Encodes the update into a buffer of its own.
+    #[cfg(test)]
     pub(crate) fn to_bytes(&self) -> Bytes {
         let mut out = Vec::with_capacity(UPDATE_HEADER_LEN_MAX + self.changes.len());
         self.encode(&mut out);

@@ -202,6 +202,7 @@ impl Replica {
             | Frame::RegistryRows(_)
             | Frame::RegistryPull(_)
             | Frame::RegistryUpdates { .. }
+            | Frame::RegistryRelay(_)
             | Frame::Mail(_) => cx.stats.misplaced += 1,
         }
     }

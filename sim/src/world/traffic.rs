@@ -32,7 +32,6 @@ pub(super) fn purpose(frame: &Frame) -> usize {
         Frame::Gossip(gossip) => match gossip.topic {
             Topic::REPLICA => 2,
             Topic::MEMBERS => 3,
-            Topic::REGISTRY => 4,
             _ => 1,
         },
         Frame::IHave(_) | Frame::Graft { .. } | Frame::Prune => 1,
@@ -41,7 +40,8 @@ pub(super) fn purpose(frame: &Frame) -> usize {
         Frame::RegistryHello(_)
         | Frame::RegistryRows(_)
         | Frame::RegistryPull(_)
-        | Frame::RegistryUpdates { .. } => 4,
+        | Frame::RegistryUpdates { .. }
+        | Frame::RegistryRelay(_) => 4,
         Frame::Mail(_) => 5,
     }
 }
