@@ -37,6 +37,7 @@ pub mod ring;
 mod rng;
 mod schema;
 mod service;
+mod slots;
 mod stats;
 mod time;
 mod trace;

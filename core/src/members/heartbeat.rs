@@ -137,8 +137,10 @@ impl Members {
         cx.stats.beats_received += beats.len() as u64;
         let bit = self.neighbor(&from).map_or(0, |neighbor| neighbor.bit);
         let mut unknown = Vec::new();
-        for beat in beats {
-            if self.on_beat(beat, bit, cx) {
+        // Places first: their look-ups do not wait for each other, nor for the rows.
+        let places: Vec<Option<u32>> = beats.iter().map(|beat| self.table.of_life(beat.life)).collect();
+        for (beat, place) in beats.iter().zip(places) {
+            if place.is_none_or(|place| self.on_beat_at(place, beat, bit, cx)) {
                 unknown.push(beat.life);
             }
         }
@@ -147,8 +149,11 @@ impl Members {
 
     /// Follows a heartbeat, and tells whether the member's record, or a later one, is missing here.
     pub(super) fn on_beat(&mut self, beat: &Beat, bit: u32, cx: &mut Cx<'_>) -> bool {
-        let Beat { life, counter, revision, age_ms } = *beat;
-        let Some(place) = self.table.of_life(life) else { return true };
+        self.table.of_life(beat.life).is_none_or(|place| self.on_beat_at(place, beat, bit, cx))
+    }
+
+    fn on_beat_at(&mut self, place: u32, beat: &Beat, bit: u32, cx: &mut Cx<'_>) -> bool {
+        let Beat { life: _, counter, revision, age_ms } = *beat;
         let row = self.table.row(place);
         if place == ME || counter < row.counter {
             return false;

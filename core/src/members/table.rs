@@ -4,6 +4,7 @@ use crate::hash::{FixedState, Fold, mix};
 use crate::id::NodeId;
 use crate::member::{Life, Member, MemberRecord, MemberState};
 use crate::observation::MembersStatus;
+use crate::slots::Slots;
 use crate::time::Instant;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -79,7 +80,7 @@ pub(super) struct Table {
     rows: Vec<Option<Row>>,
     free: Vec<u32>,
     by_id: IndexMap<NodeId, u32, FixedState>,
-    by_life: IndexMap<Life, u32, FixedState>,
+    by_life: Slots<u32>,
     status: MembersStatus,
     /// The sum of all counters.
     beats: u64,
@@ -108,7 +109,7 @@ impl Table {
     }
 
     pub(super) fn of_life(&self, life: Life) -> Option<u32> {
-        self.by_life.get(&life).copied()
+        self.by_life.get(life.0)
     }
 
     pub(super) fn try_row(&self, place: u32) -> Option<&Row> {
@@ -134,7 +135,7 @@ impl Table {
     pub(super) fn insert(&mut self, row: Row) -> u32 {
         let place = self.free.pop().unwrap_or(self.rows.len() as u32);
         self.by_id.insert(row.record.contact.id(), place);
-        self.by_life.insert(row.life, place);
+        self.by_life.insert(row.life.0, place);
         self.count(&row, 1);
         match self.rows.get_mut(place as usize) {
             Some(slot) => *slot = Some(row),
@@ -147,7 +148,7 @@ impl Table {
         let Some(row) = self.rows.get_mut(place as usize).and_then(Option::take) else { return };
         self.count(&row, u32::MAX);
         self.by_id.swap_remove(&row.record.contact.id());
-        self.by_life.swap_remove(&row.life);
+        self.by_life.remove(row.life.0);
         self.free.push(place);
     }
 
@@ -172,8 +173,8 @@ impl Table {
     /// Gives the row at a place another life.
     pub(super) fn rename(&mut self, place: u32, life: Life) {
         let old = self.row(place).life;
-        self.by_life.swap_remove(&old);
-        self.by_life.insert(life, place);
+        self.by_life.remove(old.0);
+        self.by_life.insert(life.0, place);
         self.change(place, |row| row.life = life);
     }
 

@@ -41,6 +41,18 @@ impl Registrar {
 
     /// Applies an update if it is news, and tells whether it was.
     pub(super) fn apply(&mut self, from: NodeId, update: Update, path: Path, cx: &mut Cx<'_>) -> bool {
+        self.apply_to(self.registry.number(&update.owner), from, update, path, cx)
+    }
+
+    /// Applies an update to the set of an owner whose number was looked up.
+    pub(super) fn apply_to(
+        &mut self,
+        number: Option<u32>,
+        from: NodeId,
+        update: Update,
+        path: Path,
+        cx: &mut Cx<'_>,
+    ) -> bool {
         if update.owner == self.me && !self.config.is_planted(Canary::ForeignWrites) {
             self.defend(from, update.incarnation, update.to, None, cx);
             return false;
@@ -51,7 +63,7 @@ impl Registrar {
             self.events.push_back(Event::Refused { from, owner: update.owner });
             return false;
         }
-        match self.relate(&update) {
+        match self.relate(number, &update) {
             Relation::Stale => {
                 cx.stats.registry_stale += 1;
                 return false;
@@ -67,19 +79,20 @@ impl Registrar {
             self.on_malformed(from, cx);
             return false;
         };
-        if !self.is_within_bounds(&update, &changes) {
+        if !self.is_within_bounds(number, &update, &changes) {
             self.refuse(from, &update, cx);
             return false;
         }
-        self.commit(from, update, changes, path, cx)
+        let number = number.unwrap_or_else(|| self.registry.number_or_new(&update.owner));
+        self.commit(number, from, update, changes, path, cx)
     }
 
-    fn relate(&self, update: &Update) -> Relation {
+    fn relate(&self, number: Option<u32>, update: &Update) -> Relation {
         let Update { owner, incarnation, from, to, .. } = *update;
         if self.is_buried(&owner, incarnation, to) || to >= SEQ_MAX {
             return Relation::Stale;
         }
-        let known = self.registry.owner(&owner);
+        let known = number.map(|number| &self.registry.owners[number as usize]);
         let (life, seq) = known.map_or((Incarnation(0), 0), |owner| (owner.incarnation, owner.seq));
         if incarnation < life && !self.config.is_planted(Canary::ForeignWrites) {
             return Relation::Stale;
@@ -108,7 +121,7 @@ impl Registrar {
     }
 
     /// Judges whether names, metadata, and the set that would come of it keep to the bounds.
-    fn is_within_bounds(&self, update: &Update, changes: &[Numbered]) -> bool {
+    fn is_within_bounds(&self, number: Option<u32>, update: &Update, changes: &[Numbered]) -> bool {
         let config = &self.config;
         let (mut puts, mut bytes) = (0, 0);
         for numbered in changes {
@@ -121,14 +134,17 @@ impl Registrar {
             puts += 1;
             bytes += record.body.len();
         }
-        let known = self.registry.owner(&update.owner);
+        let known = number.map(|number| (number, &self.registry.owners[number as usize]));
         if known.is_none() && self.registry.numbers.len() >= config.registry_owners_max {
             return false;
         }
         let is_added =
-            |owner: &&super::owner::Owner| update.from.is_some() && owner.incarnation == update.incarnation;
-        if let Some(owner) = known.filter(is_added) {
-            let number = self.registry.number(&update.owner).unwrap_or(0);
+            |owner: &super::owner::Owner| update.from.is_some() && owner.incarnation == update.incarnation;
+        if let Some((number, owner)) = known.filter(|(_, owner)| is_added(owner)) {
+            let (count, len) = (owner.entries.len() + puts, owner.bytes + bytes);
+            if count <= config.registrations_max && len <= config.registry_owner_bytes_max {
+                return true; // also if nothing is replaced
+            }
             let replaced = changes.iter().filter_map(|numbered| {
                 let (name, instance) = numbered.change.key();
                 self.registry.find_slot(number, name, instance)
@@ -158,13 +174,14 @@ impl Registrar {
 
     fn commit(
         &mut self,
+        number: u32,
         from: NodeId,
         update: Update,
         changes: Vec<Numbered>,
         path: Path,
         cx: &mut Cx<'_>,
     ) -> bool {
-        let (number, age_ms) = (self.registry.number_or_new(&update.owner), update.age_ms);
+        let age_ms = update.age_ms;
         let known = &self.registry.owners[number as usize];
         let is_later = (update.incarnation, update.to) > (known.incarnation, known.seq);
         let records = if update.from.is_none() { self.judged(changes.iter()) } else { Vec::new() };

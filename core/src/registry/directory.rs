@@ -15,6 +15,7 @@ use crate::id::{MailboxId, NodeId};
 use crate::machine::{News, ServiceLoss};
 use crate::observation::RegistryStatus;
 use crate::service::Service;
+use crate::slots::Slots;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use indexmap::IndexMap;
@@ -121,10 +122,10 @@ pub struct Registry {
     pub(super) free_owners: Vec<u32>,
     pub(super) numbers: IndexMap<NodeId, u32, FixedState>,
     /// By their names on the relay.
-    pub(super) tags: IndexMap<u64, u32, FixedState>,
+    pub(super) tags: Slots<u32>,
     pub(super) entries: Vec<Entry>,
     pub(super) free: Vec<u32>,
-    chains: IndexMap<u64, Chain, FixedState>,
+    chains: Slots<Chain>,
     order: Order,
     /// The sum of what is shown, each with its owner's life.
     hash: u64,
@@ -144,10 +145,10 @@ impl Registry {
             owners: Vec::new(),
             free_owners: Vec::new(),
             numbers: IndexMap::default(),
-            tags: IndexMap::default(),
+            tags: Slots::default(),
             entries: Vec::new(),
             free: Vec::new(),
-            chains: IndexMap::default(),
+            chains: Slots::default(),
             order: Order::default(),
             hash: 0,
             shown: 0,
@@ -185,7 +186,7 @@ impl Registry {
     /// Tells where a name is: this node's own service first, else the same one of the others for as long as the
     /// candidates stay, and none that is suspected while another is not. Different nodes choose differently.
     pub fn whereis(&self, name: &[u8]) -> Option<Service> {
-        let chain = self.chains.get(&hash_bytes(name))?;
+        let chain = self.chains.get(hash_bytes(name))?;
         if !chain.is_contested && self.entry(chain.best).name() == name {
             return Some(self.service(chain.best));
         }
@@ -268,12 +269,12 @@ impl Registry {
 
     /// Lists the listed services of a name, shown or not.
     pub(super) fn same_name(&self, name: &[u8]) -> impl Iterator<Item = u32> {
-        let head = self.chains.get(&hash_bytes(name)).map_or(NONE, |chain| chain.head);
+        let head = self.chains.get(hash_bytes(name)).map_or(NONE, |chain| chain.head);
         self.walk(head).filter(move |slot| self.entry(*slot).name() == name)
     }
 
     fn contest(&self, name: &[u8]) -> Contest {
-        let chain = self.chains.get(&hash_bytes(name)).filter(|chain| chain.is_contested);
+        let chain = self.chains.get(hash_bytes(name)).filter(|chain| chain.is_contested);
         if chain.is_none() || !self.same_name(name).any(|slot| self.entry(slot).is_unique) {
             return Contest::Open;
         }
@@ -351,10 +352,7 @@ impl Registry {
     fn link(&mut self, slot: u32, name: &Bytes) {
         let hash = hash_bytes(name);
         let is_unique = self.entry(slot).is_unique;
-        let Some(chain) = self.chains.get(&hash).copied() else {
-            if self.chains.len() == self.chains.capacity() {
-                self.chains.reserve_exact(self.chains.len() / 4 + 16); // as for entries
-            }
+        let Some(chain) = self.chains.get(hash) else {
             self.chains.insert(hash, Chain { head: slot, best: slot, is_contested: is_unique });
             return self.stand_first(slot, name);
         };
@@ -377,7 +375,7 @@ impl Registry {
     fn unlink(&mut self, slot: u32, name: &Bytes) {
         let hash = hash_bytes(name);
         let Entry { next, prev, role, is_unique, .. } = *self.entry(slot);
-        let Some(mut chain) = self.chains.get(&hash).copied() else { return };
+        let Some(mut chain) = self.chains.get(hash) else { return };
         match prev {
             NONE => chain.head = next,
             prev => self.entries[prev as usize].next = next,
@@ -394,7 +392,7 @@ impl Registry {
         let entry = &mut self.entries[slot as usize];
         (entry.next, entry.prev, entry.role) = (NONE, NONE, Role::Usual);
         if chain.head == NONE {
-            self.chains.swap_remove(&hash);
+            self.chains.remove(hash);
             return;
         }
         if chain.best == slot {
@@ -450,7 +448,7 @@ impl Registry {
     /// Looks again which service of a name is told first, after one's rank has changed.
     pub(super) fn rank_again(&mut self, slot: u32) {
         let hash = hash_bytes(self.entry(slot).name());
-        let Some(mut chain) = self.chains.get(&hash).copied() else { return };
+        let Some(mut chain) = self.chains.get(hash) else { return };
         if chain.best == slot {
             chain.best = self.walk(chain.head).min_by_key(|other| self.rank(*other)).unwrap_or(chain.head);
         } else if self.rank(slot) < self.rank(chain.best) {

@@ -12,6 +12,7 @@
 //! they are. Nothing here has to arrive: gaps are pulled, and anti-entropy repairs the rest.
 
 use super::Registrar;
+use super::apply::Path;
 use super::update::Update;
 use crate::config::Canary;
 use crate::frame::{Channel, Frame};
@@ -77,7 +78,7 @@ struct Link {
 
 /// A change that some neighbours may lack.
 #[derive(Clone, Copy, Debug)]
-struct News {
+pub(super) struct News {
     owner: u32,
     tag: u64,
     seq: u64,
@@ -91,7 +92,7 @@ struct News {
 pub(super) struct Relay {
     links: Vec<Link>,
     /// In the order in which it came; the first one's number is `first`.
-    news: VecDeque<News>,
+    pub(super) news: VecDeque<News>,
     first: u64,
     /// News before this one went out to all who take rows and are not full.
     fresh: u64,
@@ -169,7 +170,7 @@ impl Relay {
 
     pub(super) fn check(&self, config: &crate::config::Config) {
         assert!(self.news.len() <= config.registry_relay_max, "more news than registry_relay_max");
-        assert!(self.asked.len() <= config.registry_pulls_max, "more is asked for than registry_pulls_max");
+        assert!(self.asked.len() <= config.registry_relay_max, "more is asked for than registry_relay_max");
         assert!(self.links.iter().all(|link| link.rows.is_empty()), "rows were not sent");
         let told_max = config.registry_relay_max;
         assert!(self.links.iter().all(|link| link.told.len() <= told_max), "words pile up");
@@ -185,6 +186,9 @@ impl Registrar {
         }
         let bit = 1 << taken.trailing_ones();
         let (told, rows) = (Vec::new(), Vec::new());
+        for owner in self.registry.owners.iter_mut().filter(|owner| owner.parent != 0) {
+            owner.lazy |= bit; // there is a tree already: whoever has lost it grafts
+        }
         self.relay.links.push(Link { peer, bit, is_full: false, told, rows, bytes: 0 });
     }
 
@@ -323,15 +327,18 @@ impl Registrar {
         let bit = self.relay.bit(&from);
         for row in relayed.rows {
             let (owner, tag, seq) = (row.owner, row.tag(), row.to);
-            let is_new = self.apply(from, row, super::apply::Path::Relay, cx);
-            if bit != 0 {
-                self.on_heard(bit, &owner, tag, seq, is_new, cx);
+            let number = self.registry.tags.get(tag).or_else(|| self.registry.number(&owner));
+            let number = number.filter(|number| self.registry.owners[*number as usize].id == owner);
+            let is_new = self.apply_to(number, from, row, Path::Relay, cx);
+            let number = number.or_else(|| self.registry.number(&owner));
+            if let Some(number) = number.filter(|_| bit != 0) {
+                self.on_heard(bit, number, tag, seq, is_new, cx);
             }
         }
         let mut answer = Relayed::default();
         let mut bytes = 0;
         for told in relayed.told.into_iter().filter(|_| bit != 0) {
-            let number = self.registry.tags.get(&told.tag).copied();
+            let number = self.registry.tags.get(told.tag);
             match (told.word, number) {
                 (Word::Have, _) => self.on_have(bit, told, number, cx),
                 (Word::Prune, Some(number)) => {
@@ -361,8 +368,7 @@ impl Registrar {
     }
 
     /// A neighbour has sent a row: it has it, and it may be one that nobody needs from there.
-    fn on_heard(&mut self, bit: u32, owner: &NodeId, tag: u64, seq: u64, is_new: bool, cx: &Cx<'_>) {
-        let Some(number) = self.registry.number(owner) else { return };
+    fn on_heard(&mut self, bit: u32, number: u32, tag: u64, seq: u64, is_new: bool, cx: &Cx<'_>) {
         let owner = &mut self.registry.owners[number as usize];
         if owner.tag != tag || owner.seq < seq {
             return;
@@ -411,10 +417,10 @@ impl Registrar {
         if is_own || is_refused || asked.get(&tag).is_some_and(is_asked) {
             return;
         }
-        if asked.len() >= self.config.registry_pulls_max {
+        if asked.len() >= self.config.registry_relay_max {
             asked.retain(|_, at| is_asked(at));
         }
-        if asked.len() < self.config.registry_pulls_max {
+        if asked.len() < self.config.registry_relay_max {
             asked.insert(tag, now);
             if let Some(number) = number {
                 self.registry.owners[number as usize].pruned &= !bit;

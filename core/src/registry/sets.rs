@@ -31,7 +31,7 @@ impl Registry {
         self.drop_set(number, None);
         let owner = &mut self.owners[number as usize];
         let id = owner.id;
-        self.tags.swap_remove(&owner.tag);
+        self.tags.remove(owner.tag);
         *owner = Owner::new(id, &self.me); // gives its memory back
         self.numbers.swap_remove(&id);
         self.free_owners.push(number);
@@ -41,7 +41,7 @@ impl Registry {
     pub(super) fn set_version(&mut self, number: u32, incarnation: Incarnation, seq: u64, before: u64) {
         let owner = &mut self.owners[number as usize];
         if owner.incarnation != incarnation {
-            self.tags.swap_remove(&owner.tag);
+            self.tags.remove(owner.tag);
             owner.tag = tag(owner.id_hash, incarnation);
             self.tags.insert(owner.tag, number);
         }

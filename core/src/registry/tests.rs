@@ -1,12 +1,14 @@
 //! The registry on the bench, alone and with others.
 
 mod laws;
+mod relayed;
 
 use super::*;
 use crate::bench::{Bench, node};
 use crate::frame::Channel;
 use crate::machine::Effect;
 use crate::service::Service;
+use alloc::boxed::Box;
 use std::format;
 use std::string::String;
 use std::vec;
@@ -17,14 +19,16 @@ fn bytes(text: &str) -> Bytes {
     Bytes::from(Vec::from(text))
 }
 
-/// Registries whose frames arrive at once, and whose broadcasts reach everybody when they are not lost.
+/// Registries whose frames arrive at once, and whose changes reach everybody when they are not lost.
 struct Net {
     nodes: Vec<Bench<Registrar>>,
-    /// What each node told, but for what it published.
+    /// What each node told.
     told: Vec<Vec<String>>,
     /// The frames that crossed, as they were counted last.
     frames: Vec<Frame>,
-    loses_broadcasts: bool,
+    /// The sequence number up to which each node's changes were delivered.
+    delivered: Vec<u64>,
+    loses_changes: bool,
 }
 
 impl Net {
@@ -41,7 +45,13 @@ impl Net {
         };
         let nodes = (1..=count).map(start).collect();
         let told = vec![Vec::new(); usize::from(count)];
-        let mut net = Self { nodes, told, frames: Vec::new(), loses_broadcasts: false };
+        let mut net = Self {
+            nodes,
+            told,
+            frames: Vec::new(),
+            delivered: vec![0; usize::from(count)],
+            loses_changes: false,
+        };
         for of in 1..=count {
             net.everybody(|at| {
                 (at != of).then_some(Input::LifeVisible { node: node(of), incarnation: LIFE })
@@ -116,10 +126,10 @@ impl Net {
             let from = node(number);
             self.at(to.0[0]).call(|machine, cx| machine.handle(Input::Frame { from, frame }, cx));
         }
+        is_busy |= self.deliver(number);
         while let Some(event) = self.at(number).machine.poll_event() {
             is_busy = true;
             match event {
-                Event::Publish { payload, .. } => self.deliver(number, &payload),
                 Event::News(news) => self.told[usize::from(number) - 1].push(show(&news)),
                 other => self.told[usize::from(number) - 1].push(show_event(&other)),
             }
@@ -127,14 +137,26 @@ impl Net {
         is_busy
     }
 
-    fn deliver(&mut self, from: u8, payload: &Bytes) {
-        if self.loses_broadcasts {
-            return;
+    /// Hands what a node has announced to everybody, as a long chain of neighbours would; tells whether there was any.
+    fn deliver(&mut self, from: u8) -> bool {
+        let at = usize::from(from) - 1;
+        let machine = &self.nodes[at].machine;
+        let (own, last, now) = (machine.own(), self.delivered[at], self.nodes[at].now.mono);
+        if machine.announced == last || machine.pending.len() > 0 {
+            return false;
+        }
+        let rows = machine.registry.rows_after(own, last, now);
+        self.delivered[at] = machine.announced;
+        if self.loses_changes {
+            return true;
         }
         for number in (1..=self.nodes.len() as u8).filter(|number| *number != from) {
-            let input = Input::Update { from: node(from), payload: payload.clone() };
+            let relayed = Relayed { told: Vec::new(), rows: rows.clone() };
+            let frame = Frame::RegistryRelay(Box::new(relayed));
+            let input = Input::Frame { from: node(from), frame };
             self.at(number).call(|machine, cx| machine.handle(input, cx));
         }
+        true
     }
 
     fn run_for(&mut self, ms: u64) {
@@ -196,7 +218,7 @@ fn show_event(event: &Event) -> String {
             format!("lost {} to n{}", String::from_utf8_lossy(name), to.0[0])
         }
         Event::Malformed { from } => format!("malformed by n{}", from.0[0]),
-        Event::Publish { .. } | Event::News(_) => panic!("shown elsewhere"),
+        Event::News(_) => panic!("shown elsewhere"),
     }
 }
 
@@ -251,7 +273,7 @@ fn the_last_removal_reaches_those_who_were_cut_off() {
     let mut net = Net::new(2);
     net.register(1, "only", "x").unwrap();
     net.run_for(30);
-    net.loses_broadcasts = true;
+    net.loses_changes = true;
     net.unregister(1, "only").unwrap();
     net.run_for(30);
     assert_eq!(net.names(2), ["only"]);
@@ -270,7 +292,7 @@ fn a_newcomer_learns_the_whole_directory_from_any_peer() {
         net.register(number, "shared", "x").unwrap();
         net.register(number, &format!("own/{number}"), "x").unwrap();
     }
-    net.loses_broadcasts = true;
+    net.loses_changes = true;
     net.pair(1, 2);
     net.pair(2, 3);
     net.run_for(60_000);
@@ -344,6 +366,7 @@ fn another_life_begins_without_the_services_of_the_last() {
     net.forget_told();
     let config = Arc::new(Config::default());
     net.nodes[0].machine = Registrar::new(config, node(1), Incarnation(2));
+    net.delivered[0] = 0;
     net.register(1, "new", "x").unwrap();
     net.run_for(30);
     assert_eq!(net.told(2), ["Restarted old=x at n1"], "its new life is not known here yet");
@@ -356,10 +379,10 @@ fn another_life_begins_without_the_services_of_the_last() {
 #[test]
 fn what_is_missing_is_pulled_from_whoever_handed_the_next_on() {
     let mut net = Net::new(3);
-    net.loses_broadcasts = true;
+    net.loses_changes = true;
     net.register(1, "first", "x").unwrap();
     net.run_for(30);
-    net.loses_broadcasts = false;
+    net.loses_changes = false;
     net.register(1, "second", "x").unwrap();
     net.run_for(30);
     assert_eq!(net.names(2), ["first", "second"]);
@@ -367,35 +390,9 @@ fn what_is_missing_is_pulled_from_whoever_handed_the_next_on() {
     net.assert_equal();
 }
 
-#[test]
-fn a_refused_publication_is_repeated() {
-    let mut net = Net::new(2);
-    net.loses_broadcasts = true;
-    net.register(1, "a", "x").unwrap();
-    net.run_for(30);
-    net.register(1, "b", "x").unwrap();
-    net.run_for(30);
-    net.loses_broadcasts = false;
-    net.input(1, Input::PublishRefused { from_seq: 1 });
-    net.input(1, Input::PublishRefused { from_seq: 0 });
-    net.run_for(499);
-    assert_eq!(net.names(2), [""; 0]);
-    net.run_for(1);
-    assert_eq!(net.names(2), ["a", "b"]);
-}
-
-#[test]
-fn where_its_changes_are_forgotten_a_refused_publication_makes_everybody_pull() {
-    let mut net = Net::with(2, &Config { registry_log_max: 1, ..Config::default() });
-    net.loses_broadcasts = true;
-    for name in ["a", "b", "c"] {
-        net.register(1, name, "x").unwrap();
-        net.run_for(30);
-    }
-    net.loses_broadcasts = false;
-    net.input(1, Input::PublishRefused { from_seq: 0 });
-    net.run_for(500);
-    assert_eq!(net.names(2), ["a", "b", "c"]);
+/// An update as anybody may hand it on.
+fn update_from(from: NodeId, updates: Bytes) -> Input {
+    Input::Frame { from, frame: Frame::RegistryUpdates { is_last: false, updates } }
 }
 
 fn forged(owner: u8, life: u64, from: u64, to: u64, names: &[&str]) -> Bytes {
@@ -420,10 +417,10 @@ fn what_others_say_of_a_nodes_own_set_is_refused_and_written_over() {
     net.forget_told();
     let payload = forged(1, 1, 1, 2, &["forged"]);
     for number in [2, 3] {
-        net.input(number, Input::Update { from: node(3), payload: payload.clone() });
+        net.input(number, update_from(node(3), payload.clone()));
     }
     assert_eq!(net.names(2), ["forged", "mine"], "nobody else can know");
-    net.input(1, Input::Update { from: node(3), payload });
+    net.input(1, update_from(node(3), payload));
     assert_eq!(net.told(1), ["refused n1 by n3"]);
     assert_eq!(net.names(2), ["mine"]);
     net.assert_equal();
@@ -435,9 +432,9 @@ fn an_equal_number_with_other_contents_is_found_by_its_owner_and_written_over() 
     let mut net = Net::new(3);
     net.pair(1, 2);
     net.pair(2, 3);
-    net.loses_broadcasts = true;
+    net.loses_changes = true;
     for number in [2, 3] {
-        net.input(number, Input::Update { from: node(3), payload: forged(1, 1, 0, 1, &["forged"]) });
+        net.input(number, update_from(node(3), forged(1, 1, 0, 1, &["forged"])));
     }
     net.register(1, "mine", "x").unwrap();
     net.run_for(120_000);
@@ -455,7 +452,7 @@ fn older_lives_and_older_numbers_change_nothing() {
     net.forget_told();
     for payload in [forged(2, 0, 0, 9, &["old"]), forged(2, 1, 0, 2, &["old"]), forged(2, 1, 0, 1, &["old"])]
     {
-        net.input(1, Input::Update { from: node(2), payload });
+        net.input(1, update_from(node(2), payload));
     }
     assert_eq!((net.names(1), net.told(1)), (vec![String::from("a"), String::from("b")], vec![]));
     assert_eq!(net.nodes[0].stats.registry_stale, 3);
@@ -468,15 +465,15 @@ fn what_breaks_the_bounds_is_refused_and_told_once() {
     let flood = forged(2, 1, 0, 4, &["a", "b", "c", "d"]);
     let long = forged(2, 1, 0, 5, &["a-name-too-long"]);
     for payload in [&flood, &flood, &long] {
-        net.input(1, Input::Update { from: node(2), payload: payload.clone() });
+        net.input(1, update_from(node(2), payload.clone()));
     }
     assert_eq!(net.told(1), ["refused n2 by n2", "refused n2 by n2"]);
     assert_eq!(net.nodes[0].stats.registry_refused, 3);
-    net.input(1, Input::Update { from: node(2), payload: forged(2, 1, 0, 3, &["a", "b", "c"]) });
-    net.input(1, Input::Update { from: node(2), payload: forged(2, 1, 3, 6, &["d"]) });
+    net.input(1, update_from(node(2), forged(2, 1, 0, 3, &["a", "b", "c"])));
+    net.input(1, update_from(node(2), forged(2, 1, 3, 6, &["d"])));
     assert_eq!(net.names(1), ["a", "b", "c"]);
     for payload in [Bytes::from_static(b"junk"), [&flood[..], &[0]].concat().into()] {
-        net.input(1, Input::Update { from: node(2), payload });
+        net.input(1, update_from(node(2), payload));
     }
     let last: Vec<String> = net.told(1).split_off(3);
     assert_eq!(last, ["refused n2 by n2", "malformed by n2", "malformed by n2"]);
@@ -488,13 +485,13 @@ fn a_life_from_the_far_future_is_refused_and_hides_nobody() {
     let ahead =
         |net: &Net, ms: u64| (net.nodes[0].now.wall.0 + Config::default().registry_ahead_ms_max + ms) << 16;
     let (near, far) = (ahead(&net, 0), ahead(&net, 1));
-    net.input(1, Input::Update { from: node(2), payload: forged(2, far, 0, 1, &["a"]) });
+    net.input(1, update_from(node(2), forged(2, far, 0, 1, &["a"])));
     assert_eq!(net.told(1), ["refused n2 by n2"]);
     assert_eq!(net.nodes[0].stats.registry_refused, 1);
     net.register(2, "b", "").unwrap();
     net.run_for(30);
     assert_eq!(net.names(1), ["b"]);
-    net.input(1, Input::Update { from: node(2), payload: forged(2, near, 0, 1, &["a"]) });
+    net.input(1, update_from(node(2), forged(2, near, 0, 1, &["a"])));
     assert_eq!(net.nodes[0].stats.registry_refused, 1, "clocks go wrong, and that far is believed");
 }
 
@@ -563,13 +560,13 @@ fn a_unique_name_is_refused_to_the_second_who_can_see_the_first() {
 #[test]
 fn of_two_unique_registrations_the_older_wins_everywhere_and_the_other_is_withdrawn() {
     let mut net = Net::new(3);
-    net.loses_broadcasts = true;
+    net.loses_changes = true;
     net.register_as(2, "one", 0, "old", true).unwrap();
     net.run_for(100);
     net.register_as(1, "one", 0, "new", true).unwrap();
     net.run_for(100);
     net.forget_told();
-    net.loses_broadcasts = false;
+    net.loses_changes = false;
     net.pair(1, 3);
     net.run_for(2_000);
     assert_eq!(net.registry(3).whereis(b"one").unwrap().owner, node(1));
@@ -658,7 +655,7 @@ fn the_forgotten_do_not_come_back_and_their_number_is_bounded() {
     let mut sets = Vec::new();
     for number in 2..=5 {
         let set = forged(number, 1, 0, 1, &["s"]);
-        net.input(1, Input::Update { from: node(number), payload: set.clone() });
+        net.input(1, update_from(node(number), set.clone()));
         net.input(1, Input::LifeGone { node: node(number), incarnation: LIFE, reason: ServiceLoss::Left });
         sets.push(set);
     }
@@ -667,9 +664,9 @@ fn the_forgotten_do_not_come_back_and_their_number_is_bounded() {
     net.run_for(1);
     assert_eq!(net.registry(1).numbers.len(), 1, "only the node itself is left");
     assert_eq!(net.nodes[0].machine.epitaphs.len(), 2);
-    net.input(1, Input::Update { from: node(5), payload: sets[3].clone() });
+    net.input(1, update_from(node(5), sets[3].clone()));
     assert_eq!(net.nodes[0].stats.registry_stale, 1);
-    net.input(1, Input::Update { from: node(5), payload: forged(5, 2, 0, 1, &["s"]) });
+    net.input(1, update_from(node(5), forged(5, 2, 0, 1, &["s"])));
     assert_eq!(net.registry(1).numbers.len(), 2, "a newer life is news");
 }
 
@@ -677,7 +674,7 @@ fn the_forgotten_do_not_come_back_and_their_number_is_bounded() {
 fn a_directory_larger_than_one_answer_comes_in_several() {
     let config = Config { registry_sync_bytes: 400, sync_chunk_bytes: 100, ..Config::default() };
     let mut net = Net::with(9, &config);
-    net.loses_broadcasts = true;
+    net.loses_changes = true;
     for number in 1..=8 {
         for name in 0..5 {
             net.register(number, &format!("{number}/{name}"), "0123456789").unwrap();
@@ -696,7 +693,7 @@ fn a_directory_larger_than_one_answer_comes_in_several() {
 #[test]
 fn a_slow_peer_is_spared_and_served_later() {
     let mut net = Net::new(2);
-    net.loses_broadcasts = true;
+    net.loses_changes = true;
     net.register(1, "a", "x").unwrap();
     net.pair(1, 2);
     net.input(1, Input::LinkFull { peer: node(2) });
@@ -731,8 +728,6 @@ fn rows_that_were_not_asked_for_or_make_no_sense_are_refused() {
     let shown = bench.input(Input::Frame { from: node(2), frame });
     assert!(shown[0].starts_with("Malformed"), "{shown:?}");
 }
-
-use alloc::boxed::Box;
 
 #[cfg(rumormill_canary)]
 mod canaries {
@@ -772,7 +767,7 @@ mod canaries {
     #[test]
     fn each_planted_bug_of_replication_shows() {
         let mut net = planted(Canary::NeighborsOnly, 3);
-        net.loses_broadcasts = true;
+        net.loses_changes = true;
         net.register(1, "a", "x").unwrap();
         net.pair(1, 2);
         net.pair(2, 3);
@@ -789,7 +784,7 @@ mod canaries {
         let mut net = planted(Canary::ForeignWrites, 2);
         net.register(1, "a", "x").unwrap();
         net.run_for(30);
-        net.input(1, Input::Update { from: node(2), payload: forged(1, 1, 1, 2, &["forged"]) });
+        net.input(1, update_from(node(2), forged(1, 1, 1, 2, &["forged"])));
         assert_eq!(net.names(1), ["a", "forged"]);
     }
 
@@ -799,7 +794,7 @@ mod canaries {
         let canary = Some(Canary::TombstoneHoard);
         let config = Config { canary, registry_retention_ms: 1, epitaphs_max: 0, ..Config::default() };
         let mut net = Net::with(2, &config);
-        net.input(1, Input::Update { from: node(2), payload: forged(2, 1, 0, 1, &["s"]) });
+        net.input(1, update_from(node(2), forged(2, 1, 0, 1, &["s"])));
         net.input(1, Input::LifeGone { node: node(2), incarnation: LIFE, reason: ServiceLoss::Left });
         net.run_for(1);
     }

@@ -10,7 +10,7 @@ use rumormill_core::frame::{
     NeighborAnswer, NeighborPriority, OrderKind, SyncChunk, SyncEnd, SyncHello, SyncOutcome, SyncVector,
     Verdict, Wanted,
 };
-use rumormill_core::registry::{Hello, Row, Rows};
+use rumormill_core::registry::{Hello, Relayed, Row, Rows, Told, Update, Word};
 use rumormill_core::{
     Address, Channel, Class, ClusterNumbers, Command, Contact, Dialer, DownReason, Frame, Incarnation, Input,
     Instant, Life, MailboxId, MapId, MemberRecord, MemberState, MessageId, NodeId, Now, Question, Stamp,
@@ -194,6 +194,18 @@ fn registry_frame() -> impl Strategy<Value = Frame> {
         })
     };
     let rows = (number32(), option::of(node_id()), any::<bool>(), vec(row(), 0..5));
+    let word = prop_oneof![Just(Word::Have), Just(Word::Prune), Just(Word::Graft)];
+    let told = (number(), number(), word).prop_map(|(tag, seq, word)| Told { tag, seq, word });
+    let numbers = (node_id(), number(), any::<bool>(), number(), number(), number32());
+    let update = (numbers, bytes()).prop_map(|((owner, life, is_whole, a, b, age_ms), changes)| Update {
+        owner,
+        incarnation: Incarnation(life),
+        from: (!is_whole).then_some(a.min(b)),
+        to: a.max(b),
+        age_ms,
+        count: (changes.len() / 4) as u32,
+        changes,
+    });
     prop_oneof![
         proptest::array::uniform32(number())
             .prop_map(|buckets| Frame::RegistryHello(Box::new(Hello { buckets }))),
@@ -202,6 +214,8 @@ fn registry_frame() -> impl Strategy<Value = Frame> {
         }),
         vec(row(), 0..5).prop_map(Frame::RegistryPull),
         (any::<bool>(), bytes()).prop_map(|(is_last, updates)| Frame::RegistryUpdates { is_last, updates }),
+        (vec(told, 0..5), vec(update, 0..4))
+            .prop_map(|(told, rows)| Frame::RegistryRelay(Box::new(Relayed { told, rows }))),
     ]
 }
 

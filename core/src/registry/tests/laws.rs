@@ -35,18 +35,15 @@ fn history(steps: &[Step]) -> (Bench<Registrar>, Vec<Bytes>) {
             if step.ends_update {
                 machine.flush(cx);
                 let own = machine.own();
-                updates.push(machine.whole(own, cx.now.mono).to_bytes());
+                updates.push(machine.registry.whole(own, cx.now.mono).to_bytes());
             }
         });
     }
     owner.call(Registrar::flush);
-    while let Some(event) = owner.machine.poll_event() {
-        if let Event::Publish { payload, .. } = event {
-            updates.push(payload);
-        }
-    }
     let own = owner.machine.own();
-    updates.push(owner.machine.whole(own, Instant::default()).to_bytes());
+    updates
+        .extend(owner.machine.registry.rows_after(own, 0, Instant::default()).iter().map(Update::to_bytes));
+    updates.push(owner.machine.registry.whole(own, Instant::default()).to_bytes());
     (owner, updates)
 }
 
@@ -59,7 +56,7 @@ fn reader() -> Bench<Registrar> {
 
 fn encoded(bench: &Bench<Registrar>) -> Bytes {
     let number = bench.machine.registry.number(&node(1)).unwrap();
-    Update { age_ms: 0, ..bench.machine.whole(number, Instant::default()) }.to_bytes()
+    Update { age_ms: 0, ..bench.machine.registry.whole(number, Instant::default()) }.to_bytes()
 }
 
 proptest! {
@@ -72,10 +69,10 @@ proptest! {
         let mut reader = reader();
         for at in order {
             let payload = at.get(&updates).clone();
-            reader.input(Input::Update { from: node(1), payload });
+            reader.input(update_from(node(1), payload));
         }
         for payload in &updates {
-            reader.input(Input::Update { from: node(1), payload: payload.clone() });
+            reader.input(update_from(node(1), payload.clone()));
         }
         prop_assert_eq!(encoded(&reader), encoded(&owner));
         prop_assert_eq!(reader.machine.registry.status(), owner.machine.registry.status());
@@ -93,7 +90,7 @@ proptest! {
             let input = match what {
                 0 => Input::LifeGone { node: node(1), incarnation: LIFE, reason: ServiceLoss::Dead },
                 1 => Input::LifeVisible { node: node(1), incarnation: LIFE },
-                _ => Input::Update { from: node(1), payload: at.get(&updates).clone() },
+                _ => update_from(node(1), at.get(&updates).clone()),
             };
             reader.call(|machine, cx| machine.handle(input, cx));
             while let Some(event) = reader.machine.poll_event() {
@@ -137,7 +134,7 @@ proptest! {
             if Update::split(&mut left).is_err() {
                 prop_assert_eq!(&left, &payload, "a refusal moves nothing");
             }
-            reader.input(Input::Update { from: node(3), payload: payload.clone() });
+            reader.input(update_from(node(3), payload.clone()));
             let frame = Frame::RegistryUpdates { is_last: true, updates: payload };
             reader.input(Input::Frame { from: node(3), frame });
         }
@@ -149,7 +146,7 @@ proptest! {
     ) {
         let mut net = Net::new(6);
         for (number, steps) in (4..=6_u8).zip(&histories) {
-            net.loses_broadcasts = true;
+            net.loses_changes = true;
             for step in steps {
                 let name = format!("name-{}", step.name);
                 if step.is_put {
