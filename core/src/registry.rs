@@ -393,6 +393,10 @@ impl Registrar {
             cx.stats.registry_refused += 1;
             return;
         }
+        if self.epitaphs.get(&node).is_some_and(|(buried, _)| *buried == incarnation) {
+            self.epitaphs.shift_remove(&node); // that life goes on after all: its set is to be had from others
+            self.spread(cx);
+        }
         let number = self.registry.number_or_new(&node);
         self.registry.begin_life(number, incarnation);
         self.tell(cx);

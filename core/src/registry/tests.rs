@@ -671,6 +671,21 @@ fn the_forgotten_do_not_come_back_and_their_number_is_bounded() {
 }
 
 #[test]
+fn a_life_that_goes_on_after_all_gets_its_forgotten_set_back() {
+    let config = Config { registry_retention_ms: 10_000, ..Config::default() };
+    let mut net = Net::with(2, &config);
+    net.pair(1, 2);
+    net.register(2, "s", "x").unwrap();
+    net.run_for(1_000);
+    net.input(1, Input::LifeGone { node: node(2), incarnation: LIFE, reason: ServiceLoss::Dead });
+    net.run_for(11_000);
+    assert_eq!((net.names(1), net.nodes[0].machine.epitaphs.len()), (vec![], 1));
+    net.input(1, Input::LifeVisible { node: node(2), incarnation: LIFE });
+    net.run_for(2_000);
+    assert_eq!(net.names(1), ["s"]);
+}
+
+#[test]
 fn a_directory_larger_than_one_answer_comes_in_several() {
     let config = Config { registry_sync_bytes: 400, sync_chunk_bytes: 100, ..Config::default() };
     let mut net = Net::with(9, &config);
