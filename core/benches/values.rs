@@ -13,10 +13,10 @@
 
 use bytes::Bytes;
 use rumormill_core::hash::mix;
-use rumormill_core::registry::{Event, Input, Registrar};
+use rumormill_core::registry::{Input, Registrar};
 use rumormill_core::{
-    Config, Cx, Hlc, Incarnation, Machine, MailboxId, NodeId, Now, OrMap, Ring, Rng, Stamp, Stats, Wall,
-    Writer,
+    Config, Cx, Effect, Frame, Hlc, Incarnation, Machine, MailboxId, NodeId, Now, OrMap, Ring, Rng, Stamp,
+    Stats, Wall, Writer,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -270,27 +270,31 @@ impl Desk {
     }
 }
 
-/// What an owner broadcasts of its services.
-fn registry_payload(owner: u64, name: &impl Fn(u64, u64) -> String) -> Bytes {
+/// What an owner tells a neighbour of its services.
+fn registry_payload(owner: u64, name: &impl Fn(u64, u64) -> String) -> Frame {
     let mut desk = Desk::new(owner);
+    desk.call(0, |it, cx| it.handle(Input::NeighborUp { peer: id(0) }, cx));
     for at in 0..SERVICES {
         let (name, meta) = (Bytes::from(name(owner, at)), Bytes::from_static(b"zone=a;load=17"));
         desk.call(0, |it, cx| it.register(&name, owner, MailboxId(9), &meta, false, cx))
             .expect("within bounds");
     }
-    desk.call(100, |it, cx| it.handle_timeout(cx));
-    match desk.registrar.poll_event() {
-        Some(Event::Publish { payload, .. }) => payload,
-        other => panic!("an update goes out, not {other:?}"),
-    }
+    desk.call(100, |it, cx| {
+        it.handle_timeout(cx);
+        let sent = cx.effects.drain(..).find_map(|effect| match effect {
+            Effect::Send { frame: frame @ Frame::RegistryRelay(_), .. } => Some(frame),
+            _ => None,
+        });
+        sent.expect("an update goes out")
+    })
 }
 
-fn directory(owners: u64, payloads: &[Bytes]) -> Desk {
+fn directory(owners: u64, payloads: &[Frame]) -> Desk {
     let mut desk = Desk::new(0);
     for (owner, payload) in (1..=owners).zip(payloads) {
-        let (node, incarnation, payload) = (id(owner), Incarnation(1), payload.clone());
+        let (node, incarnation, frame) = (id(owner), Incarnation(1), payload.clone());
         desk.call(100, |it, cx| it.handle(Input::LifeVisible { node, incarnation }, cx));
-        desk.call(100, |it, cx| it.handle(Input::Update { from: node, payload }, cx));
+        desk.call(100, |it, cx| it.handle(Input::Frame { from: node, frame }, cx));
     }
     assert_eq!(desk.registrar.registry().len() as u64, owners * SERVICES);
     desk
@@ -298,14 +302,14 @@ fn directory(owners: u64, payloads: &[Bytes]) -> Desk {
 
 /// One operation: a registration of another node, in a directory that grows to 10,000.
 fn registry_apply(name: fn(u64, u64) -> String) -> Bench {
-    let payloads: Vec<Bytes> = (1..=MEMBERS).map(|owner| registry_payload(owner, &name)).collect();
+    let payloads: Vec<Frame> = (1..=MEMBERS).map(|owner| registry_payload(owner, &name)).collect();
     let operations = (MEMBERS * SERVICES) as usize;
     bench("registry_apply", operations, move || drop(black_box(directory(MEMBERS, &payloads))))
 }
 
 fn whereis(name: &'static str, owners: u64) -> Bench {
     let of = |owner: u64, at: u64| format!("room/{owner}/{at}");
-    let payloads: Vec<Bytes> = (1..=owners).map(|owner| registry_payload(owner, &of)).collect();
+    let payloads: Vec<Frame> = (1..=owners).map(|owner| registry_payload(owner, &of)).collect();
     let desk = directory(owners, &payloads);
     let names: Vec<String> = (0..PLACED).map(|n| of(1 + mix(n) % owners, mix(n + 7) % SERVICES)).collect();
     bench(name, names.len(), move || {
@@ -317,7 +321,7 @@ fn whereis(name: &'static str, owners: u64) -> Bench {
 /// One operation: tell one of 1,000 services of a name.
 fn whereis_shared() -> Bench {
     let of = |_: u64, at: u64| format!("service/{at}");
-    let payloads: Vec<Bytes> = (1..=MEMBERS).map(|owner| registry_payload(owner, &of)).collect();
+    let payloads: Vec<Frame> = (1..=MEMBERS).map(|owner| registry_payload(owner, &of)).collect();
     let desk = directory(MEMBERS, &payloads);
     let names: Vec<String> = (0..PLACED).map(|n| of(1, n % SERVICES)).collect();
     bench("whereis_10000_of_10", names.len(), move || {

@@ -142,7 +142,7 @@ impl Net {
         let at = usize::from(from) - 1;
         let machine = &self.nodes[at].machine;
         let (own, last, now) = (machine.own(), self.delivered[at], self.nodes[at].now.mono);
-        if machine.announced == last || machine.pending.len() > 0 {
+        if machine.announced == last || !machine.pending.is_empty() {
             return false;
         }
         let rows = machine.registry.rows_after(own, last, now);
