@@ -103,6 +103,11 @@ pub enum Input {
         /// What users are told: that it is gone, or that it is out of reach.
         reason: MailLoss,
     },
+    /// This node comes back after it has left: its mailboxes are of another life from now on.
+    NewLife {
+        /// The life that begins.
+        incarnation: Incarnation,
+    },
     /// This node has left the cluster: nobody else can be reached any more.
     Left,
 }
@@ -488,6 +493,7 @@ impl Machine for Mailboxes {
             Input::LinkFull { peer } => self.on_pressure(peer, true),
             Input::LinkReady { peer } => self.on_pressure(peer, false),
             Input::LifeGone { node, incarnation, reason } => self.on_life_gone(node, incarnation, reason, cx),
+            Input::NewLife { incarnation } => self.life = incarnation,
             Input::Left => self.on_left(cx),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::{WorldArgs, out};
 use include_dir::{Dir, include_dir};
+use rumormill_scenarios::apps;
 use rumormill_sim::Scenario;
 use std::io::ErrorKind::NotFound;
 use std::io::Read;
@@ -9,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Every theme folder of this crate, embedded: `run first/partition-heal` works anywhere.
-static THEMES: [(&str, Dir<'_>); 10] = [
+static THEMES: [(&str, Dir<'_>); 11] = [
     ("first", include_dir!("$CARGO_MANIFEST_DIR/first")),
     ("membership", include_dir!("$CARGO_MANIFEST_DIR/membership")),
     ("broadcast", include_dir!("$CARGO_MANIFEST_DIR/broadcast")),
@@ -19,6 +20,7 @@ static THEMES: [(&str, Dir<'_>); 10] = [
     ("registry", include_dir!("$CARGO_MANIFEST_DIR/registry")),
     ("mail", include_dir!("$CARGO_MANIFEST_DIR/mail")),
     ("placement", include_dir!("$CARGO_MANIFEST_DIR/placement")),
+    ("apps", include_dir!("$CARGO_MANIFEST_DIR/apps")),
     ("predecessors", include_dir!("$CARGO_MANIFEST_DIR/predecessors")),
 ];
 
@@ -108,6 +110,14 @@ pub(crate) fn load(world: &WorldArgs) -> Result<Scenario, String> {
     Scenario::from_toml_with(&source.text, &source.name, &sets).map_err(|error| error.to_string())
 }
 
+/// Finds the application that a scenario names.
+///
+/// # Errors
+/// One message with the nearest name.
+pub(crate) fn app_of(scenario: &Scenario, file: &str) -> Result<apps::Named, String> {
+    apps::find(scenario.app.as_deref()).map_err(|error| format!("{file}: app: {error}"))
+}
+
 /// Prints the library or one theme of it, theme by theme.
 pub(crate) fn list(theme: Option<&str>, json: bool) -> Result<ExitCode, String> {
     let names = match theme {
@@ -151,6 +161,15 @@ fn page(rows: &[(String, String, u32)]) -> String {
 
 /// Prints a scenario in plain words.
 pub(crate) fn explain(world: &WorldArgs) -> Result<ExitCode, String> {
-    out::print(&load(world)?.explain())?;
+    let scenario = load(world)?;
+    let app = app_of(&scenario, &world.scenario)?;
+    let mut page = scenario.explain();
+    if !app.asks.is_empty() {
+        page.push_str(&format!("\nWhat must hold of the application {:?} besides\n", app.name));
+        for (when, name, what) in app.asks {
+            page.push_str(&format!("  {when:10}   {name}: {what}\n"));
+        }
+    }
+    out::print(&page)?;
     Ok(ExitCode::SUCCESS)
 }

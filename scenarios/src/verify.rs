@@ -1,7 +1,7 @@
 //! `--verify`: the same run in a second process, compared checkpoint by checkpoint, then event by event.
 
 use crate::run::{load, start};
-use crate::{RunArgs, out};
+use crate::{RunArgs, library, out};
 use rumormill_sim::{Checkpoint, Outcome, Scenario};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -130,7 +130,8 @@ fn lines_of(mut command: Command) -> Result<Vec<String>, Silence> {
 /// The hash after each event of a window, in this process.
 fn event_lines(args: &RunArgs, scenario: &Scenario, from: u64, to: u64) -> Result<Vec<String>, String> {
     let mut lines = Vec::new();
-    start(args, scenario)?.trace(from, to, &mut |event| {
+    let app = library::app_of(scenario, &args.world.scenario)?;
+    start(args, scenario, &app)?.trace(from, to, &mut |event| {
         let node = event.node.map_or("the schedule".to_owned(), |node| format!("node {node}"));
         lines.push(format!("event {} at {} ns, {node}: {:016x}", event.number, event.at_ns, event.hash));
     });
@@ -153,7 +154,8 @@ pub(crate) fn print_trace(args: &RunArgs, from: u64, to: u64) -> Result<ExitCode
     let lines = if to > from {
         event_lines(args, &scenario, from, to)?
     } else {
-        let mut run = start(args, &scenario)?;
+        let app = library::app_of(&scenario, &args.world.scenario)?;
+        let mut run = start(args, &scenario, &app)?;
         while run.advance() {}
         let mut lines: Vec<String> = run.checkpoints().iter().map(checkpoint_line).collect();
         lines.push(end_line(&run.outcome()));

@@ -4,6 +4,7 @@
 //! (connectivity, symmetry, convergence) on the grid; liveness only once faults and workloads have ended.
 
 mod broadcast;
+mod families;
 mod lives;
 mod mail;
 mod members;
@@ -18,10 +19,12 @@ mod ties;
 mod troubles;
 
 pub use broadcast::{Broadcasts, Message};
+pub use families::of as families_of;
 pub use overlay::{Overlay, OverlayFigures, OverlayNode};
 pub use state::{Exactness, State};
 pub use troubles::Troubles;
 
+use families::Families;
 use lives::Lives;
 use mail::Mail;
 use members::Members;
@@ -96,6 +99,39 @@ struct Tally {
     duplicates: u64,
 }
 
+/// How the machines of members, services, mail and placement fared: each none where it is off.
+#[derive(Clone, Debug, Default)]
+pub struct Machines {
+    /// How crashes were noticed.
+    pub members: Option<Noticed>,
+    /// The most services that a member shows.
+    pub services: Option<u32>,
+    /// Nanoseconds from each question to its answer.
+    pub answers_ns: Option<Vec<u64>>,
+    /// How partitions moved.
+    pub placement: Option<Moved>,
+}
+
+/// How crashes were noticed, by those who watch members: none is known where nobody does.
+#[derive(Clone, Debug, Default)]
+pub struct Noticed {
+    /// Nanoseconds until each neighbour of a crashed node noticed.
+    pub by_neighbors_ns: Vec<u64>,
+    /// Nanoseconds until each node noticed.
+    pub by_all_ns: Vec<u64>,
+    /// Verdicts on nodes that lived, with no hardship to excuse them.
+    pub false_verdicts: u64,
+}
+
+/// How often partitions were acquired and released after bootstrap, as far as nodes watch theirs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moved {
+    /// Acquired.
+    pub acquired: u64,
+    /// Released.
+    pub released: u64,
+}
+
 /// Samples of one figure, one for each look.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
@@ -123,6 +159,7 @@ pub struct Judge {
     registry: Registry,
     mail: Mail,
     placement: Placement,
+    families: Families,
     troubles: Troubles,
     /// Whether this is the last look: what is looked at in turn before is then looked at as a whole.
     is_last: bool,
@@ -162,6 +199,7 @@ impl Judge {
             registry: Registry::new(nodes, config.ttl_ms),
             mail: Mail::new(config.ttl_ms),
             placement: Placement::new(bootstrap_end_ns),
+            families: Families::default(),
             lives: Lives::new(nodes),
             troubles: Troubles::default(),
             is_last: false,
@@ -185,6 +223,13 @@ impl Judge {
         self
     }
 
+    /// States which nodes count leases and partitions alike, by the number of their family; else all do.
+    #[must_use]
+    pub fn with_families(mut self, families: Vec<u32>) -> Self {
+        self.lives.families = families;
+        self
+    }
+
     /// Takes one observation in.
     pub fn observe(&mut self, seen: &Observation<'_>) {
         self.overlay.observe(seen);
@@ -197,6 +242,7 @@ impl Judge {
             self.registry.observe(seen, lives, troubles);
             self.mail.observe(seen, lives, troubles);
             self.placement.observe(seen, lives);
+            self.families.observe(seen, lives);
         }
     }
 
@@ -216,6 +262,20 @@ impl Judge {
         let asks = |check: &Check| self.asked.iter().any(|asked| asked.spec.check == *check);
         let is_undue = self.broadcasts.undue().is_some() && asks(&Check::DeliveredOnce);
         is_undue || (self.state.clock_fault().is_some() && asks(&Check::ClocksMonotonic))
+    }
+
+    /// Tells how the machines of members, services, mail and placement fared, as far as each is on.
+    pub fn machines(&self, nodes: &dyn Nodes) -> Machines {
+        let Self { config, members, mail, placement, lives, .. } = self;
+        let services =
+            |node| nodes.status(node).and_then(|it| it.registry).map_or(0, |registry| registry.count);
+        let (acquired, released) = placement.moved();
+        Machines {
+            members: config.members.then(|| members.figures()),
+            services: config.registry.then(|| lives.members().map(services).max().unwrap_or(0)),
+            answers_ns: config.mailboxes.then(|| mail.answers_ns.clone()),
+            placement: config.placement.then_some(Moved { acquired, released }),
+        }
     }
 
     /// Shows the samples taken at each look.
@@ -370,6 +430,7 @@ impl Judge {
             }
             Check::BootingOwnsNothing => placement.booting_owns_nothing(),
             Check::OwnershipStill { max } => placement.still(*max),
+            Check::MismatchRefused => self.families.apart(partitions, self.is_last, lives, nodes),
             _ => Ok(()), // judged above
         }
     }
@@ -600,6 +661,7 @@ fn is_global(check: &Check) -> bool {
         | Check::TiesCloseBoth { .. }
         | Check::OwnersAlternate
         | Check::BootingOwnsNothing
+        | Check::MismatchRefused
         | Check::OwnershipStill { .. } => false,
     }
 }

@@ -19,6 +19,7 @@
 //! in a million.
 
 mod choices;
+mod differing;
 mod error;
 mod expand;
 mod explain;
@@ -38,6 +39,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use differing::ConfigOf;
 pub use error::ScenarioError;
 pub use faults::{Distribution, Fault, FaultKind, Flapping, Nodes, Shape};
 pub use file::NODES_MAX;
@@ -60,6 +62,9 @@ pub struct Scenario {
     pub about: String,
     /// How many nodes there are, those included that join late.
     pub nodes: u32,
+    /// The name of the application on every node; none for nodes without one. Whoever runs the scenario knows what is
+    /// behind the name, and gives it to [`Run::with_app`](crate::Run::with_app).
+    pub app: Option<String>,
     /// When the run ends, in nanoseconds after bootstrap, or after the last phase; none for as soon as every property
     /// had its time.
     pub end_ns: Option<u64>,
@@ -71,6 +76,8 @@ pub struct Scenario {
     pub clocks: Clocks,
     /// The configuration of every node. Maps that workloads write are added to it.
     pub config: Config,
+    /// The nodes that have some of it otherwise; where two of these name one node, the later one wins.
+    pub config_of: Vec<ConfigOf>,
     /// What users do.
     pub workloads: Vec<Workload>,
     /// What goes wrong.
@@ -133,11 +140,13 @@ impl Scenario {
             name: name.into(),
             about: String::new(),
             nodes,
+            app: None,
             end_ns: None,
             bootstrap: Bootstrap::default(),
             network: NetworkModel::default(),
             clocks: Clocks::default(),
             config: Config::default(),
+            config_of: Vec::new(),
             workloads: Vec::new(),
             faults: Vec::new(),
             phases: Vec::new(),
@@ -149,6 +158,13 @@ impl Scenario {
     #[must_use]
     pub fn about(mut self, about: &str) -> Self {
         self.about = about.into();
+        self
+    }
+
+    /// Names the application on every node.
+    #[must_use]
+    pub fn app(mut self, name: &str) -> Self {
+        self.app = Some(name.into());
         self
     }
 
@@ -204,6 +220,15 @@ impl Scenario {
     #[must_use]
     pub fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
+        self
+    }
+
+    /// Changes the configuration of some nodes, from what it is for all nodes so far.
+    #[must_use]
+    pub fn config_of(mut self, nodes: impl Into<Nodes>, change: impl FnOnce(&mut Config)) -> Self {
+        let mut changed = self.config.clone();
+        change(&mut changed);
+        self.config_of.push(ConfigOf::between(nodes.into(), &self.config, &changed));
         self
     }
 

@@ -58,7 +58,7 @@ impl Members {
         for told in news {
             match told {
                 Told::Record(entry) => self.on_entry(from, &entry, 0, cx),
-                Told::Suspect { life, counter } => self.on_suspected(life, counter, cx),
+                Told::Suspect { life, counter } => self.on_suspected(from, life, counter, cx),
                 Told::Alive(beat) => {
                     self.on_beat(&beat, 0, cx);
                 }

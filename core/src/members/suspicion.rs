@@ -1,7 +1,8 @@
 //! Suspicion: told to everybody, refuted by a higher counter, and a verdict when its time is over (SWIM, section 4.2).
 
-use super::{ME, Members};
+use super::{ME, Members, records};
 use crate::config::Canary;
+use crate::id::NodeId;
 use crate::machine::Cx;
 use crate::member::{Life, MemberState};
 use crate::time::Instant;
@@ -17,12 +18,16 @@ impl Members {
     }
 
     /// Somebody suspects a life that it has not heard of beyond a counter.
-    pub(super) fn on_suspected(&mut self, life: Life, counter: u32, cx: &mut Cx<'_>) {
+    pub(super) fn on_suspected(&mut self, from: NodeId, life: Life, counter: u32, cx: &mut Cx<'_>) {
         let Some(place) = self.table.of_life(life) else { return };
         if place == ME {
             return self.refute(cx);
         }
         let row = self.table.row(place);
+        if row.record.state == MemberState::Left {
+            let entry = self.entry(place, cx);
+            return records::tell(from, entry, cx); // whoever suspects it has missed that it said good-bye
+        }
         if row.counter > counter || !row.state.is_present() {
             return; // it has shown itself alive since
         }

@@ -453,7 +453,7 @@ fn a_node_that_left_tells_so_to_whoever_asks() {
 #[test]
 fn a_node_that_joins_after_it_left_is_in_a_later_life() {
     let mut bench = bench(calm(), 2);
-    given(&mut bench, [leave(7)]);
+    given(&mut bench, [leave(7), Input::NewLife { incarnation: Incarnation(2) }]);
     assert_eq!(said(bench.input(join(8, &[3]))), [reached(3, "Join(n1@2)")]);
 }
 

@@ -95,6 +95,8 @@ pub(crate) struct Mail {
     latest_answer: Option<(u64, u64, u32)>,
     monitors_fault: Option<(u64, u32, String)>,
     latest_monitor: Option<(u64, u32)>,
+    /// Nanoseconds from each question to its answer.
+    pub(crate) answers_ns: Vec<u64>,
 }
 
 fn address(lives: &Lives, node: u32, mailbox: MailboxId) -> Option<Address> {
@@ -250,6 +252,9 @@ impl Mail {
             if result.is_err() {
                 self.forget_monitor(token);
             }
+        }
+        if let (Some(call), Ok(Reply::Answer { .. })) = (self.calls.get(&token), result) {
+            self.answers_ns.push(seen.at_ns.saturating_sub(call.at));
         }
         self.on_answered(seen, token, troubles);
     }

@@ -193,6 +193,8 @@ pub enum Check {
     OwnersAlternate,
     /// No node owns a partition before it has come in and is active.
     BootingOwnsNothing,
+    /// Nodes that count leases or partitions differently are refused with an event, and are no members and own nothing.
+    MismatchRefused,
     /// No partition is acquired more often than that after bootstrap, by anybody who watches.
     OwnershipStill {
         /// How often.
@@ -323,6 +325,7 @@ impl Check {
             | Self::NoDeadOwner { .. }
             | Self::OwnersAlternate
             | Self::BootingOwnsNothing
+            | Self::MismatchRefused
             | Self::OwnershipStill { .. } => &["always"],
             Self::Calm { .. }
             | Self::Converged { .. }
@@ -391,7 +394,8 @@ impl Walk for PropertySpec {
             | Check::MailToTheLiving
             | Check::OneOwner
             | Check::OwnersAlternate
-            | Check::BootingOwnsNothing => {}
+            | Check::BootingOwnsNothing
+            | Check::MismatchRefused => {}
             Check::NoFalseVerdict { pause_ns } | Check::TopologySafe { pause_ns } => {
                 f.defaulted("pause_s", Seconds, pause_ns);
             }
@@ -470,6 +474,7 @@ impl Variant for Check {
             ("no-dead-owner", Self::NoDeadOwner { within_ns: DETECTED_NS }),
             ("owners-alternate", Self::OwnersAlternate),
             ("booting-owns-nothing", Self::BootingOwnsNothing),
+            ("mismatch-refused", Self::MismatchRefused),
             ("ownership-still", Self::OwnershipStill { max: 0 }),
         ]
     }

@@ -314,7 +314,7 @@ const BAD: &[(&str, &str)] = &[
     (
         "nods = 3",
         "bad.toml:4:1: nods: unknown key; did you mean `nodes`? (one of: name, about, nodes, \
-         end_s, bootstrap, network, clocks, config, phase, workload, fault, property)",
+         app, end_s, bootstrap, network, clocks, config, config_of, phase, workload, fault, property)",
     ),
     ("about = 3", "bad.toml:4:9: about: expected text in quotes, found 3"),
     ("[network]\nloss = 1.5", "bad.toml:5:8: network.loss: 1.5 is not a share from 0 to 1"),
@@ -341,6 +341,36 @@ const BAD: &[(&str, &str)] = &[
     (
         "[bootstrap]\ncontacts = 11",
         "bad.toml:5:12: bootstrap.contacts: 11 contacts among 10 nodes; at most as many as nodes",
+    ),
+    (
+        "[[config_of]]\nnodes = 1\nconfig = { ring_sise = 4 }",
+        "bad.toml:6:12: config_of[0].config.ring_sise: unknown key of the configuration; did you mean \
+         `ring_size`?",
+    ),
+    (
+        "[[config_of]]\nnodes = 1\nconfig = { maps = [] }",
+        "bad.toml:6:12: config_of[0].config.maps: maps is the same for all nodes; write it under [config]",
+    ),
+    (
+        "[[config_of]]\nnodes = [10]\nconfig = { ring_size = 4 }",
+        "bad.toml:5:9: config_of[0].nodes: there is no node 10: they are numbered from 0 to 9",
+    ),
+    (
+        "[[config_of]]\nnodes = 1",
+        "bad.toml:4:1: config_of[0].config: changes no key; write config = { ring_size = 32 }, or drop it",
+    ),
+    (
+        "[[config_of]]\nnodes = 1\nconfig = { active_size = 0 }",
+        "bad.toml:6:26: config_of[0].config.active_size: must be from 1 to 30",
+    ),
+    (
+        "[[workload]]\nfrom_s = 1\nto_s = 2\nrequest = { lines = \"job\", per_s = 3 }\n[[property]]\n\
+         eventually = \"calm\"\nwithin_s = 30",
+        "bad.toml:7:1: workload[0].request: requests are for an application; name one: app = \"rooms\"",
+    ),
+    (
+        "app = \"rooms\"\n[[workload]]\nfrom_s = 1\nto_s = 2\nrequest = { lines = [], per_s = 3 }",
+        "bad.toml:8:21: workload[0].request.lines: expected some text, found an empty list",
     ),
     (
         "[config]\nactive_sise = 4",
@@ -599,8 +629,8 @@ fn a_scenario_without_name_or_nodes_says_what_to_write() {
     );
     assert_eq!(
         error("name = \"x\"\nnods = 3"),
-        "bad.toml:2:1: nods: unknown key; did you mean `nodes`? (one of: name, about, nodes, end_s, bootstrap, network, \
-         clocks, config, phase, workload, fault, property)"
+        "bad.toml:2:1: nods: unknown key; did you mean `nodes`? (one of: name, about, nodes, app, end_s, bootstrap, \
+         network, clocks, config, config_of, phase, workload, fault, property)"
     );
 }
 
@@ -864,6 +894,46 @@ fn users_without_their_machine_or_their_workload_are_told_so() {
         told(services.always(Check::ServiceEventsOnce)),
         "scenario \"x\": property[0].always: service-events-once is about news of services; add a workload \
          with watch = \"services\""
+    );
+}
+
+#[test]
+fn some_nodes_have_another_configuration_and_the_later_change_wins() {
+    let scenario = Scenario::new("x", 5)
+        .config(|it| it.ring_size = 128)
+        .config_of([1, 3], |it| (it.ring_size, it.weight) = (32, 2))
+        .config_of([3], |it| it.ring_size = 16);
+    let schedule = scenario.expand(1);
+    let told = (0..5).map(|node| schedule.config_of(node)).map(|it| (it.ring_size, it.weight));
+    assert_eq!(told.collect::<Vec<_>>(), [(128, 1), (32, 2), (128, 1), (16, 2), (128, 1)]);
+    assert_eq!(Scenario::from_toml(&scenario.to_toml(), "x"), Ok(scenario));
+}
+
+#[test]
+fn requests_go_to_the_nodes_that_are_meant_each_one_of_the_lines() {
+    let scenario =
+        Scenario::new("x", 9).app("echo").workload(1, 11, Workload::request(&["one", "two"], 10).on([2, 5]));
+    let schedule = scenario.expand(7);
+    let asked = schedule.steps.iter().filter_map(|step| match &step.action {
+        Action::Command { node, command: Order::Request { line } } => Some((*node, line.to_string())),
+        _ => None,
+    });
+    let asked: Vec<(u32, String)> = asked.collect();
+    assert_eq!(asked.len(), 100);
+    for (node, line) in [(2, "one"), (2, "two"), (5, "one"), (5, "two")] {
+        let count = asked.iter().filter(|it| **it == (node, line.to_owned())).count();
+        assert!((10..45).contains(&count), "{line} to {node}: {count} times");
+    }
+    assert_eq!(Scenario::from_toml(&scenario.to_toml(), "x"), Ok(scenario));
+}
+
+#[test]
+fn a_scenario_that_names_an_application_is_not_run_without_it() {
+    let scenario = Scenario::new("x", 3).app("echo");
+    let refused = crate::Run::new(&scenario, crate::Seed::from(1), crate::Options::default()).map(|_| ());
+    assert_eq!(
+        refused.expect_err("no application").to_string(),
+        "scenario \"x\": app: \"echo\" is not known here; run it with Run::with_app"
     );
 }
 

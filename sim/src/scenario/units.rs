@@ -278,6 +278,26 @@ impl Unit for Text {
     }
 }
 
+/// One text or several.
+pub(super) struct Texts;
+
+impl Unit for Texts {
+    type Of = Vec<String>;
+    fn read(&self, datum: &Datum) -> Result<Vec<String>, String> {
+        match datum {
+            Datum::List(items) if items.is_empty() => Err("expected some text, found an empty list".into()),
+            Datum::List(items) => items.iter().map(|item| Text.read(&item.datum)).collect(),
+            other => Text.read(other).map(|text| vec![text]),
+        }
+    }
+    fn write(&self, value: &Vec<String>) -> Datum {
+        list(value.iter().map(|text| Datum::Text(text.clone())))
+    }
+    fn example(&self) -> String {
+        "[\"a line\", \"another\"]".into()
+    }
+}
+
 /// One of a few words.
 pub(super) struct Word<T>(PhantomData<T>);
 

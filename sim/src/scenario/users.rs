@@ -1,10 +1,12 @@
 //! The steps of users of services and mailboxes: registrations, lookups, watches, mail.
 
+use super::Nodes;
 use super::expand::Expansion;
 use super::workloads::{MailLoad, Watched, Workload, WorkloadKind};
 use crate::schedule::{Action, MailOrder, Order, Recipient};
 use bytes::Bytes;
 use rumormill_core::{Command, MailboxId, Watch};
+use std::sync::Arc;
 
 /// One service of a register workload.
 struct Offer {
@@ -144,6 +146,21 @@ impl Expansion<'_> {
             let Some(offer) = offers.get(index as usize) else { continue };
             let command = Order::Lookup { name: offer.name.clone() };
             self.push(at_ns, Action::Command { node, command });
+        }
+    }
+
+    /// Asks the applications of nodes what users would.
+    pub(super) fn request(&mut self, workload: &Workload, lines: &[String], rate_ppm: u64, nodes: &Nodes) {
+        let chosen = self.choices.nodes(nodes, self.scenario.nodes, "request", workload.id);
+        let lines: Vec<Arc<str>> = lines.iter().map(|line| line.as_str().into()).collect();
+        for (k, at_ns) in self.times(workload, rate_ppm, "request.time") {
+            let subject = [u64::from(workload.id), k];
+            let node = self.choices.below(chosen.len() as u64, "request.node", &subject);
+            let line = self.choices.below(lines.len() as u64, "request.line", &subject);
+            if let (Some(node), Some(line)) = (chosen.get(node as usize), lines.get(line as usize)) {
+                let command = Order::Request { line: line.clone() };
+                self.push(at_ns, Action::Command { node: *node, command });
+            }
         }
     }
 

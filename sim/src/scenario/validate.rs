@@ -1,11 +1,11 @@
 //! Rules that no single value can break: times against the end, faults against each other, names against names.
 
-use super::Scenario;
 use super::error::{Place, ScenarioError, nearest};
 use super::faults::{Fault, FaultKind, Nodes, Shape};
 use super::properties::{Check, PropertySpec, When, Window};
 use super::units::{SECOND, TIME_MAX_S};
 use super::workloads::{MailLoad, Phase, Watched, Workload, WorkloadKind};
+use super::{ConfigOf, Scenario};
 use crate::judge::LOOK_EVERY_NS;
 use crate::schedule::{LatencyModel, Profile};
 use std::collections::BTreeSet;
@@ -61,6 +61,17 @@ impl Scenario {
         Ok(())
     }
 
+    /// Refuses a scenario whose nodes want an application where there is none to give.
+    pub(crate) fn check_bare(&self) -> Rule {
+        ensure(self.app.is_none(), "app", || {
+            format!(
+                "{:?} is not known here; run it with Run::with_app",
+                self.app.as_deref().unwrap_or_default()
+            )
+        })
+        .map_err(|error| error.located(&format!("scenario {:?}", self.name), "", &[]))
+    }
+
     fn check_world(&self) -> Rule {
         let contacts = self.bootstrap.contacts;
         ensure(contacts <= self.nodes, "bootstrap.contacts", || {
@@ -82,7 +93,19 @@ impl Scenario {
         })?;
         self.config
             .validate()
-            .or_else(|error| ensure(false, format!("config.{}", error.key), || error.what.into()))
+            .or_else(|error| ensure(false, format!("config.{}", error.key), || error.what.into()))?;
+        for (i, differing) in self.config_of.iter().enumerate() {
+            let path = format!("config_of[{i}]");
+            self.check_nodes(&format!("{path}.nodes"), &differing.nodes)?;
+            ensure(!differing.is_empty(), format!("{path}.config"), || {
+                "changes no key; write config = { ring_size = 32 }, or drop it".into()
+            })?;
+            let mut config = self.config.clone();
+            differing.apply(&mut config);
+            let named = |key| format!("{path}.config.{key}");
+            config.validate().or_else(|error| ensure(false, named(error.key), || error.what.into()))?;
+        }
+        Ok(())
     }
 
     /// A scenario is timed or phased.
@@ -161,6 +184,14 @@ impl Scenario {
                 })?;
                 let count = check_rate(&format!("{path}.per_s"), *rate_ppm, to - from)?;
                 check_bytes(&format!("{path}.size"), *size, count)
+            }
+            WorkloadKind::Request { rate_ppm, nodes, .. } => {
+                let path = format!("{path}.request");
+                ensure(self.app.is_some(), path.as_str(), || {
+                    "requests are for an application; name one: app = \"rooms\"".into()
+                })?;
+                self.check_nodes(&format!("{path}.nodes"), nodes)?;
+                check_rate(&format!("{path}.per_s"), *rate_ppm, to - from).map(|_| ())
             }
             WorkloadKind::Leave { nodes, .. } => self.check_nodes(&format!("{path}.leave.nodes"), nodes),
             WorkloadKind::Register { .. }
@@ -466,6 +497,11 @@ impl Scenario {
             }
             Check::MembersExact => (config.members, "members; write members = true under [config]"),
             Check::DirectoryExact => (config.registry, "services; write registry = true under [config]"),
+            Check::MismatchRefused => (
+                config.members && self.config_of.iter().any(ConfigOf::is_mismatch),
+                "nodes that differ; write members = true under [config], and a [[config_of]] with another ring_size, \
+                 heartbeat_ms or ttl_ms",
+            ),
             Check::OneOwner | Check::NoDeadOwner { .. } => {
                 (config.placement, "placement; write placement = true under [config]")
             }

@@ -71,6 +71,13 @@ impl Mailboxes {
                 let is_wanted = payload.first() != Some(&0) && self.places.iter().any(is_ours);
                 is_wanted.then(|| Command::Answer { question: *question, payload: payload.clone() })
             }
+            Event::LifeBegun { incarnation } => {
+                for place in self.places.iter_mut().filter(|place| place.is_open) {
+                    place.before = Some(place.address);
+                    place.address.incarnation = *incarnation;
+                }
+                None
+            }
             _ => None,
         }
     }
