@@ -242,6 +242,9 @@ pub struct Config {
     pub registry_pulls_max: usize,
     /// Bytes of registrations sent to one neighbour at once at most. A guess.
     pub registry_sync_bytes: usize,
+    /// How far ahead of this node's wall clock a life may have begun whose registrations are taken in. A guess: a day,
+    /// more than any clock is wrong that somebody looks after.
+    pub registry_ahead_ms_max: u64,
 
     // --- mailboxes
     /// Whether the mailboxes machine runs: it needs members.
@@ -266,12 +269,18 @@ pub struct Config {
     pub watches_peer_max: usize,
     /// Mail that came early, before what was sent ahead of it, at most. A guess: 16 MiB of the longest.
     pub mail_early_max: usize,
+    /// Mail to one node that it has not said it heard at most: beyond, senders are told to wait. A guess: 16 MiB of the
+    /// longest.
+    pub mail_unheard_max: usize,
+    /// Greatest delay before a node says what mail it has heard. A guess, far below `mail_retry_ms`.
+    pub mail_heard_ms: u64,
     /// How long early mail waits for what was sent ahead of it. As long as a crossing's redundant connection lingers:
     /// afterwards nothing comes any more.
     pub mail_gap_ms: u64,
-    /// First delay before an order that nobody acknowledged is repeated; doubled each time. A guess, above a round trip.
+    /// First delay before an order that nobody acknowledged is repeated, and before a node is asked what mail it has
+    /// heard; doubled each time. A guess, above a round trip.
     pub mail_retry_ms: u64,
-    /// Greatest delay before such an order is repeated. A guess.
+    /// Greatest such delay. A guess.
     pub mail_retry_ms_max: u64,
 
     // --- placement
@@ -365,6 +374,10 @@ pub enum Canary {
     LateAnswer,
     /// Mail is delivered as it comes, whatever was sent ahead of it.
     OutOfOrder,
+    /// What a lost link has swallowed is not sent again, and nobody is told.
+    ForgetfulOutbox,
+    /// A mailbox that closes elsewhere closes none that is tied to it.
+    HalfTie,
     /// A member that is dead stays on the ring.
     DeadKeepOwning,
 }
@@ -478,6 +491,7 @@ impl Default for Config {
             registry_log_bytes_max: 16 << 10,
             registry_pulls_max: 256,
             registry_sync_bytes: 256 << 10,
+            registry_ahead_ms_max: 86_400_000,
 
             mailboxes: false,
             mailboxes_max: 65_536,
@@ -490,6 +504,8 @@ impl Default for Config {
             monitors_max: 16_384,
             watches_peer_max: 1_024,
             mail_early_max: 256,
+            mail_unheard_max: 256,
+            mail_heard_ms: 200,
             mail_gap_ms: 5_000,
             mail_retry_ms: 2_000,
             mail_retry_ms_max: 30_000,

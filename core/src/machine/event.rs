@@ -135,7 +135,7 @@ pub enum Event {
         /// The question.
         payload: Bytes,
     },
-    /// A message that was accepted for sending is known not to have been sent: its node could not be reached.
+    /// A message that was accepted for sending is given up: told once. When its node is out of reach it may have arrived.
     MailLost {
         /// The token of the command that sent it.
         token: Token,

@@ -259,7 +259,6 @@ impl Membership {
         if joiner == self.me.id() || self.phase == Phase::Left {
             return;
         }
-        self.departed.retain(|(id, life)| *id != joiner || contact.incarnation() <= *life);
         let ttl = ttl.min(self.config.arwl); // whatever a hostile node wishes
         let mut next: Vec<NodeId> = self.active().filter(|id| *id != from && *id != joiner).collect();
         let next = cx.rng.draw(Purpose::JoinWalk).index(next.len()).map(|i| next.swap_remove(i));

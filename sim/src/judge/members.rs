@@ -3,7 +3,7 @@
 use super::lives::{Lives, Waits};
 use super::overlay::Overlay;
 use super::troubles::Troubles;
-use super::{Fault, none};
+use super::{Fault, Noticed, none};
 use rumormill_core::{
     Command, Event, Incarnation, Member, MemberState, NANOS_PER_MILLI, News, Nodes, Observation, Observed,
     Token, Watch,
@@ -33,6 +33,7 @@ pub(crate) struct Members {
     leaves: Waits,
     /// The false verdict with the least excuse: the longest standstill beside it, when, by whom, in words.
     false_verdict: Option<(u64, u64, u32, String)>,
+    false_verdicts: u64,
     /// The first node that was taken for dead although it had left.
     mistaken_leave: Option<(u64, u32, String)>,
 }
@@ -169,13 +170,22 @@ impl Members {
                 let what = format!("takes node {subject} for dead, which has left");
                 self.mistaken_leave.get_or_insert((at, by, what));
             }
-            None if life.is_running
-                && self.false_verdict.as_ref().is_none_or(|(least, ..)| paused_ns < *least) =>
-            {
-                let what = format!("takes node {subject} for dead, which lives");
-                self.false_verdict = Some((paused_ns, at, by, what));
+            None if life.is_running => {
+                self.false_verdicts += 1;
+                let is_least = self.false_verdict.as_ref().is_none_or(|(least, ..)| paused_ns < *least);
+                let what = || format!("takes node {subject} for dead, which lives");
+                is_least.then(|| self.false_verdict = Some((paused_ns, at, by, what())));
             }
             _ => {}
+        }
+    }
+
+    /// Tells how crashes were noticed.
+    pub(crate) fn figures(&self) -> Noticed {
+        Noticed {
+            by_neighbors_ns: self.by_neighbors.took_ns.clone(),
+            by_all_ns: self.by_all.took_ns.clone(),
+            false_verdicts: self.false_verdicts,
         }
     }
 
@@ -217,8 +227,9 @@ fn late(late: Option<(u64, u32, u32)>, what: &str) -> Result<(), Fault> {
 
 /// Compares what every member knows of members with those that there are.
 pub(crate) fn exact(lives: &Lives, nodes: &dyn Nodes) -> Result<(), Fault> {
-    let count = lives.members().count();
     for node in lives.members() {
+        let is_alike = |other: u32| lives.family(other) == lives.family(node);
+        let count = lives.members().filter(|other| is_alike(*other)).count();
         let (mut present, mut fault) = (0, None);
         let mut is_self_there = false;
         nodes.each_member(node, &mut |member| {
@@ -230,7 +241,9 @@ pub(crate) fn exact(lives: &Lives, nodes: &dyn Nodes) -> Result<(), Fault> {
             is_self_there |= number == Some(node);
             present += 1;
             let is_there = number.is_some_and(|number| {
-                lives.is_member(number) && lives.of(number).incarnation == member.contact.incarnation()
+                lives.is_member(number)
+                    && is_alike(number)
+                    && lives.of(number).incarnation == member.contact.incarnation()
             });
             let what = match (is_there, member.state, member.is_suspected) {
                 (false, ..) => format!("takes node {id} for a member, which is none"),
