@@ -13,10 +13,11 @@
 //! tick(N)  = max(heartbeat_ms / 4, H(N) / 8)
 //! ```
 //!
-//! What it hears is that rate times those neighbours that have the same news for it, two to three of five: idle, members
-//! and all below them took 2.6 kB and 16 frames a second and node among 100, 8.3 kB and 48 among 1,000, 11.7 kB and 82 among
-//! 2,000 (130, 354 and 385 rows a second, bounded by `active_size * heartbeat_rows_per_s`; the first minute after all joined).
-//! A row of the table took about 0.55 kB of the simulator's memory, up to `members_max` rows a node.
+//! What it hears is that rate times those neighbours that have the same news for it, two to three of five. Idle, with
+//! all that lies below, in the first minute after everybody joined: 2.6 kB and 16 frames a second and node among 100,
+//! 8.3 kB and 48 among 1,000, 11.7 kB and 82 among 2,000 (130, 354 and 385 rows a second; the bound is
+//! `active_size * heartbeat_rows_per_s`). A row took about 0.55 kB of the simulator's memory; there are at most
+//! `members_max` in a node.
 //!
 //! N falls slowly where many go at once, so that a lease never shrinks before heartbeats have sped up. Leases only back
 //! up what neighbours find first. Who doubts a member (a neighbour whose link is lost or that does not answer, a lease
