@@ -1,6 +1,16 @@
 //! The protocols of Rumormill on a real network.
 //!
-//! This crate will run the very same [`rumormill_core`] node that the simulator runs, on tokio, quinn and
-//! rustls, and hold the API that services embed. It is built in the third step of the project; until then it
-//! only holds its place in the house, so that nothing else moves in.
-#![no_std]
+//! This crate runs the very same [`rumormill_core`] node that the simulator runs, on tokio, quinn and rustls.
+#![forbid(unsafe_code)]
+
+mod connection;
+mod handshake;
+mod hello;
+mod identity;
+mod store;
+mod tls;
+mod trust;
+
+pub use identity::{Identity, IdentityError};
+pub use store::StoreError;
+pub use trust::{Pin, Refusal, Trust};
