@@ -107,7 +107,7 @@ impl Link {
     }
 
     /// Ends the connection after what was sent has arrived, or a second has passed.
-    pub(crate) fn close(mut self) {
+    pub(crate) fn close(mut self) -> JoinHandle<()> {
         self.outbox.close();
         tokio::spawn(async move {
             let flushed = async {
@@ -117,7 +117,7 @@ impl Link {
             };
             let _ = timeout(LINGER, flushed).await;
             self.connection.close(CLOSED, b"");
-        });
+        })
     }
 
     /// Ends the connection at once.

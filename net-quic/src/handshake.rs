@@ -8,7 +8,7 @@ use rumormill_core::links::{VERSION, VERSION_MIN};
 use rumormill_core::{Contact, Incarnation, NodeId};
 use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -21,7 +21,8 @@ const ACK: u8 = 1;
 
 /// What a node needs to say HELLO.
 pub(crate) struct Greeter {
-    pub(crate) contact: Contact,
+    /// How the node introduces itself; the driver keeps it true.
+    pub(crate) contact: Arc<Mutex<Contact>>,
     pub(crate) name: String,
     pub(crate) cookie: Cookie,
     pub(crate) admission: Arc<Admission>,
@@ -55,6 +56,10 @@ impl From<Refusal> for Broken {
 }
 
 impl Greeter {
+    fn contact(&self) -> Contact {
+        self.contact.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Says HELLO as the end that dialled, to the node that was meant or, when none was, to whoever listens there.
     pub(crate) async fn greet(
         &self,
@@ -109,17 +114,18 @@ impl Greeter {
         purpose: Purpose,
         stream: &mut SendStream,
     ) -> Result<(), Broken> {
+        let contact = self.contact();
         let mut hello = Hello {
             versions: (VERSION_MIN, VERSION),
             purpose,
             name: self.name.clone(),
-            incarnation: self.contact.incarnation().0,
-            addrs: self.contact.addrs().to_vec(),
+            incarnation: contact.incarnation().0,
+            addrs: contact.addrs().to_vec(),
             features: 0,
             tag: [0; 32],
         };
         let exported = exported(connection)?;
-        let session = Session { exported: &exported, sender: &self.contact.id(), receiver: to, role };
+        let session = Session { exported: &exported, sender: &contact.id(), receiver: to, role };
         self.cookie.seal(session, &mut hello);
         let body = postcard::to_allocvec(&hello).expect("a HELLO has a form");
         let len = (body.len() as u32).to_le_bytes();
@@ -144,7 +150,7 @@ impl Greeter {
         receive_all(connection, stream, &mut body).await?;
         let hello: Hello = postcard::from_bytes(&body).map_err(|_| Refusal::Malformed)?;
         let exported = exported(connection)?;
-        let session = Session { exported: &exported, sender: from, receiver: &self.contact.id(), role };
+        let session = Session { exported: &exported, sender: from, receiver: &self.contact().id(), role };
         if !self.cookie.is_sealed(session, &hello) {
             return Err(Refusal::WrongSecret.into());
         }
@@ -198,7 +204,11 @@ async fn send_all(connection: &Connection, stream: &mut SendStream, bytes: &[u8]
     stream.write_all(bytes).await.map_err(|_| broken(connection))
 }
 
-async fn receive_all(connection: &Connection, stream: &mut RecvStream, into: &mut [u8]) -> Result<(), Broken> {
+async fn receive_all(
+    connection: &Connection,
+    stream: &mut RecvStream,
+    into: &mut [u8],
+) -> Result<(), Broken> {
     stream.read_exact(into).await.map_err(|_| broken(connection))
 }
 

@@ -4,8 +4,8 @@
 //! must not forget, and acknowledges. A tag, keyed by the cluster's secret, binds each HELLO to this very TLS session,
 //! to its sender's role and to both keys: it cannot be replayed, reflected or relayed.
 
-use rumormill_core::{ADDRS_MAX, Incarnation, NodeId};
 use ring::hmac;
+use rumormill_core::{ADDRS_MAX, Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_tag_holds_for_one_session_role_and_pair_only() {
-        let (cookie, a, b, exported) = (Cookie::new(b"secret", "c"), NodeId([1; 32]), NodeId([2; 32]), [3; 32]);
+        let (cookie, a, b, exported) =
+            (Cookie::new(b"secret", "c"), NodeId([1; 32]), NodeId([2; 32]), [3; 32]);
         let session = Session { exported: &exported, sender: &a, receiver: &b, role: Role::Dialler };
         let mut hello = hello();
         cookie.seal(session, &mut hello);

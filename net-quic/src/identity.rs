@@ -103,7 +103,8 @@ impl Identity {
     /// [`IdentityError::File`], also when the file exists: a key is never written over.
     pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
         let pem = self.key.to_pkcs8_pem(LineEnding::LF).expect("a key has a form in PKCS#8");
-        create_private(path, pem.as_bytes()).map_err(|source| IdentityError::File { path: path.into(), source })
+        create_private(path, pem.as_bytes())
+            .map_err(|source| IdentityError::File { path: path.into(), source })
     }
 
     /// Tells the name of the node: its public key.

@@ -50,7 +50,8 @@ impl Store {
     pub(crate) fn in_memory() -> Result<Self, StoreError> {
         let path: Arc<Path> = Path::new("in memory").into();
         let database = Database::builder().create_with_backend(InMemoryBackend::new());
-        let database = database.map_err(|source| StoreError { path: path.to_path_buf(), what: source.to_string() })?;
+        let database =
+            database.map_err(|source| StoreError { path: path.to_path_buf(), what: source.to_string() })?;
         Ok(Self { database: Arc::new(database), path, is_on_disk: false })
     }
 

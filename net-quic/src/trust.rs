@@ -230,9 +230,11 @@ impl State {
 
 /// Reads a list of keys: one a line.
 fn parse_keys(text: &str) -> Result<BTreeSet<NodeId>, String> {
-    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.split('#').next().unwrap_or("").trim()));
+    let lines =
+        text.lines().enumerate().map(|(at, line)| (at + 1, line.split('#').next().unwrap_or("").trim()));
     let keys = lines.filter(|(_, line)| !line.is_empty());
-    keys.map(|(at, line)| parse_key(line).ok_or_else(|| format!("line {at}: a key is 64 hexadecimal digits"))).collect()
+    keys.map(|(at, line)| parse_key(line).ok_or_else(|| format!("line {at}: a key is 64 hexadecimal digits")))
+        .collect()
 }
 
 /// Reads a key as it is shown: 64 hexadecimal digits.
@@ -255,11 +257,20 @@ mod tests {
 
     fn hello(name: &str) -> Hello {
         let (name, addrs) = (name.to_string(), Vec::new());
-        Hello { versions: (1, 1), purpose: Purpose::Link, name, incarnation: 1, addrs, features: 0, tag: [0; 32] }
+        Hello {
+            versions: (1, 1),
+            purpose: Purpose::Link,
+            name,
+            incarnation: 1,
+            addrs,
+            features: 0,
+            tag: [0; 32],
+        }
     }
 
     fn admission(trust: Trust) -> Admission {
-        Admission::new(trust, Store::in_memory().expect("a store"), NodeId([1; 32]), "me").expect("no pins yet")
+        Admission::new(trust, Store::in_memory().expect("a store"), NodeId([1; 32]), "me")
+            .expect("no pins yet")
     }
 
     #[test]
@@ -278,7 +289,8 @@ mod tests {
     #[test]
     fn pins_outlive_the_node() {
         let store = Store::in_memory().expect("a store");
-        let judge = Admission::new(Trust::OnFirstUse, store.clone(), NodeId([1; 32]), "me").expect("no pins yet");
+        let judge =
+            Admission::new(Trust::OnFirstUse, store.clone(), NodeId([1; 32]), "me").expect("no pins yet");
         judge.admit(&NodeId([2; 32]), &hello("a")).expect("first use");
         let judge = Admission::new(Trust::OnFirstUse, store, NodeId([1; 32]), "me").expect("one pin");
         assert!(judge.judge(&NodeId([3; 32]), &hello("a")).is_err());
@@ -297,7 +309,11 @@ mod tests {
         assert_eq!(judge.judge(&b, &hello("b")), Err(Refusal::NotAllowed));
         fs::write(&path, format!("{}\n", "B3".repeat(32))).expect("written");
         let later = SystemTime::now() + std::time::Duration::from_secs(5);
-        fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(later)).expect("touched");
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(later))
+            .expect("touched");
         judge.judge(&b, &hello("b")).expect("listed now");
         assert_eq!(judge.judge(&a, &hello("a")), Err(Refusal::NotAllowed));
     }

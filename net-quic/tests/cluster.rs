@@ -1,0 +1,166 @@
+//! Real nodes on loopback: they meet, find each other's services, talk, share maps.
+
+use rumormill_net_quic::core::{CommandError, MailLoss, MemberState, News};
+use rumormill_net_quic::{Cluster, Error, Found, Identity, Incoming, Offer, ServiceExt as _};
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn loopback() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// Starts `count` nodes that come in through the first.
+async fn start(count: usize) -> Vec<Cluster> {
+    let mut nodes: Vec<Cluster> = Vec::new();
+    for number in 0..count {
+        let builder = Cluster::builder("test").secret("words").name(format!("n{number}")).listen(loopback());
+        let seeds = nodes.first().map(Cluster::local_addr);
+        nodes.push(builder.map("flags").seeds(seeds).start().await.expect("started"));
+    }
+    for node in &nodes {
+        until_active(node, count).await;
+    }
+    nodes
+}
+
+/// Waits until a node knows so many active members.
+async fn until_active(node: &Cluster, count: usize) {
+    let mut watch = node.watch_members().await.expect("watching");
+    let mut active = std::collections::BTreeSet::new();
+    let wait = async {
+        while active.len() < count {
+            let members = match watch.recv().await.expect("running") {
+                News::Members(members) => members,
+                News::Member { member, .. } => vec![member],
+                _ => continue,
+            };
+            for member in members {
+                if member.state == MemberState::Active {
+                    active.insert(member.id());
+                } else {
+                    active.remove(&member.id());
+                }
+            }
+        }
+    };
+    let waited = timeout(SOON, wait).await;
+    waited.unwrap_or_else(|_| panic!("{} knows {} active members of {count}", node.name(), active.len()));
+}
+
+#[derive(Serialize, Deserialize)]
+enum Ask {
+    Add(u32, u32),
+}
+
+#[tokio::test]
+async fn five_nodes_find_a_worker_and_call_it() {
+    let nodes = start(5).await;
+    let mut worker = nodes[4].mailbox::<Ask>().await.expect("a mailbox");
+    let offer = Offer::new().at(worker.address().raw()).meta(&7_u8).expect("metadata");
+    nodes[4].register(&("worker", 1), offer).await.expect("registered");
+    let serving = tokio::spawn(async move {
+        while let Some(Incoming::Question { message: Ask::Add(a, b), asked }) = worker.recv().await {
+            asked.answer(&(a + b)).await.expect("answered");
+        }
+    });
+    let caller = nodes[1].mailbox::<()>().await.expect("a mailbox");
+    let found = nodes[1].whereis_within(&("worker", 1), SOON).await.expect("looked");
+    let Found::Remote(node, service) = &found else { panic!("found {found:?}") };
+    assert_eq!((*node, service.meta_as::<u8>()), (nodes[4].id(), Ok(7)));
+    let to = rumormill_net_quic::Address::<Ask>::new(found.address().expect("it has a mailbox"));
+    assert_eq!(caller.call::<_, u32>(to, &Ask::Add(2, 3), SOON).await, Ok(5));
+    serving.abort();
+    let _ = serving.await; // its mailbox closes with it
+    let gone = caller.call::<_, u32>(to, &Ask::Add(2, 3), SOON).await;
+    assert_eq!(gone, Err(Error::Refused(CommandError::Gone)));
+}
+
+#[tokio::test]
+async fn a_map_is_shared_and_watched() {
+    let nodes = start(3).await;
+    let here = nodes[0].map::<String, bool>("flags").await.expect("hosted");
+    let there = nodes[2].map::<String, bool>("flags").await.expect("hosted");
+    let (entries, mut changes) = there.watch().await.expect("watching");
+    assert_eq!(entries, []);
+    here.put(&"dark".into(), &true).await.expect("put");
+    let change = timeout(SOON, changes.recv()).await.expect("soon").expect("running").expect("typed");
+    assert_eq!((change.key.as_str(), change.old, change.new), ("dark", None, Some(true)));
+    assert_eq!(there.get(&"dark".into()).await, Ok(Some(true)));
+    here.remove(&"dark".into()).await.expect("removed");
+    let change = timeout(SOON, changes.recv()).await.expect("soon").expect("running").expect("typed");
+    assert_eq!((change.old, change.new), (Some(true), None));
+    assert_eq!(there.entries().await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn a_monitor_hears_of_the_end_of_a_node() {
+    let nodes = start(2).await;
+    let theirs = nodes[1].mailbox::<()>().await.expect("a mailbox");
+    let ours = nodes[0].mailbox::<()>().await.expect("a mailbox");
+    let mut monitor = ours.monitor(theirs.address()).await.expect("monitoring");
+    nodes[1].shutdown().await;
+    let reason = timeout(SOON, monitor.down()).await.expect("soon").expect("running");
+    assert!(matches!(reason, MailLoss::Gone | MailLoss::Unreachable), "{reason:?}");
+}
+
+#[tokio::test]
+async fn topics_reach_everybody() {
+    let nodes = start(4).await;
+    let mut feeds = Vec::new();
+    for node in &nodes {
+        feeds.push(node.subscribe("news").await.expect("subscribed"));
+    }
+    nodes[3].publish("news", "hello").await.expect("published");
+    for feed in &mut feeds {
+        let message = timeout(SOON, feed.recv()).await.expect("soon").expect("running");
+        assert_eq!(&message.payload[..], b"hello");
+    }
+}
+
+#[tokio::test]
+async fn strangers_stay_outside() {
+    let node = start(1).await.remove(0);
+    let stranger =
+        Cluster::builder("test").secret("other words").listen(loopback()).start().await.expect("started");
+    let error = stranger.join(&[node.local_addr()]).await.expect_err("refused");
+    assert!(matches!(&error, Error::NobodyAnswered { reasons } if reasons.len() == 1), "{error}");
+    let thief = Cluster::builder("test")
+        .secret("words")
+        .name("n0")
+        .listen(loopback())
+        .start()
+        .await
+        .expect("started");
+    let error = thief.join(&[node.local_addr()]).await.expect_err("the name is taken");
+    assert!(matches!(error, Error::NobodyAnswered { .. }), "{error}");
+    let foreigner =
+        Cluster::builder("tset").secret("words").listen(loopback()).start().await.expect("started");
+    let error = foreigner.join(&[node.local_addr()]).await.expect_err("another cluster");
+    assert!(matches!(error, Error::NobodyAnswered { .. }), "{error}");
+    assert_eq!(node.refused(), 2, "the foreigner never came so far as to show a key");
+    assert_eq!(node.pins().len(), 1, "nobody was pinned");
+}
+
+#[tokio::test]
+async fn a_node_comes_back_as_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nodes = start(2).await;
+    let builder = || {
+        let builder = Cluster::builder("test").secret("words").name("back").listen(loopback());
+        builder.folder(folder.path().join("node")).map("flags").seeds([nodes[0].local_addr()])
+    };
+    let first = builder().start().await.expect("started");
+    let id = first.id();
+    until_active(&first, 3).await;
+    first.shutdown().await;
+    drop(first);
+    let again = builder().start().await.expect("started again");
+    assert_eq!(again.id(), id);
+    until_active(&again, 3).await;
+    until_active(&nodes[1], 3).await;
+    let _ = Identity::load(&folder.path().join("node/node.key")).expect("the key is there");
+}
