@@ -4,7 +4,6 @@ use crate::StoreError;
 use crate::builder::Builder;
 use crate::driver::Answer;
 use crate::endpoint::Gate;
-use crate::handshake::Broken;
 use crate::request::{Hearer, Request};
 use crate::trust::{Admission, Pin, Refusal};
 use crate::watch::Watching;
@@ -40,6 +39,23 @@ pub enum Error {
     NobodyAnswered {
         /// Each address, and what came of it.
         reasons: Vec<(SocketAddr, String)>,
+    },
+    /// The node is no member, as far as this node knows.
+    #[error("{0} is no member of the cluster")]
+    UnknownNode(NodeId),
+    /// The node cannot be reached.
+    #[error("the node cannot be reached: {0}")]
+    Unreachable(String),
+    /// Somebody takes the streams of this tag already.
+    #[error("somebody on this node takes the streams of this tag already")]
+    TagTaken,
+    /// The tag is too long.
+    #[error("a tag of {len} bytes is too long, at most {max} are allowed")]
+    TagTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        max: usize,
     },
     /// No node of this name was ever met.
     #[error("no node called {0} was ever met")]
@@ -156,7 +172,7 @@ impl Cluster {
         for addr in addrs.iter().filter(|addr| !self.is_own(addr)) {
             match self.inner.gate.identify(*addr).await {
                 Ok(contact) => contacts.push(contact),
-                Err(broken) => reasons.push((*addr, why(&broken))),
+                Err(broken) => reasons.push((*addr, Gate::why(&broken))),
             }
         }
         if contacts.is_empty() && !reasons.is_empty() {
@@ -193,13 +209,6 @@ impl Cluster {
     /// [`Error::Ended`].
     pub async fn leave(&self) -> Result<(), Error> {
         self.ask(Command::Leave).await.map(drop)
-    }
-}
-
-fn why(broken: &Broken) -> String {
-    match broken {
-        Broken::Refused(refusal) => refusal.to_string(),
-        Broken::Lost(error) => error.to_string(),
     }
 }
 

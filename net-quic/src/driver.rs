@@ -189,6 +189,7 @@ impl Driver {
         for closed in closing {
             let _ = closed.await;
         }
+        self.tools.gate.hub().close();
         self.tools.gate.endpoint().close(0_u32.into(), b"");
         self.tools.gate.endpoint().wait_idle().await;
         self.tools.writer.end().await;

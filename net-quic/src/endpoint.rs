@@ -5,6 +5,7 @@ use crate::handshake::{Broken, Greeter, Peer, TIMEOUT};
 use crate::hello::Purpose;
 use crate::identity::Identity;
 use crate::store::Store;
+use crate::streams::Hub;
 use crate::tls::Tls;
 use crate::trust::Refusal;
 use crate::{BuildError, hello};
@@ -52,6 +53,7 @@ pub(crate) struct Gate {
     client: ClientConfig,
     greeter: Arc<Greeter>,
     met: mpsc::UnboundedSender<Met>,
+    hub: Arc<Hub>,
 }
 
 /// What is needed to open a [`Gate`].
@@ -128,12 +130,13 @@ impl Gate {
         greeter: Arc<Greeter>,
         met: mpsc::UnboundedSender<Met>,
     ) -> Self {
-        Self { endpoint, client, greeter, met }
+        Self { endpoint, client, greeter, met, hub: Arc::default() }
     }
 
     /// Begins to accept.
     pub(crate) fn open(&self) {
-        tokio::spawn(accept(self.endpoint.clone(), self.greeter.clone(), self.met.clone()));
+        let (endpoint, greeter) = (self.endpoint.clone(), self.greeter.clone());
+        tokio::spawn(accept(endpoint, greeter, self.met.clone(), self.hub.clone()));
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -146,13 +149,32 @@ impl Gate {
         let met = self.met.clone();
         let dialling = async move {
             let peer = contact.id();
-            let outcome = dial_any(&endpoint, &client, &greeter, &contact).await;
+            let outcome = dial_any(&endpoint, &client, &greeter, &contact, Purpose::Link).await;
             let _ = met.send(match outcome {
                 Ok((connection, peer)) => Met::Dialled { connection, peer },
                 Err(broken) => dial_failed(peer, broken),
             });
         };
         tokio::spawn(dialling).abort_handle()
+    }
+
+    /// The streams of users.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Dials a node for something else than frames.
+    pub(crate) async fn dial_for(&self, contact: &Contact, purpose: Purpose) -> Result<Connection, Broken> {
+        let dialled = dial_any(&self.endpoint, &self.client, &self.greeter, contact, purpose).await;
+        dialled.map(|(connection, _)| connection)
+    }
+
+    /// Tells people why a connection came to nothing.
+    pub(crate) fn why(broken: &Broken) -> String {
+        match broken {
+            Broken::Refused(refusal) => refusal.to_string(),
+            Broken::Lost(error) => error.to_string(),
+        }
     }
 
     /// Learns who listens at an address.
@@ -186,6 +208,7 @@ async fn dial_any(
     client: &ClientConfig,
     greeter: &Greeter,
     contact: &Contact,
+    purpose: Purpose,
 ) -> Result<(Connection, Peer), Broken> {
     let share = TIMEOUT / contact.addrs().len().max(1) as u32;
     let name: String = contact.id().0[..16].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -193,7 +216,7 @@ async fn dial_any(
     for addr in contact.addrs() {
         let attempt = async {
             let connection = connect(endpoint, client, *addr, &name).await?;
-            let peer = greeter.greet(&connection, Some(contact.id()), Purpose::Link).await?;
+            let peer = greeter.greet(&connection, Some(contact.id()), purpose).await?;
             open_up(&connection);
             Ok((connection, peer))
         };
@@ -219,7 +242,7 @@ async fn connect(
 }
 
 /// Answers everybody who dials, as far as there is room for strangers.
-async fn accept(endpoint: Endpoint, greeter: Arc<Greeter>, met: mpsc::UnboundedSender<Met>) {
+async fn accept(endpoint: Endpoint, greeter: Arc<Greeter>, met: mpsc::UnboundedSender<Met>, hub: Arc<Hub>) {
     let room = Arc::new(Semaphore::new(HALF_OPEN_HARD));
     while let Some(incoming) = endpoint.accept().await {
         let Ok(place) = room.clone().try_acquire_owned() else {
@@ -231,29 +254,35 @@ async fn accept(endpoint: Endpoint, greeter: Arc<Greeter>, met: mpsc::UnboundedS
             let _ = incoming.retry();
             continue;
         }
-        let (greeter, met) = (greeter.clone(), met.clone());
+        let (greeter, met, hub) = (greeter.clone(), met.clone(), hub.clone());
         tokio::spawn(async move {
-            let news = welcome(incoming, &greeter).await;
+            let news = welcome(incoming, &greeter, &hub).await;
             drop(place);
             news.map(|news| met.send(news));
         });
     }
 }
 
-async fn welcome(incoming: Incoming, greeter: &Greeter) -> Option<Met> {
+async fn welcome(incoming: Incoming, greeter: &Greeter, hub: &Arc<Hub>) -> Option<Met> {
     let addr = incoming.remote_address();
     let connecting = incoming.accept().ok()?;
     let connection = timeout(TIMEOUT, connecting).await.ok()?.ok()?;
     match greeter.answer(&connection).await {
-        Ok(peer) if peer.purpose == Purpose::Link => {
-            open_up(&connection);
-            Some(Met::Accepted { connection, peer })
-        }
-        Ok(_) => {
-            connection.closed().await; // it has what it wanted
-            None
-        }
-        Err(Broken::Refused(refusal)) => Some(Met::Refused { addr, refusal }),
-        Err(Broken::Lost(_)) => None,
+        Ok(peer) => match peer.purpose {
+            Purpose::Link => {
+                open_up(&connection);
+                return Some(Met::Accepted { connection, peer });
+            }
+            Purpose::Streams => {
+                open_up(&connection);
+                hub.accept(peer.id, connection);
+            }
+            Purpose::Identify => {
+                connection.closed().await; // it has what it wanted
+            }
+        },
+        Err(Broken::Refused(refusal)) => return Some(Met::Refused { addr, refusal }),
+        Err(Broken::Lost(_)) => {}
     }
+    None
 }

@@ -33,6 +33,8 @@ pub(crate) enum Purpose {
     Link,
     /// To learn who listens at an address.
     Identify,
+    /// To carry streams of users.
+    Streams,
 }
 
 /// What a node says of itself.
