@@ -1,6 +1,6 @@
 //! Users' code in the core: an [`App`] hears a node's events and issues commands, on every driver alike.
 
-use crate::id::{MapId, NodeId};
+use crate::id::{MapId, NodeId, Token};
 use crate::machine::{Command, Event};
 use crate::member::Member;
 use crate::rng::Rng;
@@ -21,6 +21,17 @@ pub struct AppCx<'a> {
     pub rng: &'a mut Rng,
     /// Commands to the node, carried out in this order once the application returns.
     pub commands: &'a mut Vec<Command>,
+    /// The name of the first of these commands; each later one has the next number.
+    pub first_token: Token,
+}
+
+impl AppCx<'_> {
+    /// Gives the node a command, and tells the name that its answer will bear.
+    pub fn order(&mut self, command: Command) -> Token {
+        let token = Token(self.first_token.0 + self.commands.len() as u64);
+        self.commands.push(command);
+        token
+    }
 }
 
 /// What users read of a node at once, without a command: the node's own tables as they are now.
@@ -62,6 +73,9 @@ pub trait App: Clone {
     fn on_start(&mut self, _cx: &mut AppCx<'_>) {}
     /// Called for every event of the node, in order, its commands' answers included.
     fn on_event(&mut self, event: &Event, cx: &mut AppCx<'_>);
+    /// Called when somebody at this node asks something of the application, in one line of text: a person at a terminal,
+    /// or a scenario. What lines there are is the application's own affair.
+    fn on_request(&mut self, _line: &str, _cx: &mut AppCx<'_>) {}
     /// Called when the application's own deadline has passed.
     fn on_timeout(&mut self, _cx: &mut AppCx<'_>) {}
     /// Tells when [`App::on_timeout`] has something to do, if ever.

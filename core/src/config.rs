@@ -187,7 +187,8 @@ pub struct Config {
     pub heartbeat_rows_per_s: u64,
     /// Members that a node knows at most, the gone ones that it remembers included. A guess.
     pub members_max: usize,
-    /// How long a probe of a neighbour goes unanswered before others are asked to reach it. A guess, above pauses of 2 s.
+    /// How long a probe of a neighbour goes unanswered before others are asked to reach it. A guess, above a few round
+    /// trips: asking harms nobody.
     pub quiet_after_ms: u64,
     /// How long a member may take to answer somebody before it is suspected. A guess, above a handshake and two round
     /// trips.
@@ -197,7 +198,7 @@ pub struct Config {
     /// Members that a node tries to reach at once at most, for itself and as often for others. A guess.
     pub confirmations_max: usize,
     /// How long a suspected member may take to show itself alive, at a node in good health. A guess, several times what a
-    /// broadcast takes to reach everybody.
+    /// broadcast takes to reach everybody. With what comes before it, above pauses of 2 s, and below 5 s in all.
     pub suspicion_ms: u64,
     /// How long a member that has gone is remembered. Phoenix keeps those that are down for 20 minutes.
     pub gone_retention_ms: u64,
@@ -241,6 +242,9 @@ pub struct Config {
     pub registry_pulls_max: usize,
     /// Bytes of registrations sent to one neighbour at once at most. A guess.
     pub registry_sync_bytes: usize,
+    /// How far ahead of this node's wall clock a life may have begun whose registrations are taken in. A guess: a day,
+    /// more than any clock is wrong that somebody looks after.
+    pub registry_ahead_ms_max: u64,
 
     // --- mailboxes
     /// Whether the mailboxes machine runs: it needs members.
@@ -265,12 +269,18 @@ pub struct Config {
     pub watches_peer_max: usize,
     /// Mail that came early, before what was sent ahead of it, at most. A guess: 16 MiB of the longest.
     pub mail_early_max: usize,
+    /// Mail to one node that it has not said it heard at most: beyond, senders are told to wait. A guess: 16 MiB of the
+    /// longest.
+    pub mail_unheard_max: usize,
+    /// Greatest delay before a node says what mail it has heard. A guess, far below `mail_retry_ms`.
+    pub mail_heard_ms: u64,
     /// How long early mail waits for what was sent ahead of it. As long as a crossing's redundant connection lingers:
     /// afterwards nothing comes any more.
     pub mail_gap_ms: u64,
-    /// First delay before an order that nobody acknowledged is repeated; doubled each time. A guess, above a round trip.
+    /// First delay before an order that nobody acknowledged is repeated, and before a node is asked what mail it has
+    /// heard; doubled each time. A guess, above a round trip.
     pub mail_retry_ms: u64,
-    /// Greatest delay before such an order is repeated. A guess.
+    /// Greatest such delay. A guess.
     pub mail_retry_ms_max: u64,
 
     // --- placement
@@ -364,6 +374,12 @@ pub enum Canary {
     LateAnswer,
     /// Mail is delivered as it comes, whatever was sent ahead of it.
     OutOfOrder,
+    /// What a lost link has swallowed is not sent again, and nobody is told.
+    ForgetfulOutbox,
+    /// A mailbox that closes elsewhere closes none that is tied to it.
+    HalfTie,
+    /// A member that is dead stays on the ring.
+    DeadKeepOwning,
 }
 
 impl Default for Config {
@@ -450,11 +466,11 @@ impl Default for Config {
             ttl_ms: 6_000,
             heartbeat_rows_per_s: 128,
             members_max: 16_384,
-            quiet_after_ms: 2_000,
-            confirm_ms: 1_000,
+            quiet_after_ms: 500,
+            confirm_ms: 800,
             confirm_helpers: 3,
             confirmations_max: 64,
-            suspicion_ms: 3_000,
+            suspicion_ms: 1_700,
             gone_retention_ms: 20 * 60_000,
             epitaphs_max: 4_096,
             ring_size: 64,
@@ -475,6 +491,7 @@ impl Default for Config {
             registry_log_bytes_max: 16 << 10,
             registry_pulls_max: 256,
             registry_sync_bytes: 256 << 10,
+            registry_ahead_ms_max: 86_400_000,
 
             mailboxes: false,
             mailboxes_max: 65_536,
@@ -487,6 +504,8 @@ impl Default for Config {
             monitors_max: 16_384,
             watches_peer_max: 1_024,
             mail_early_max: 256,
+            mail_unheard_max: 256,
+            mail_heard_ms: 200,
             mail_gap_ms: 5_000,
             mail_retry_ms: 2_000,
             mail_retry_ms_max: 30_000,

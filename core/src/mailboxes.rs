@@ -1,12 +1,16 @@
 //! Mailboxes: messages, questions, monitors and ties between any two mailboxes of the cluster.
 //!
 //! An address names a mailbox of one life of a node. Links are made on demand; mail waits for them in a small queue.
-//! - *At most once, in order.* Mail is numbered for each pair of nodes, in sessions: a session ends with the link, so
-//!   what was lost with it is never waited for. The number, not the connection, decides the order: when both ends
-//!   dialled, mail that overtakes waits for what was sent before it. Nothing is ever sent twice but orders.
+//! - *At most once, in order.* Mail between two lives of nodes is numbered, in sessions. Its sender keeps it until the
+//!   other end says how far it has heard, at most `mail_unheard_max` of it: a session outlives its links. When a link
+//!   comes back, the sender asks how far it was heard and sends the rest again; what was heard is never sent twice. The
+//!   number, not the connection, decides the order: mail that overtakes waits for what was sent before it.
 //! - *Never to a later life.* Mail carries the lives of both ends; any other life refuses it and says so.
-//! - *Never silence.* Whatever is accepted and known not to have arrived is told: refused mail comes back, and a dial
-//!   that fails ends what waited for it. Mail that a lost link swallowed is known to nobody.
+//! - *Never silence.* Whatever is accepted arrives or is told to be lost, once, while its sender lives. `Gone`: the
+//!   mailbox refused it, or the life that it was for is over. `Unreachable`: its node cannot be reached, and it was not
+//!   known to be heard: it may have arrived. Then the session ends, and the next mail begins another. A refusal is
+//!   numbered too, and what it refuses is kept by its sender until the refusal is heard.
+//! - *What was forgotten is not guessed.* A node that no longer knows what it heard of a session says so; then it ends.
 //! - *Orders arrive.* What must not get lost (who monitors whom, which mailbox has closed) is repeated until it is
 //!   acknowledged, obeyed once and in order. So a monitor needs no standing link: the node that closes a mailbox
 //!   reaches out to those who wait for it.
@@ -16,6 +20,7 @@
 mod bonds;
 mod closing;
 mod commands;
+mod delivery;
 mod mail;
 mod peer;
 mod receive;
@@ -98,6 +103,11 @@ pub enum Input {
         /// What users are told: that it is gone, or that it is out of reach.
         reason: MailLoss,
     },
+    /// This node comes back after it has left: its mailboxes are of another life from now on.
+    NewLife {
+        /// The life that begins.
+        incarnation: Incarnation,
+    },
     /// This node has left the cluster: nobody else can be reached any more.
     Left,
 }
@@ -159,6 +169,8 @@ pub struct Mailboxes {
     watchers: BTreeSet<(MailboxId, NodeId)>,
     /// Early mail of all peers.
     early: usize,
+    /// Whether it was ever forgotten what a peer that may live was heard to say.
+    has_forgotten: bool,
     /// No deadline of a peer is earlier.
     due: Instant,
     events: VecDeque<Event>,
@@ -182,6 +194,7 @@ impl Mailboxes {
             ties: Ties::default(),
             watchers: BTreeSet::new(),
             early: 0,
+            has_forgotten: false,
             due: Instant::NEVER,
             events: VecDeque::new(),
         }
@@ -237,7 +250,8 @@ impl Mailboxes {
         if !self.peers.contains_key(&node) && self.peers.len() >= max {
             let idle = self.peers.iter().filter(|(_, peer)| peer.is_idle());
             let oldest = idle.min_by_key(|(_, peer)| peer.last_use).map(|(node, _)| *node)?;
-            self.peers.swap_remove(&oldest);
+            let forgotten = self.peers.swap_remove(&oldest);
+            self.has_forgotten |= forgotten.is_some_and(|peer| peer.heard_session != 0);
         }
         let life = self.links.get(&node).map_or(Incarnation(0), |link| link.life);
         Some(self.peers.entry(node).or_insert_with(|| Peer::new(life, now)))
@@ -254,36 +268,6 @@ impl Mailboxes {
             peer.reach = Reach::Asked;
             self.events.push_back(Event::Reach { node, incarnation });
         }
-    }
-
-    /// Sends ordered mail to a peer whose link is up.
-    fn transmit(&mut self, node: NodeId, to: Incarnation, what: MailKind, payload: Bytes, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        if peer.session == 0 {
-            self.numbers += 1;
-            peer.session = self.numbers;
-        }
-        peer.sent += 1;
-        peer.last_use = now;
-        let (session, seq) = (peer.session, peer.sent);
-        self.push_frame(node, Mail { from: self.life, to, session, seq, what, payload });
-    }
-
-    fn push_frame(&mut self, to: NodeId, mail: Mail) {
-        self.events.push_back(Event::Frame { to, frame: Frame::Mail(Box::new(mail)) });
-    }
-
-    /// Answers mail over the link that has brought it, or over one that is made when it is gone meanwhile.
-    fn reply(&mut self, node: NodeId, to: Incarnation, what: MailKind) {
-        if self.links.contains_key(&node) {
-            let from = self.life;
-            return self.push_frame(node, Mail { from, to, session: 0, seq: 0, what, payload: Bytes::new() });
-        }
-        let max = self.config.link_queue_max;
-        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.waiting.len() < max) else { return };
-        let to = Address { node, incarnation: to, mailbox: MailboxId(0) };
-        peer.waiting.push_back(Waiting { to, what, payload: Bytes::new(), token: None, is_told: true });
-        self.reach(node, to.incarnation);
     }
 
     /// Sends an order, or keeps it until it can be. It takes the place of what it takes back.
@@ -313,13 +297,13 @@ impl Mailboxes {
         let waits = may_wait && peer.retries > 0;
         if is_linked {
             let what = MailKind::Order { number, after, what, ours, theirs };
-            self.transmit(node, life, what, Bytes::new(), cx.now.mono);
+            self.transmit(to, what, Bytes::new(), None, cx);
         } else if !waits {
             self.reach(node, life);
         }
     }
 
-    /// Sends every order again that nobody has acknowledged.
+    /// Sends every order again that nobody has acknowledged and that is not under way.
     fn repeat_orders(&mut self, node: NodeId, cx: &mut Cx<'_>) {
         let (first, max) = (self.config.mail_retry_ms, self.config.mail_retry_ms_max);
         let is_linked = self.links.contains_key(&node);
@@ -336,9 +320,12 @@ impl Mailboxes {
         for at in 0..peer.orders.len() {
             let order = self.peers.get(&node).and_then(|peer| peer.orders.get(at)).copied();
             let Some(Order { number, what, ours, theirs, life }) = order else { return };
-            cx.stats.orders_repeated += 1;
-            let what = MailKind::Order { number, after, what, ours, theirs };
-            self.transmit(node, life, what, Bytes::new(), cx.now.mono);
+            if !self.peers.get(&node).is_some_and(|peer| peer.has_under_way(number)) {
+                cx.stats.orders_repeated += 1;
+                let to = Address { node, incarnation: life, mailbox: theirs };
+                let what = MailKind::Order { number, after, what, ours, theirs };
+                self.transmit(to, what, Bytes::new(), None, cx);
+            }
             after = number;
         }
     }
@@ -354,13 +341,16 @@ impl Mailboxes {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.reach = Reach::No;
         let was_lost = core::mem::take(&mut peer.was_lost);
+        peer.asks = 0;
+        self.resume(node, cx);
+        let Some(peer) = self.peers.get_mut(&node) else { return };
         let mut waiting = core::mem::take(&mut peer.waiting);
         if keeps {
             peer.waiting.clone_from(&waiting);
             peer.waiting.iter_mut().for_each(|item| item.is_told = true);
         }
         for item in waiting.drain(..) {
-            self.send_waiting(node, item, cx);
+            self.send_waiting(item, cx);
         }
         if let Some(peer) = self.peers.get_mut(&node) {
             if peer.waiting.is_empty() {
@@ -374,7 +364,7 @@ impl Mailboxes {
         }
     }
 
-    fn send_waiting(&mut self, node: NodeId, item: Waiting, cx: &mut Cx<'_>) {
+    fn send_waiting(&mut self, item: Waiting, cx: &mut Cx<'_>) {
         let Waiting { to, what, payload, token, is_told } = item;
         if let MailKind::Ask { number, .. } = what
             && !self.calls.contains(&number)
@@ -384,18 +374,22 @@ impl Mailboxes {
         if let Some(token) = token.filter(|_| !is_told) {
             self.done(token, Ok(Reply::Ok));
         }
-        self.transmit(node, to.incarnation, what, payload, cx.now.mono);
+        self.transmit(to, what, payload, token, cx);
     }
 
     fn on_link_down(&mut self, node: NodeId, is_lost: bool, cx: &mut Cx<'_>) {
         let Some(link) = self.links.swap_remove(&node) else { return };
+        let mut is_unheard = false;
         if let Some(peer) = self.peers.get_mut(&node) {
-            peer.end_session();
+            // It asks how far it was heard, as does this node.
+            (peer.tell_at, peer.ask_at) = (Instant::NEVER, Instant::NEVER);
+            is_unheard = !peer.outbox.is_empty();
         }
-        if is_lost && self.awaits(node) {
-            if let Some(peer) = self.peer(node, cx.now.mono) {
-                peer.was_lost = true;
-            }
+        let is_awaited = is_lost && self.awaits(node);
+        if is_awaited && let Some(peer) = self.peer(node, cx.now.mono) {
+            peer.was_lost = true;
+        }
+        if is_awaited || is_unheard {
             self.reach(node, link.life);
         }
     }
@@ -439,25 +433,29 @@ impl Mailboxes {
         }
     }
 
-    /// A gap in a peer's mail stays: what came behind it goes on.
-    fn skip_gap(&mut self, node: NodeId, cx: &mut Cx<'_>) {
-        let skip_at = cx.now.mono.plus_millis(self.config.mail_gap_ms);
+    /// A gap in a peer's mail stays: what came behind it is sent again.
+    fn drop_early(&mut self, node: NodeId, cx: &mut Cx<'_>) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
         cx.stats.mail_gaps += 1;
-        self.take_early(node, true, cx);
-        self.take_turns(node, cx);
-        if let Some(peer) = self.peers.get_mut(&node).filter(|peer| !peer.early.is_empty()) {
-            peer.skip_at = skip_at;
-            self.due = self.due.min(skip_at);
-        }
+        self.early -= peer.early.len();
+        peer.early.clear();
+        peer.skip_at = Instant::NEVER;
     }
 
     fn fire_peers(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now.mono;
         for at in 0..self.peers.len() {
             let Some((&node, peer)) = self.peers.get_index(at) else { break };
-            let (skips, repeats) = (peer.skip_at <= now, peer.retry_at <= now);
-            if skips {
-                self.skip_gap(node, cx);
+            let (drops, repeats) = (peer.skip_at <= now, peer.retry_at <= now);
+            let (tells, asks) = (peer.tell_at <= now, peer.ask_at <= now);
+            if drops {
+                self.drop_early(node, cx);
+            }
+            if tells {
+                self.tell_heard(node);
+            }
+            if asks {
+                self.resume(node, cx);
             }
             if repeats {
                 self.repeat_orders(node, cx);
@@ -495,6 +493,7 @@ impl Machine for Mailboxes {
             Input::LinkFull { peer } => self.on_pressure(peer, true),
             Input::LinkReady { peer } => self.on_pressure(peer, false),
             Input::LifeGone { node, incarnation, reason } => self.on_life_gone(node, incarnation, reason, cx),
+            Input::NewLife { incarnation } => self.life = incarnation,
             Input::Left => self.on_left(cx),
         }
     }
@@ -559,6 +558,13 @@ impl Mailboxes {
             assert!(peer.questions <= config.questions_peer_max, "more questions than questions_peer_max");
             assert!(peer.retry_at != Instant::NEVER || peer.orders.is_empty(), "an order is never repeated");
             assert!(peer.skip_at != Instant::NEVER || peer.early.is_empty(), "early mail waits for ever");
+            let own_max = config.mail_unheard_max + config.link_queue_max + config.watches_peer_max;
+            let refusals_max = config.mail_unheard_max + config.mail_early_max + config.questions_peer_max;
+            let unheard_max = own_max + refusals_max;
+            assert!(peer.outbox.len() <= unheard_max, "more mail is not heard than mail_unheard_max");
+            let is_asked = peer.ask_at != Instant::NEVER || peer.reach != Reach::No;
+            assert!(peer.outbox.is_empty() || is_asked, "mail that was not heard is forgotten");
+            assert!(peer.told <= peer.heard, "more was told to be heard than was");
             assert!(self.due <= peer.due(), "a deadline of a peer would be missed");
             assert!(peer.early.windows(2).all(|two| two[0].seq < two[1].seq), "early mail is out of order");
             assert!(peer.early.iter().all(|mail| mail.seq > peer.heard), "early mail has had its turn");

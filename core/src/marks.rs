@@ -78,6 +78,14 @@ impl Marks {
         self.incarnation
     }
 
+    /// Begins another life, after the node has left: just above the life that left, and far below the one after a
+    /// restart, as marks lie ahead of every stamp. This is the only place where the number changes; whoever carries it
+    /// is told.
+    pub(crate) fn begin_life(&mut self) -> Incarnation {
+        self.incarnation = Incarnation(self.incarnation.0.saturating_add(1));
+        self.incarnation
+    }
+
     /// Names this node as a writer. Maps live in memory, so every life is a store of its own.
     pub(crate) fn writer(&self, node: NodeId) -> Writer {
         Writer { node, epoch: self.incarnation.0 }

@@ -13,6 +13,10 @@
 //! tick(N)  = max(heartbeat_ms / 4, H(N) / 8)
 //! ```
 //!
+//! Idle, that is at most `heartbeat_rows_per_s` rows from each of those that hand on what is new, whatever N is: measured
+//! at 2.3 kB a second and node among 100 and 5.1 kB among 1,000, beside 0.7 kB with members off. A row in the table takes
+//! about 0.5 kB of memory, so that what a node holds grows with N, up to `members_max`.
+//!
 //! N falls slowly where many go at once, so that a lease never shrinks before heartbeats have sped up. Leases only back
 //! up what neighbours find first. Who doubts a member (a neighbour whose link is lost or that does not answer, a lease
 //! that has run out) tries to reach it, directly and through others (SWIM: Das, Gupta, Motivala, DSN 2002, section 3.1);
@@ -430,16 +434,18 @@ impl Members {
         }
     }
 
-    /// Says good-bye: to everybody, and to neighbours directly, for the broadcast may be lost with the links.
+    /// Says good-bye, first that it is going and then that it has gone: to everybody, and to neighbours directly, for the
+    /// broadcast may be lost with the links.
     fn on_leave(&mut self, cx: &mut Cx<'_>) {
         if !self.me().state.is_present() {
             return;
         }
         let is_told = self.is_running && !self.config.is_planted(Canary::LeaveAsDeath);
-        self.become_state(MemberState::Left, is_told, cx);
-        if is_told {
+        for state in [MemberState::Leaving, MemberState::Left] {
+            self.become_state(state, is_told, cx);
             let entry = self.entry(ME, cx);
-            self.neighbors.iter().for_each(|neighbor| records::tell(neighbor.peer, entry.clone(), cx));
+            let neighbors = self.neighbors.iter().filter(|_| is_told);
+            neighbors.for_each(|neighbor| records::tell(neighbor.peer, entry.clone(), cx));
         }
         self.is_running = false;
         (self.beat_at, self.relay_at, self.pull_at) = (Instant::NEVER, Instant::NEVER, Instant::NEVER);
@@ -492,8 +498,16 @@ impl Members {
     fn on_neighbor_left(&mut self, peer: &NodeId, cx: &Cx<'_>) {
         let now = cx.now.mono;
         let Some(place) = self.table.place(peer).filter(|place| *place != ME) else { return };
-        if self.table.row(place).state.is_present() {
-            self.change(place, |row| row.go(MemberState::Left, now));
+        let row = self.table.row(place);
+        if row.state.is_present() {
+            // What it says to everybody: it is leaving, and has left. Links may have closed before that went out.
+            let goes = if row.record.state == MemberState::Leaving { 1 } else { 2 };
+            let revision = row.record.revision.saturating_add(goes);
+            let record = MemberRecord { revision, state: MemberState::Left, ..(*row.record).clone() };
+            self.change(place, |row| {
+                row.record = Arc::new(record);
+                row.go(MemberState::Left, now);
+            });
             self.end_doubts_of_gone(place);
         }
     }

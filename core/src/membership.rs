@@ -40,6 +40,11 @@ pub enum Input {
         /// The seeds.
         contacts: Vec<Contact>,
     },
+    /// The node comes back after it has left, in another life.
+    NewLife {
+        /// The life that begins.
+        incarnation: Incarnation,
+    },
     /// The user leaves.
     Leave {
         /// Answered with this token.
@@ -626,6 +631,7 @@ impl Machine for Membership {
     fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
         match input {
             Input::Join { token, contacts } => self.on_join_command(token, contacts, cx),
+            Input::NewLife { incarnation } => self.on_new_life(incarnation),
             Input::Leave { token } => self.on_leave_command(token, cx),
             Input::Cycle => self.on_cycle(cx),
             Input::Frame { from, frame } => self.on_frame(from, frame, cx),

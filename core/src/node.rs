@@ -133,7 +133,8 @@ impl Node {
         self.machines.membership.contact()
     }
 
-    /// Tells which life of the node this is.
+    /// Tells which life of the node this is: drivers introduce it with this number. A node that comes back after it has
+    /// left lives the next one.
     pub fn incarnation(&self) -> Incarnation {
         self.machines.marks.incarnation()
     }

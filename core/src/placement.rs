@@ -130,6 +130,9 @@ impl Placement {
 
     fn on_member(&mut self, member: &Member) {
         let id = member.id();
+        if member.state == MemberState::Dead && self.config.is_planted(Canary::DeadKeepOwning) {
+            return;
+        }
         let has_changed = if member.state == MemberState::Active {
             self.ring.insert(id, member.weight, member.zone).unwrap_or(false) // its record was checked
         } else {

@@ -69,6 +69,11 @@ pub enum Input {
         /// The sequence number before it.
         from_seq: u64,
     },
+    /// This node comes back after it has left: its services are of another life from now on.
+    NewLife {
+        /// The life that begins.
+        incarnation: Incarnation,
+    },
     /// A node is a member in this life of it.
     LifeVisible {
         /// The node.
@@ -415,6 +420,19 @@ impl Registrar {
 
 /// Lives, and what is forgotten.
 impl Registrar {
+    /// What this node offers goes on in its next life. Nobody hears it now: new neighbours find it by anti-entropy.
+    fn on_new_life(&mut self, incarnation: Incarnation, cx: &Cx<'_>) {
+        let (own, before) = (self.own(), self.own_owner().row_hash());
+        let seq = self.own_owner().seq;
+        self.incarnation = incarnation;
+        self.registry.set_version(own, incarnation, seq, before);
+        let owner = &mut self.registry.owners[own as usize];
+        owner.log.clear();
+        owner.changed_at = cx.now.mono;
+        self.pending.clear();
+        (self.pending_bytes, self.flush_at, self.retry, self.announced) = (0, None, None, seq);
+    }
+
     fn on_life_visible(&mut self, node: NodeId, incarnation: Incarnation, cx: &mut Cx<'_>) {
         let is_known = self.registry.number(&node).is_some();
         if !is_known && self.registry.numbers.len() >= self.config.registry_owners_max {
@@ -516,6 +534,7 @@ impl Machine for Registrar {
         match input {
             Input::Update { from, payload } => self.on_broadcast(from, payload, cx),
             Input::PublishRefused { from_seq } => self.on_publish_refused(from_seq, cx),
+            Input::NewLife { incarnation } => self.on_new_life(incarnation, cx),
             Input::LifeVisible { node, incarnation } => self.on_life_visible(node, incarnation, cx),
             Input::LifeSuspected { node, is_suspected } => self.on_life_suspected(node, is_suspected, cx),
             Input::LifeGone { node, incarnation, reason } => {

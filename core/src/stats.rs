@@ -169,11 +169,11 @@ stats! {
     mail_delivered,
     /// Messages and questions that were refused: no such mailbox, another life, a bound.
     mail_refused,
-    /// Messages that were accepted and are known not to have been sent.
+    /// Messages that were accepted and given up: refused, or not known to be heard.
     mail_lost,
     /// Mail dropped because it came twice, too late, or from an earlier life.
     mail_stale,
-    /// Gaps in a peer's mail that nothing came to fill.
+    /// Mail of peers that was dropped because it came before its turn or for want of room: it comes again.
     mail_gaps,
     /// Calls that ended without an answer in time.
     calls_expired,

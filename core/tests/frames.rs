@@ -443,6 +443,9 @@ fn golden_mails() -> Vec<Frame> {
         order(OrderKind::Unlink),
         order(OrderKind::Down),
         mail(MailKind::Ack { number: 9, verdict: Verdict::Full }, b""),
+        mail(MailKind::Resume { session: 300 }, b""),
+        mail(MailKind::Heard { session: 3, seq: Some(129), settled: 128 }, b""),
+        mail(MailKind::Heard { session: 3, seq: None, settled: 0 }, b""),
     ]
 }
 
@@ -457,7 +460,7 @@ fn the_bytes_of_every_kind_of_mail_never_change() {
 
 /// Length, type, lives, session and number; kind and fields; payload.
 #[rustfmt::skip]
-const GOLDEN_MAILS: [&str; 9] = [
+const GOLDEN_MAILS: [&str; 12] = [
     "13000000 2800 c80107038101 0001ac02800168656c6c6f",
     "11000000 2800 c80107038101 020562656361757365",
     "0e000000 2800 c80107038101 030105ac0201",
@@ -467,6 +470,9 @@ const GOLDEN_MAILS: [&str; 9] = [
     "0f000000 2800 c80107038101 0409080302ac02",
     "0f000000 2800 c80107038101 0409080402ac02",
     "0b000000 2800 c80107038101 050902",
+    "0b000000 2800 c80107038101 06ac02",
+    "0f000000 2800 c80107038101 07030181018001",
+    "0c000000 2800 c80107038101 07030000",
 ];
 
 #[test]

@@ -166,6 +166,18 @@ fn a_key_costs_one_entry_however_often_it_is_written() {
 }
 
 #[test]
+fn an_entry_that_a_session_brought_keeps_its_chunk_from_nobody() {
+    let mut chunk =
+        Bytes::from([op(1, 0, 1, 1, Some(1)).encode(), op(1, 1, 2, 2, Some(2)).encode()].concat());
+    let (whole, mut it) = (chunk.clone(), map());
+    while let Ok((op, raw)) = Op::split(&mut chunk) {
+        it.merge(&op, &raw, true, Origin::Sync);
+    }
+    drop(chunk);
+    assert_eq!((it.len(), whole.is_unique()), (2, true));
+}
+
+#[test]
 fn a_delete_stays_deleted_whatever_older_comes_later() {
     let mut it = map();
     apply(&mut it, &op(1, 0, 10, 7, None));

@@ -383,6 +383,44 @@ fn a_node_that_left_stays_out_until_it_joins_again() {
 }
 
 #[test]
+fn a_node_that_comes_back_lives_one_life_everywhere() {
+    let all = Config { members: true, registry: true, mailboxes: true, ..Config::default() };
+    let mut network = chain(3, all);
+    let before = network.members[2].node.incarnation();
+    let name = Bytes::from_static(b"name");
+    let meta = Bytes::new();
+    let mailbox = MailboxId(0);
+    network
+        .command(2, Command::Register { name: name.clone(), instance: 0, mailbox, meta, is_unique: false });
+    network.run(5_000);
+    network.command(2, Command::Leave);
+    network.run(1_000);
+    network.join(2, &[0]);
+    let token = network.command(2, Command::OpenMailbox);
+    network.run(20_000);
+    let node = &network.members[2].node;
+    let life = node.incarnation();
+    assert!(life > before && life == node.contact().incarnation());
+    let begun =
+        network.members[2].events.iter().filter(|(_, event)| matches!(event, Event::LifeBegun { .. }));
+    let begun: Vec<&Event> = begun.map(|(_, event)| event).collect();
+    assert_eq!(begun, [&Event::LifeBegun { incarnation: life }]);
+    let opened = network.answers(2, token);
+    let [Event::Done { result: Ok(Reply::Opened { address }), .. }] = opened[..] else {
+        panic!("{opened:?}")
+    };
+    assert_eq!(address.incarnation, life);
+    for member in &network.members {
+        let members = member.node.members().expect("members are on");
+        assert_eq!(members.contact(&id(2)).map(Contact::incarnation), Some(life));
+        let registry = member.node.registry().expect("the registry is on");
+        let found: Vec<_> =
+            registry.lookup(&name).map(|service| (service.owner, service.incarnation)).collect();
+        assert_eq!(found, [(id(2), life)]);
+    }
+}
+
+#[test]
 fn a_pair_that_was_cut_apart_finds_itself_again_without_seeds() {
     for cut_ms in [100, 5_000, 60_000, 3_600_000] {
         let mut network = chain(2, Config::default());

@@ -3,8 +3,8 @@
 use crate::line::Role;
 use crate::units::{bytes, count, millis, number, percent, prefixed, receipt, seconds};
 use crate::{
-    Broadcast, Fault, Finite, Overlay, Property, Quantiles, Record, Series, Spread, State, Status, Traffic,
-    Verdict,
+    Broadcast, Fault, Finite, Mail, Members, Overlay, Placement, Property, Quantiles, Record, Registry,
+    SentFor, Series, Spread, State, Status, Traffic, Verdict,
 };
 
 /// A group of facts under one title.
@@ -184,7 +184,12 @@ pub(crate) fn sections(record: &Record) -> Vec<Section> {
         record.broadcast.as_ref().map(broadcast),
         record.overlay.as_ref().map(overlay),
         record.state.as_ref().map(state),
+        record.members.as_ref().map(members),
+        record.registry.as_ref().map(registry),
+        record.mail.as_ref().map(mail),
+        record.placement.as_ref().map(placement),
         record.traffic.as_ref().map(traffic),
+        (!record.sent_for.is_empty()).then(|| sent_for(&record.sent_for)),
     ];
     sections.into_iter().flatten().collect()
 }
@@ -193,10 +198,15 @@ pub(crate) fn sections(record: &Record) -> Vec<Section> {
 pub(crate) fn spreads(record: &Record) -> Vec<SpreadRow> {
     let latency = record.broadcast.and_then(|broadcast| broadcast.latency_ms);
     let converge = record.state.and_then(|state| state.converge_ms);
+    let members = record.members.unwrap_or_default();
+    let answers = record.mail.and_then(|mail| mail.answer_ms);
     let rates = record.traffic.map(|traffic| traffic.per_node_bytes_per_s);
     let rows = [
         latency.map(|quantiles| of_quantiles("delivery latency", quantiles)),
         converge.map(|quantiles| of_quantiles("convergence", quantiles)),
+        members.noticed_by_neighbors_ms.map(|quantiles| of_quantiles("neighbours notice", quantiles)),
+        members.noticed_by_all_ms.map(|quantiles| of_quantiles("all notice", quantiles)),
+        answers.map(|quantiles| of_quantiles("answers", quantiles)),
         record.overlay.map(|overlay| of_spread("active view", overlay.active)),
         record.overlay.map(|overlay| of_spread("in-degree", overlay.in_degree)),
         rates.map(|rates| {
@@ -262,6 +272,54 @@ fn state(state: &State) -> Section {
 fn traffic(traffic: &Traffic) -> Section {
     let facts = vec![fact("messages", count(traffic.messages)), fact("bytes", bytes(traffic.bytes as f64))];
     Section { title: "traffic", facts }
+}
+
+fn members(members: &Members) -> Section {
+    let is_well = members.false_verdicts == 0;
+    let facts = vec![
+        fact("verdicts", count(members.verdicts)),
+        Fact { label: "false", value: count(members.false_verdicts), role: good_or(Role::Bad, is_well) },
+        fact("suspicions", count(members.suspicions)),
+        fact("refuted", count(members.refutations)),
+    ];
+    Section { title: "members", facts }
+}
+
+fn registry(registry: &Registry) -> Section {
+    let facts = vec![
+        fact("", plural(u64::from(registry.services), "service")),
+        fact("updates", count(registry.updates)),
+        fact("applied", count(registry.applied)),
+        fact("pulled", count(registry.pulls)),
+        fact("refused", count(registry.refused)),
+    ];
+    Section { title: "registry", facts }
+}
+
+fn mail(mail: &Mail) -> Section {
+    let facts = vec![
+        fact("sent", count(mail.sent)),
+        fact("delivered", count(mail.delivered)),
+        fact("told lost", count(mail.lost)),
+        fact("refused", count(mail.refused)),
+        fact("out of time", count(mail.expired)),
+    ];
+    Section { title: "mail", facts }
+}
+
+fn placement(placement: &Placement) -> Section {
+    let facts =
+        vec![fact("acquired", count(placement.acquired)), fact("released", count(placement.released))];
+    Section { title: "placement", facts }
+}
+
+/// What a node sends in a second, for each purpose that anything was sent for.
+fn sent_for(all: &[SentFor]) -> Section {
+    let value = |it: &SentFor| {
+        let (frames, bytes) = (number(it.frames_per_s), bytes(it.bytes_per_s.value()));
+        format!("{} {frames}/s, {bytes}/s", it.purpose)
+    };
+    Section { title: "each node", facts: all.iter().map(|it| fact("", value(it))).collect() }
 }
 
 fn of_quantiles(label: &'static str, quantiles: Quantiles) -> SpreadRow {

@@ -34,6 +34,6 @@ mod units;
 pub use finite::{Finite, NotFinite};
 pub use histogram::{Histogram, Quantiles, Rates, Spread};
 pub use record::{
-    Broadcast, Cost, Fault, Kind, Measure, Overlay, Property, Record, Series, State, Status, TraceHash,
-    Traffic, Verdict,
+    Broadcast, Cost, Fault, Kind, Mail, Measure, Members, Overlay, Placement, Property, Record, Registry,
+    SentFor, Series, State, Status, TraceHash, Traffic, Verdict,
 };

@@ -49,9 +49,24 @@ pub struct Record {
     /// How replicated state fared; none if there was no map.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
+    /// How crashes were noticed; none where no node keeps members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<Members>,
+    /// How services fared; none where there is no registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<Registry>,
+    /// How mail fared; none where there are no mailboxes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail: Option<Mail>,
+    /// How partitions moved; none where none are placed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
     /// What went over the wire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
+    /// What each node sends after bootstrap, by purpose; nothing where only broadcasts and maps run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent_for: Vec<SentFor>,
     /// Figures sampled at fixed intervals.
     #[serde(default)]
     pub series: Vec<Series>,
@@ -230,6 +245,79 @@ pub struct State {
     pub delta_bytes: u64,
     /// Keys in all maps at the end, deleted ones not counted.
     pub keys: u64,
+}
+
+/// How members were watched over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// Time until a neighbour noticed a crash, in virtual milliseconds; none if none did, or nobody told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noticed_by_neighbors_ms: Option<Quantiles>,
+    /// Time until a node noticed a crash, in virtual milliseconds; none if none did, or nobody told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noticed_by_all_ms: Option<Quantiles>,
+    /// Members that nodes took for dead, each node's verdict by itself.
+    pub verdicts: u64,
+    /// Of those that were told, verdicts on nodes that lived, with no hardship to excuse them.
+    pub false_verdicts: u64,
+    /// Members that a node told everybody to suspect.
+    pub suspicions: u64,
+    /// Suspicions that were answered by who was suspected.
+    pub refutations: u64,
+}
+
+/// How services fared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registry {
+    /// The most services that a node showed at the end.
+    pub services: u32,
+    /// Changes that owners told.
+    pub updates: u64,
+    /// Changes of others' that nodes took in.
+    pub applied: u64,
+    /// Changes that had to be asked for.
+    pub pulls: u64,
+    /// Changes that broke the rules and were refused.
+    pub refused: u64,
+}
+
+/// How mail fared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mail {
+    /// Messages and questions sent.
+    pub sent: u64,
+    /// Messages and questions that came.
+    pub delivered: u64,
+    /// Messages whose sender was told that they are lost.
+    pub lost: u64,
+    /// Messages and questions that were refused where they came.
+    pub refused: u64,
+    /// Questions that ran out of time.
+    pub expired: u64,
+    /// Time from a question to its answer, in virtual milliseconds; none if none was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_ms: Option<Quantiles>,
+}
+
+/// How partitions moved after bootstrap, as far as nodes watch theirs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Partitions acquired.
+    pub acquired: u64,
+    /// Partitions released.
+    pub released: u64,
+}
+
+/// What a node sends for one purpose in a second of virtual time, after bootstrap: the mean over all nodes, running or
+/// not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentFor {
+    /// The purpose.
+    pub purpose: String,
+    /// Frames.
+    pub frames_per_s: Finite,
+    /// Bytes.
+    pub bytes_per_s: Finite,
 }
 
 /// What went over the wire.

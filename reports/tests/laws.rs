@@ -79,6 +79,71 @@ fn state() -> impl Strategy<Value = State> {
     )
 }
 
+fn members() -> impl Strategy<Value = Members> {
+    ([option::of(quantiles()), option::of(quantiles())], any::<[u64; 4]>()).prop_map(
+        |(
+            [noticed_by_neighbors_ms, noticed_by_all_ms],
+            [verdicts, false_verdicts, suspicions, refutations],
+        )| {
+            Members {
+                noticed_by_neighbors_ms,
+                noticed_by_all_ms,
+                verdicts,
+                false_verdicts,
+                suspicions,
+                refutations,
+            }
+        },
+    )
+}
+
+fn registry() -> impl Strategy<Value = Registry> {
+    (any::<u32>(), any::<[u64; 4]>()).prop_map(|(services, [updates, applied, pulls, refused])| Registry {
+        services,
+        updates,
+        applied,
+        pulls,
+        refused,
+    })
+}
+
+fn mail() -> impl Strategy<Value = Mail> {
+    (any::<[u64; 5]>(), option::of(quantiles())).prop_map(
+        |([sent, delivered, lost, refused, expired], answer_ms)| Mail {
+            sent,
+            delivered,
+            lost,
+            refused,
+            expired,
+            answer_ms,
+        },
+    )
+}
+
+fn placement() -> impl Strategy<Value = Placement> {
+    any::<[u64; 2]>().prop_map(|[acquired, released]| Placement { acquired, released })
+}
+
+fn sent_for() -> impl Strategy<Value = SentFor> {
+    (words(), finite(), finite()).prop_map(|(purpose, frames_per_s, bytes_per_s)| SentFor {
+        purpose,
+        frames_per_s,
+        bytes_per_s,
+    })
+}
+
+/// Boxed, or the strategies of all tests together would not fit on a test's stack.
+#[expect(clippy::type_complexity, reason = "the fields of a record, side by side")]
+fn machines()
+-> BoxedStrategy<(Option<Members>, Option<Registry>, Option<Mail>, Option<Placement>, Vec<SentFor>)> {
+    let watched = (option::of(members()), option::of(registry()), option::of(mail()));
+    let all = (watched, option::of(placement()), vec(sent_for(), 0..4));
+    all.prop_map(|((members, registry, mail), placement, sent_for)| {
+        (members, registry, mail, placement, sent_for)
+    })
+    .boxed()
+}
+
 fn traffic() -> impl Strategy<Value = Traffic> {
     (any::<[u64; 2]>(), quantiles()).prop_map(|([messages, bytes], Quantiles { p50, p90: _, p99, max })| {
         Traffic { messages, bytes, per_node_bytes_per_s: Rates { p50, p99, max } }
@@ -103,10 +168,11 @@ prop_compose! {
             vec![Verdict::Pass, Verdict::Vacuous, Verdict::Fail, Verdict::Nondeterministic],
         ),
         (virtual_s, bootstrap_s, cost) in (finite(), finite(), option::of(cost())),
-        (properties, faults) in (vec(property(), 0..5), vec(fault(), 0..5)),
-        (measures, series) in (vec(measure(), 0..3), vec(series(), 0..4)),
-        (broadcast, overlay) in (option::of(broadcast()), option::of(overlay())),
-        (state, traffic) in (option::of(state()), option::of(traffic())),
+        (properties, faults) in (vec(property(), 0..5), vec(fault(), 0..5)).boxed(),
+        (measures, series) in (vec(measure(), 0..3), vec(series(), 0..4)).boxed(),
+        (broadcast, overlay) in (option::of(broadcast()), option::of(overlay())).boxed(),
+        (state, traffic) in (option::of(state()), option::of(traffic())).boxed(),
+        (members, registry, mail, placement, sent_for) in machines(),
         counters in btree_map(words(), any::<u64>(), 0..4),
         // An option and its value are never broken, so these are short.
         reproduce in "rumormill run [a-z/]{1,12}( --(set|seed) ([a-z0-9:=.]{1,20}|'[a-z0-9 =-]{0,18}')){0,8}",
@@ -115,7 +181,7 @@ prop_compose! {
         Record {
             scenario, seed, nodes, verdict, trace_hash, events, virtual_s, bootstrap_s, cost, properties, faults,
             measures, broadcast,
-            overlay, state, traffic, series, counters, notes, reproduce,
+            overlay, state, members, registry, mail, placement, traffic, sent_for, series, counters, notes, reproduce,
         }
     }
 }

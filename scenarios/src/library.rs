@@ -2,13 +2,15 @@
 
 use crate::{WorldArgs, out};
 use include_dir::{Dir, include_dir};
+use rumormill_scenarios::apps;
 use rumormill_sim::Scenario;
 use std::io::ErrorKind::NotFound;
+use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Every theme folder of this crate, embedded: `run first/partition-heal` works anywhere.
-static THEMES: [(&str, Dir<'_>); 10] = [
+static THEMES: [(&str, Dir<'_>); 11] = [
     ("first", include_dir!("$CARGO_MANIFEST_DIR/first")),
     ("membership", include_dir!("$CARGO_MANIFEST_DIR/membership")),
     ("broadcast", include_dir!("$CARGO_MANIFEST_DIR/broadcast")),
@@ -18,8 +20,12 @@ static THEMES: [(&str, Dir<'_>); 10] = [
     ("registry", include_dir!("$CARGO_MANIFEST_DIR/registry")),
     ("mail", include_dir!("$CARGO_MANIFEST_DIR/mail")),
     ("placement", include_dir!("$CARGO_MANIFEST_DIR/placement")),
+    ("apps", include_dir!("$CARGO_MANIFEST_DIR/apps")),
     ("predecessors", include_dir!("$CARGO_MANIFEST_DIR/predecessors")),
 ];
+
+/// Bytes of a scenario file at most: the longest of the library has a hundredth of it. A guess.
+const FILE_LEN_MAX: u64 = 1 << 20;
 
 /// The text of a scenario and the name under which errors speak of it.
 pub(crate) struct Source {
@@ -52,12 +58,24 @@ pub(crate) fn find(scenario: &str) -> Result<Source, String> {
     if let (false, Some(text)) = (Path::new(scenario).is_file(), embedded(scenario)) {
         return Ok(Source { name: scenario.to_owned(), text: text.to_owned() });
     }
-    match std::fs::read_to_string(scenario) {
+    match read(scenario) {
         Ok(text) => Ok(Source { name: scenario.to_owned(), text }),
         // A folder may have a theme's name.
         Err(error) if error.kind() == NotFound || names_of(scenario).is_some() => Err(not_found(scenario)),
         Err(error) => Err(format!("{scenario}: cannot be read: {error}")),
     }
+}
+
+/// Reads a file, which may be a pipe or a device without end, up to the greatest length of a scenario.
+fn read(path: &str) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_LEN_MAX {
+        return Err(std::io::Error::other(format!(
+            "longer than {FILE_LEN_MAX} bytes, the most of a scenario"
+        )));
+    }
+    std::io::read_to_string(bytes.as_slice())
 }
 
 fn not_found(scenario: &str) -> String {
@@ -90,6 +108,14 @@ pub(crate) fn load(world: &WorldArgs) -> Result<Scenario, String> {
     let sets = world.sets.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let sets: Vec<_> = sets.chain(nodes.as_deref().map(|nodes| ("nodes", nodes))).collect();
     Scenario::from_toml_with(&source.text, &source.name, &sets).map_err(|error| error.to_string())
+}
+
+/// Finds the application that a scenario names.
+///
+/// # Errors
+/// One message with the nearest name.
+pub(crate) fn app_of(scenario: &Scenario, file: &str) -> Result<apps::Named, String> {
+    apps::find(scenario.app.as_deref()).map_err(|error| format!("{file}: app: {error}"))
 }
 
 /// Prints the library or one theme of it, theme by theme.
@@ -135,6 +161,15 @@ fn page(rows: &[(String, String, u32)]) -> String {
 
 /// Prints a scenario in plain words.
 pub(crate) fn explain(world: &WorldArgs) -> Result<ExitCode, String> {
-    out::print(&load(world)?.explain())?;
+    let scenario = load(world)?;
+    let app = app_of(&scenario, &world.scenario)?;
+    let mut page = scenario.explain();
+    if !app.asks.is_empty() {
+        page.push_str(&format!("\nWhat must hold of the application {:?} besides\n", app.name));
+        for (when, name, what) in app.asks {
+            page.push_str(&format!("  {when:10}   {name}: {what}\n"));
+        }
+    }
+    out::print(&page)?;
     Ok(ExitCode::SUCCESS)
 }

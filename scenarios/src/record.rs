@@ -3,8 +3,8 @@
 use crate::cost::Cost;
 use rumormill_reports as reports;
 use rumormill_reports::{Finite, Histogram};
-use rumormill_sim::judge::{LOOK_EVERY_NS, PropertyOutcome, PropertyStatus, Series};
-use rumormill_sim::{BroadcastOutcome, FaultOutcome, Outcome, Receipt, StateOutcome};
+use rumormill_sim::judge::{LOOK_EVERY_NS, Moved, PropertyOutcome, PropertyStatus, Series};
+use rumormill_sim::{BroadcastOutcome, FaultOutcome, Outcome, PURPOSES, Receipt, Sent, StateOutcome};
 use std::collections::BTreeMap;
 
 /// Writes the record of a run.
@@ -28,7 +28,12 @@ pub(crate) fn of(outcome: &Outcome, cost: Cost, reproduce: String) -> reports::R
         broadcast: outcome.broadcast.as_ref().map(broadcast),
         overlay: Some(overlay(outcome)),
         state: outcome.state.as_ref().map(state),
+        members: members(outcome),
+        registry: registry(outcome),
+        mail: mail(outcome),
+        placement: placement(outcome),
         traffic: Some(traffic(outcome)),
+        sent_for: sent_for(outcome),
         series: outcome
             .series
             .iter()
@@ -125,6 +130,66 @@ fn state(state: &StateOutcome) -> reports::State {
         delta_bytes: state.gossip_bytes,
         keys: state.keys,
     }
+}
+
+/// Microseconds in a histogram, told in milliseconds.
+fn millis(samples_ns: &[u64]) -> Option<reports::Quantiles> {
+    histogram(samples_ns.iter().map(|ns| ns / 1_000)).quantiles(1_000)
+}
+
+fn members(outcome: &Outcome) -> Option<reports::Members> {
+    let (noticed, stats) = (outcome.machines.members.as_ref()?, &outcome.stats);
+    Some(reports::Members {
+        noticed_by_neighbors_ms: millis(&noticed.by_neighbors_ns),
+        noticed_by_all_ms: millis(&noticed.by_all_ns),
+        verdicts: stats.verdicts,
+        false_verdicts: noticed.false_verdicts,
+        suspicions: stats.suspicions,
+        refutations: stats.refutations,
+    })
+}
+
+fn registry(outcome: &Outcome) -> Option<reports::Registry> {
+    let (services, stats) = (outcome.machines.services?, &outcome.stats);
+    Some(reports::Registry {
+        services,
+        updates: stats.registry_updates,
+        applied: stats.registry_applied,
+        pulls: stats.registry_pulls,
+        refused: stats.registry_refused,
+    })
+}
+
+fn mail(outcome: &Outcome) -> Option<reports::Mail> {
+    let (answers_ns, stats) = (outcome.machines.answers_ns.as_ref()?, &outcome.stats);
+    Some(reports::Mail {
+        sent: stats.mail_sent,
+        delivered: stats.mail_delivered,
+        lost: stats.mail_lost,
+        refused: stats.mail_refused,
+        expired: stats.calls_expired,
+        answer_ms: millis(answers_ns),
+    })
+}
+
+fn placement(outcome: &Outcome) -> Option<reports::Placement> {
+    let Moved { acquired, released } = outcome.machines.placement?;
+    Some(reports::Placement { acquired, released })
+}
+
+/// What a node sends in a second, where more runs than broadcasts and maps.
+fn sent_for(outcome: &Outcome) -> Vec<reports::SentFor> {
+    let span_ms = outcome.virtual_ns.saturating_sub(outcome.bootstrap_end_ns) / 1_000_000;
+    let node_ms = u64::from(outcome.nodes) * span_ms;
+    let per_s = |amount: u64| Finite::ratio(amount * 1_000, node_ms).unwrap_or_default();
+    let row = |(purpose, sent): (&&str, &Sent)| reports::SentFor {
+        purpose: (*purpose).to_owned(),
+        frames_per_s: per_s(sent.frames),
+        bytes_per_s: per_s(sent.bytes),
+    };
+    let is_on = outcome.machines.members.is_some();
+    let sent = PURPOSES.iter().zip(&outcome.sent).filter(|(_, sent)| is_on && sent.frames > 0);
+    sent.map(row).collect()
 }
 
 fn traffic(outcome: &Outcome) -> reports::Traffic {

@@ -4,7 +4,9 @@ use crate::cost::Meter;
 use crate::{Driver, RunArgs, library, out, record, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 use rumormill_reports::{Finite, Kind, Property, Record, Status, TraceHash, Verdict, text};
-use rumormill_sim::{Options, Run, Scenario};
+use rumormill_scenarios::apps::{Hosted, Named};
+use rumormill_sim::judge::PropertyOutcome;
+use rumormill_sim::{Options, Questions, Run, Scenario};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::any::Any;
@@ -14,10 +16,13 @@ use std::process::ExitCode;
 
 /// What the exit status of `run` means.
 pub(crate) const EXIT_STATUS: &str = "Exit status: 0 every property held, 1 a property failed, 2 bad usage or input \
-     or output that cannot be written, 3 nondeterminism, 4 vacuous (a fault touched nothing). A property asked \"sometimes\" that is not reached \
+     or output that cannot be written, 3 nondeterminism, 4 vacuous (a fault touched nothing), 130 interrupted (the second process of --verify was killed). A property asked \"sometimes\" that is not reached \
      fails no single run: only `sweep --require-all`, a later step, will. \
      In the summary RMR is relative message redundancy, payloads beyond the first for each delivery, and LDH last \
      delivery hop.";
+
+/// The exit status of what was interrupted: the first run's record is printed all the same.
+const INTERRUPTED: u8 = 130;
 
 /// Virtual time between two checkpoints of the hash.
 pub(crate) const CHECKPOINT_EVERY_NS: u64 = 1_000_000_000;
@@ -29,14 +34,19 @@ pub(crate) const CHECKPOINT_EVERY_NS: u64 = 1_000_000_000;
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, String> {
     let scenario = load(args)?;
     let meter = Meter::start();
-    let mut run = start(args, &scenario)?;
-    if let Err(broken) = std::panic::catch_unwind(AssertUnwindSafe(|| watch(&mut run))) {
+    let app = library::app_of(&scenario, &args.world.scenario)?;
+    let mut run = start(args, &scenario, &app)?;
+    let questions = (app.questions)();
+    let mut answers = questions.answers();
+    let watched = AssertUnwindSafe(|| watch(&mut run, &questions, &mut answers));
+    if let Err(broken) = std::panic::catch_unwind(watched) {
         let record = record_of_broken_node(args, &scenario, &run, &*broken);
         print(args, &record)?;
         return Ok(ExitCode::from(record.verdict.exit_code()));
     }
     let checkpoints = run.checkpoints().to_vec();
-    let outcome = run.outcome();
+    let mut outcome = run.outcome();
+    outcome.properties.extend(answers);
     let cost = meter.read();
     let mut record = record::of(&outcome, cost, reproduce(args, &outcome.seed.to_string()));
     if args.verify {
@@ -47,6 +57,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, String> {
             verify::Verified::Diverged(what) => {
                 record.verdict = Verdict::Nondeterministic;
                 record.notes.push(what);
+            }
+            verify::Verified::Interrupted(what) => {
+                record.notes.push(what);
+                print(args, &record)?;
+                return Ok(ExitCode::from(INTERRUPTED));
             }
         }
     }
@@ -69,21 +84,26 @@ pub(crate) fn load(args: &RunArgs) -> Result<Scenario, String> {
 ///
 /// # Errors
 /// One message about a scenario that cannot be run.
-pub(crate) fn start(args: &RunArgs, scenario: &Scenario) -> Result<Run, String> {
+pub(crate) fn start(args: &RunArgs, scenario: &Scenario, app: &Named) -> Result<Run<Hosted>, String> {
     let options = Options { wire: args.wire, check: true, checkpoint_every_ns: CHECKPOINT_EVERY_NS };
-    Run::new(scenario, args.seed, options).map_err(|error| error.to_string())
+    Run::with_app(scenario, args.seed, options, app.make).map_err(|error| error.to_string())
 }
 
 /// Runs to the end, with a progress bar on a terminal and nothing in a pipe.
-fn watch(run: &mut Run) {
+fn watch(run: &mut Run<Hosted>, questions: &Questions<'_, Hosted>, answers: &mut [PropertyOutcome]) {
+    let mut advance = |run: &mut Run<Hosted>| {
+        let goes_on = run.advance();
+        questions.ask(run.world(), !goes_on, answers);
+        goes_on
+    };
     if !std::io::stderr().is_terminal() {
-        while run.advance() {}
+        while advance(run) {}
         return;
     }
     let style = ProgressStyle::with_template("{bar:32.cyan/dim} {percent:>3} %  {msg}  {elapsed}");
     let bar = ProgressBar::new(1).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     clear_when_interrupted(&bar);
-    while run.advance() {
+    while advance(run) {
         let progress = run.progress();
         bar.set_length(progress.end_ns / 1_000_000);
         bar.set_position(progress.now_ns / 1_000_000);
@@ -109,7 +129,7 @@ fn clear_when_interrupted(bar: &ProgressBar) {
 fn record_of_broken_node(
     args: &RunArgs,
     scenario: &Scenario,
-    run: &Run,
+    run: &Run<Hosted>,
     broken: &(dyn Any + Send),
 ) -> Record {
     let text = broken.downcast_ref::<String>().map(String::as_str);

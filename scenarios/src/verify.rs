@@ -1,7 +1,7 @@
 //! `--verify`: the same run in a second process, compared checkpoint by checkpoint, then event by event.
 
 use crate::run::{load, start};
-use crate::{RunArgs, out};
+use crate::{RunArgs, library, out};
 use rumormill_sim::{Checkpoint, Outcome, Scenario};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -11,6 +11,19 @@ pub(crate) enum Verified {
     Same,
     /// Something else, in words: the first event that diverged.
     Diverged(String),
+    /// Nothing: it was ended from outside, in words.
+    Interrupted(String),
+}
+
+/// Why the second process showed nothing.
+#[derive(Debug, PartialEq, Eq)]
+enum Silence {
+    /// It cannot be run, or refuses its input.
+    Refused(String),
+    /// A signal ended it.
+    Killed(String),
+    /// It broke, where this process did not.
+    Broken(String),
 }
 
 /// Runs the scenario again in a process of its own and compares.
@@ -23,6 +36,20 @@ pub(crate) fn in_second_process(
     checkpoints: &[Checkpoint],
     outcome: &Outcome,
 ) -> Result<Verified, String> {
+    match compare(args, scenario, checkpoints, outcome) {
+        Ok(verified) => Ok(verified),
+        Err(Silence::Refused(what)) => Err(what),
+        Err(Silence::Killed(what)) => Ok(Verified::Interrupted(what)),
+        Err(Silence::Broken(what)) => Ok(Verified::Diverged(what)),
+    }
+}
+
+fn compare(
+    args: &RunArgs,
+    scenario: &Scenario,
+    checkpoints: &[Checkpoint],
+    outcome: &Outcome,
+) -> Result<Verified, Silence> {
     let mut ours: Vec<String> = checkpoints.iter().map(checkpoint_line).collect();
     ours.push(end_line(outcome));
     let theirs = child(args, 0, 0)?;
@@ -30,7 +57,7 @@ pub(crate) fn in_second_process(
     let events = |checkpoint: Option<&Checkpoint>| checkpoint.map(|checkpoint| checkpoint.events);
     let from = first.checked_sub(1).and_then(|before| events(checkpoints.get(before))).unwrap_or(0);
     let to = events(checkpoints.get(first)).unwrap_or(outcome.counters.events).max(from + 1);
-    let ours = event_lines(args, scenario, from, to)?;
+    let ours = event_lines(args, scenario, from, to).map_err(Silence::Refused)?;
     let theirs = child(args, from, to)?;
     let what = match first_difference(&ours, &theirs) {
         Some(at) => {
@@ -59,9 +86,9 @@ fn end_line(outcome: &Outcome) -> String {
 }
 
 /// Asks a second process for its hashes: at checkpoints, or after each event of a window.
-fn child(args: &RunArgs, from: u64, to: u64) -> Result<Vec<String>, String> {
-    let program =
-        std::env::current_exe().map_err(|error| format!("--verify: cannot find this program: {error}"))?;
+fn child(args: &RunArgs, from: u64, to: u64) -> Result<Vec<String>, Silence> {
+    let program = std::env::current_exe()
+        .map_err(|error| Silence::Refused(format!("--verify: cannot find this program: {error}")))?;
     let mut command = Command::new(program);
     let window = [from.to_string(), to.to_string()];
     command.args([
@@ -83,18 +110,28 @@ fn child(args: &RunArgs, from: u64, to: u64) -> Result<Vec<String>, String> {
     if args.wire {
         command.arg("--wire");
     }
+    lines_of(command)
+}
+
+/// Runs a process and tells what it printed.
+fn lines_of(mut command: Command) -> Result<Vec<String>, Silence> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.map_err(|error| format!("--verify: cannot start a second process: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("--verify: the second process ended with {}", output.status));
+    let output = output
+        .map_err(|error| Silence::Refused(format!("--verify: cannot start a second process: {error}")))?;
+    let what = format!("the second process ended with {}", output.status);
+    match output.status.code() {
+        Some(0) => Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()),
+        Some(2) => Err(Silence::Refused(format!("--verify: {what}"))),
+        Some(_) => Err(Silence::Broken(format!("nondeterministic: {what}, and this one did not"))),
+        None => Err(Silence::Killed(format!("not verified: {what}"))),
     }
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
 /// The hash after each event of a window, in this process.
 fn event_lines(args: &RunArgs, scenario: &Scenario, from: u64, to: u64) -> Result<Vec<String>, String> {
     let mut lines = Vec::new();
-    start(args, scenario)?.trace(from, to, &mut |event| {
+    let app = library::app_of(scenario, &args.world.scenario)?;
+    start(args, scenario, &app)?.trace(from, to, &mut |event| {
         let node = event.node.map_or("the schedule".to_owned(), |node| format!("node {node}"));
         lines.push(format!("event {} at {} ns, {node}: {:016x}", event.number, event.at_ns, event.hash));
     });
@@ -117,7 +154,8 @@ pub(crate) fn print_trace(args: &RunArgs, from: u64, to: u64) -> Result<ExitCode
     let lines = if to > from {
         event_lines(args, &scenario, from, to)?
     } else {
-        let mut run = start(args, &scenario)?;
+        let app = library::app_of(&scenario, &args.world.scenario)?;
+        let mut run = start(args, &scenario, &app)?;
         while run.advance() {}
         let mut lines: Vec<String> = run.checkpoints().iter().map(checkpoint_line).collect();
         lines.push(end_line(&run.outcome()));
@@ -125,4 +163,22 @@ pub(crate) fn print_trace(args: &RunArgs, from: u64, to: u64) -> Result<ExitCode
     };
     out::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_process_that_is_killed_is_told_from_one_that_breaks_or_refuses() {
+        let shell = |line: &str| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", line]);
+            lines_of(command)
+        };
+        assert_eq!(shell("echo a; echo b"), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert!(matches!(shell("kill -9 $$"), Err(Silence::Killed(what)) if what.contains("signal: 9")));
+        assert!(matches!(shell("exit 101"), Err(Silence::Broken(what)) if what.contains("exit status: 101")));
+        assert!(matches!(shell("exit 2"), Err(Silence::Refused(_))));
+    }
 }

@@ -171,6 +171,16 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_file_without_end_is_refused() {
+    let desk = Desk::with("long.toml", format!("{SMALL}# {}", "x".repeat(1 << 20)));
+    for file in ["/dev/zero", "long.toml"] {
+        assert_refused(&desk.rumormill(&["run", file]), &[file, "longer than 1048576 bytes"]);
+    }
+    let piped = desk.shell("printf 'name = \"piped\"\\nnodes = 3\\n' | rumormill run /dev/stdin");
+    assert_eq!((piped.status, piped.stderr.as_str()), (0, ""));
+}
+
+#[test]
 fn malformed_toml_has_line_and_column() {
     let ran =
         Desk::with("small.toml", SMALL.replace("nodes = 30", "nodes = ]")).rumormill(&["run", "small.toml"]);

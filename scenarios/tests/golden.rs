@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::process::Command;
 
 /// What a table holds, in this order.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 20] = [
     "scenario",
     "reproduce",
     "nodes",
@@ -21,7 +21,12 @@ const KEYS: [&str; 15] = [
     "broadcast",
     "overlay",
     "state",
+    "members",
+    "registry",
+    "mail",
+    "placement",
     "traffic",
+    "sent_for",
     "seed",
     "counters",
 ];
@@ -99,4 +104,9 @@ fn state() {
 #[test]
 fn faults() {
     insta::assert_snapshot!(table(&["faults/all-three", "--nodes", "100"]));
+}
+
+#[test]
+fn apps() {
+    insta::assert_snapshot!(table(&["apps/rooms"]));
 }

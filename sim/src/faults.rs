@@ -251,5 +251,7 @@ mod tests {
         faults.begin(0, &FaultEffect::Delay { nodes: vec![1], extra_ns: 5 });
         faults.begin(1, &FaultEffect::Delay { nodes: vec![], extra_ns: 2 });
         assert_eq!((faults.delay(0, 1, 1), faults.delay(1, 0, 1), faults.delay(0, 2, 1)), (7, 7, 2));
+        faults.end(0);
+        assert_eq!((faults.delay(0, 1, 1), faults.delay(0, 2, 1)), (2, 2), "it has ended");
     }
 }

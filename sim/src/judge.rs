@@ -4,6 +4,7 @@
 //! (connectivity, symmetry, convergence) on the grid; liveness only once faults and workloads have ended.
 
 mod broadcast;
+mod families;
 mod lives;
 mod mail;
 mod members;
@@ -14,13 +15,16 @@ mod registry;
 mod state;
 #[cfg(test)]
 mod tests;
+mod ties;
 mod troubles;
 
 pub use broadcast::{Broadcasts, Message};
+pub use families::of as families_of;
 pub use overlay::{Overlay, OverlayFigures, OverlayNode};
 pub use state::{Exactness, State};
 pub use troubles::Troubles;
 
+use families::Families;
 use lives::Lives;
 use mail::Mail;
 use members::Members;
@@ -95,6 +99,39 @@ struct Tally {
     duplicates: u64,
 }
 
+/// How the machines of members, services, mail and placement fared: each none where it is off.
+#[derive(Clone, Debug, Default)]
+pub struct Machines {
+    /// How crashes were noticed.
+    pub members: Option<Noticed>,
+    /// The most services that a member shows.
+    pub services: Option<u32>,
+    /// Nanoseconds from each question to its answer.
+    pub answers_ns: Option<Vec<u64>>,
+    /// How partitions moved.
+    pub placement: Option<Moved>,
+}
+
+/// How crashes were noticed, by those who watch members: none is known where nobody does.
+#[derive(Clone, Debug, Default)]
+pub struct Noticed {
+    /// Nanoseconds until each neighbour of a crashed node noticed.
+    pub by_neighbors_ns: Vec<u64>,
+    /// Nanoseconds until each node noticed.
+    pub by_all_ns: Vec<u64>,
+    /// Verdicts on nodes that lived, with no hardship to excuse them.
+    pub false_verdicts: u64,
+}
+
+/// How often partitions were acquired and released after bootstrap, as far as nodes watch theirs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moved {
+    /// Acquired.
+    pub acquired: u64,
+    /// Released.
+    pub released: u64,
+}
+
 /// Samples of one figure, one for each look.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
@@ -122,6 +159,7 @@ pub struct Judge {
     registry: Registry,
     mail: Mail,
     placement: Placement,
+    families: Families,
     troubles: Troubles,
     /// Whether this is the last look: what is looked at in turn before is then looked at as a whole.
     is_last: bool,
@@ -161,6 +199,7 @@ impl Judge {
             registry: Registry::new(nodes, config.ttl_ms),
             mail: Mail::new(config.ttl_ms),
             placement: Placement::new(bootstrap_end_ns),
+            families: Families::default(),
             lives: Lives::new(nodes),
             troubles: Troubles::default(),
             is_last: false,
@@ -184,6 +223,13 @@ impl Judge {
         self
     }
 
+    /// States which nodes count leases and partitions alike, by the number of their family; else all do.
+    #[must_use]
+    pub fn with_families(mut self, families: Vec<u32>) -> Self {
+        self.lives.families = families;
+        self
+    }
+
     /// Takes one observation in.
     pub fn observe(&mut self, seen: &Observation<'_>) {
         self.overlay.observe(seen);
@@ -196,6 +242,7 @@ impl Judge {
             self.registry.observe(seen, lives, troubles);
             self.mail.observe(seen, lives, troubles);
             self.placement.observe(seen, lives);
+            self.families.observe(seen, lives);
         }
     }
 
@@ -215,6 +262,20 @@ impl Judge {
         let asks = |check: &Check| self.asked.iter().any(|asked| asked.spec.check == *check);
         let is_undue = self.broadcasts.undue().is_some() && asks(&Check::DeliveredOnce);
         is_undue || (self.state.clock_fault().is_some() && asks(&Check::ClocksMonotonic))
+    }
+
+    /// Tells how the machines of members, services, mail and placement fared, as far as each is on.
+    pub fn machines(&self, nodes: &dyn Nodes) -> Machines {
+        let Self { config, members, mail, placement, lives, .. } = self;
+        let services =
+            |node| nodes.status(node).and_then(|it| it.registry).map_or(0, |registry| registry.count);
+        let (acquired, released) = placement.moved();
+        Machines {
+            members: config.members.then(|| members.figures()),
+            services: config.registry.then(|| lives.members().map(services).max().unwrap_or(0)),
+            answers_ns: config.mailboxes.then(|| mail.answers_ns.clone()),
+            placement: config.placement.then_some(Moved { acquired, released }),
+        }
     }
 
     /// Shows the samples taken at each look.
@@ -331,8 +392,9 @@ impl Judge {
             Check::EventsFoldToView { map } => self.events_fold(MapId::named(map), nodes),
             Check::ClocksMonotonic => fault_of(self.state.clock_fault()),
             Check::ClocksBounded => self.clocks_bounded(at_ns, nodes),
-            _ => self.check_services(check, at_ns, nodes).and_then(|()| self.is_tried(check)),
+            _ => self.check_services(check, at_ns, nodes),
         }
+        .and_then(|()| self.is_tried(check))
     }
 
     /// Judges one check of members, services, mail or placement now.
@@ -357,6 +419,7 @@ impl Judge {
             Check::MailToTheLiving => mail.to_the_living(),
             Check::CallsAnsweredOnce { slack_ns } => mail.calls_answered_once(*slack_ns, at_ns, troubles),
             Check::MonitorsFireOnce { within_ns } => mail.monitors_fire_once(*within_ns, at_ns, troubles),
+            Check::TiesCloseBoth { within_ns } => mail.ties.close_both(*within_ns, at_ns, troubles),
             Check::MailAccounted { min_ppm } => mail.accounted(*min_ppm, lives),
             Check::OneOwner => placement::one_owner(partitions, lives, nodes),
             Check::NoDeadOwner { within_ns } => {
@@ -367,14 +430,19 @@ impl Judge {
             }
             Check::BootingOwnsNothing => placement.booting_owns_nothing(),
             Check::OwnershipStill { max } => placement.still(*max),
+            Check::MismatchRefused => self.families.apart(partitions, self.is_last, lives, nodes),
             _ => Ok(()), // judged above
         }
     }
 
     /// What was never tried did not hold: at the end of a run somebody must have been told of what a check is about.
     fn is_tried(&self, check: &Check) -> Result<(), Fault> {
-        let Self { members, registry, mail, placement, .. } = self;
+        let Self { broadcasts, state, members, registry, mail, placement, .. } = self;
         let (is_tried, what) = match check {
+            Check::DeliveredOnce => (broadcasts.is_heard, "no message was ever delivered"),
+            Check::Exact { map } | Check::NothingLost { map } | Check::EventsFoldToView { map } => {
+                (state.is_written(MapId::named(map)), "nothing was ever written to the map")
+            }
             Check::NoFalseVerdict { .. }
             | Check::DetectedByNeighbors { .. }
             | Check::DetectedByAll { .. }
@@ -390,6 +458,7 @@ impl Judge {
             | Check::MailAccounted { .. } => (mail.is_delivered, "no message was ever delivered"),
             Check::CallsAnsweredOnce { .. } => (mail.is_asked(), "no question ever came to anybody"),
             Check::MonitorsFireOnce { .. } => (mail.is_monitored, "no monitor was ever set"),
+            Check::TiesCloseBoth { .. } => (mail.ties.is_tied, "no two mailboxes were ever tied"),
             Check::OwnersAlternate | Check::BootingOwnsNothing | Check::OwnershipStill { .. } => {
                 (placement.is_heard, "no watch ever told of partitions")
             }
@@ -461,51 +530,50 @@ impl Judge {
         Err((None, format!("{delivered} of {expected} deliveries were made, {min_ppm} of a million asked")))
     }
 
-    /// Relative message redundancy in a window, in millionths: payloads beyond the first for each delivery.
-    pub fn rmr_ppm(&self, window: Window) -> u64 {
+    /// Relative message redundancy in a window, in millionths: payloads beyond the first for each delivery; none where
+    /// nothing was delivered.
+    pub fn rmr_ppm(&self, window: Window) -> Option<u64> {
         let (from, to) = self.bounds(window);
         let before = self.tallies.iter().rfind(|tally| tally.at_ns <= from).copied().unwrap_or_default();
         let until = self.tallies.iter().find(|tally| tally.at_ns >= to).or(self.tallies.last());
         let until = until.copied().unwrap_or_default();
         let duplicates = until.duplicates.saturating_sub(before.duplicates);
         let received = until.received.saturating_sub(before.received);
-        (duplicates * 1_000_000).checked_div(received.saturating_sub(duplicates)).unwrap_or(0)
+        (duplicates * 1_000_000).checked_div(received.saturating_sub(duplicates))
     }
 
     fn rmr_at_most(&self, max_ppm: u64, window: Window) -> Result<(), Fault> {
-        match self.rmr_ppm(window) {
+        match self.rmr_ppm(window).ok_or_else(nothing_measured)? {
             ppm if ppm <= max_ppm => Ok(()),
             ppm => Err((None, format!("{} redundant payloads a delivery", Milli(ppm / 1_000)))),
         }
     }
 
-    fn in_window(&self, window: Window) -> impl Iterator<Item = &Message> {
+    /// The messages of a window that came to anybody else: without a delivery there is nothing to measure.
+    fn delivered_in(&self, window: Window) -> impl Iterator<Item = &Message> {
         let (from, to) = self.bounds(window);
-        self.broadcasts.messages().filter(move |message| message.at >= from && message.at < to)
+        let is_within = move |message: &&Message| message.at >= from && message.at < to;
+        self.broadcasts.messages().filter(is_within).filter(|message| message.hops_max > 0)
     }
 
     fn ldh_at_most(&self, max_ppm: u64, window: Window) -> Result<(), Fault> {
-        let (sum, count) =
-            self.in_window(window).fold((0, 0), |(s, c), m| (s + u64::from(m.hops_max), c + 1));
-        match (sum * 1_000_000u64).checked_div(count) {
-            Some(ppm) if ppm > max_ppm => {
-                Err((None, format!("the last delivery took {} hops", Milli(ppm / 1_000))))
-            }
-            Some(_) | None => Ok(()),
+        let messages = self.delivered_in(window);
+        let (sum, count) = messages.fold((0, 0), |(s, c), m| (s + u64::from(m.hops_max), c + 1));
+        match (sum * 1_000_000u64).checked_div(count).ok_or_else(nothing_measured)? {
+            ppm if ppm <= max_ppm => Ok(()),
+            ppm => Err((None, format!("the last delivery took {} hops", Milli(ppm / 1_000)))),
         }
     }
 
     fn latency_at_most(&self, p99_ns: u64, window: Window) -> Result<(), Fault> {
         let mut last: Vec<u64> = match window {
             Window { from_ns: None, to_ns: None } => self.broadcasts.latencies_ns.clone(),
-            Window { .. } => self.in_window(window).map(|message| message.last_ns).collect(),
+            Window { .. } => self.delivered_in(window).map(|message| message.last_ns).collect(),
         };
         last.sort_unstable();
-        match last.get((last.len() * 99).div_ceil(100).saturating_sub(1)) {
-            Some(&ns) if ns > p99_ns => {
-                Err((None, format!("99 % were delivered after {} ms", ns / NANOS_PER_MILLI)))
-            }
-            Some(_) | None => Ok(()),
+        match last.get((last.len() * 99).div_ceil(100).saturating_sub(1)).ok_or_else(nothing_measured)? {
+            ns if *ns <= p99_ns => Ok(()),
+            ns => Err((None, format!("99 % were delivered after {} ms", ns / NANOS_PER_MILLI))),
         }
     }
 
@@ -590,10 +658,17 @@ fn is_global(check: &Check) -> bool {
         | Check::MailToTheLiving
         | Check::CallsAnsweredOnce { .. }
         | Check::MonitorsFireOnce { .. }
+        | Check::TiesCloseBoth { .. }
         | Check::OwnersAlternate
         | Check::BootingOwnsNothing
+        | Check::MismatchRefused
         | Check::OwnershipStill { .. } => false,
     }
+}
+
+/// What is said of a figure that there was nothing to take from: it is no proof of anything.
+fn nothing_measured() -> Fault {
+    (None, "no message was delivered in its time, so nothing was measured".into())
 }
 
 fn none(fault: Option<(u32, String)>) -> Result<(), Fault> {
@@ -667,6 +742,10 @@ impl Asked {
             (When::Always, Some(_), None) => held(None),
             (When::Sometimes, Some(at_ns), _) => held(Some(at_ns)),
             (When::Sometimes, None, _) => (PropertyStatus::Unreached, None, None, None),
+            // What is judged once, at the end, is judged in time.
+            (When::Eventually { .. }, Some(since), _) if self.spec.check.window().is_some() => {
+                held(Some(since))
+            }
             (When::Eventually { within_ns }, Some(since), _) => match calm_ns {
                 Some(calm) if since <= calm.saturating_add(within_ns) => held(Some(since)),
                 _ => (PropertyStatus::Failed, Some(since), None, Some("it came to hold too late".into())),

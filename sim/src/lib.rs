@@ -19,6 +19,7 @@ mod faults;
 pub mod judge;
 mod network;
 mod outcome;
+mod questions;
 mod queue;
 mod run;
 pub mod scenario;
@@ -30,6 +31,7 @@ pub use clock::WALL_EPOCH_MS;
 pub use draw::{SEED_VERSION, Seed, SeedError};
 pub use faults::Receipt;
 pub use outcome::{BroadcastOutcome, FaultOutcome, Outcome, StateOutcome, Verdict};
+pub use questions::Questions;
 pub use run::{Progress, Run, TracedEvent};
 pub use scenario::{Scenario, ScenarioError};
 pub use schedule::{
@@ -37,4 +39,6 @@ pub use schedule::{
     Profile, Recipient, Schedule, Step,
 };
 pub use trial::{Failure, Trial};
-pub use world::{Checkpoint, Counters, KINDS, Load, Observer, Options, Process, Stepped, World};
+pub use world::{
+    Checkpoint, Counters, KINDS, Load, Observer, Options, PURPOSES, Process, Sent, Stepped, World,
+};

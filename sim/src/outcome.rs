@@ -1,8 +1,8 @@
 //! What came of one run: raw samples, answers to properties, receipts.
 
 use crate::faults::Receipt;
-use crate::judge::{OverlayFigures, PropertyOutcome, PropertyStatus, Series};
-use crate::{Counters, Seed};
+use crate::judge::{Machines, OverlayFigures, PropertyOutcome, PropertyStatus, Series};
+use crate::{Counters, PURPOSES, Seed, Sent};
 use rumormill_core::Stats;
 
 /// What came of one run. A pure function of scenario and seed.
@@ -32,6 +32,10 @@ pub struct Outcome {
     pub overlay: OverlayFigures,
     /// What became of replicated maps; none when there are none.
     pub state: Option<StateOutcome>,
+    /// How members, services, mail and placement fared.
+    pub machines: Machines,
+    /// What was sent since the end of bootstrap, by purpose as in [`PURPOSES`](crate::PURPOSES).
+    pub sent: [Sent; PURPOSES.len()],
     /// Bytes that each node sent.
     pub node_bytes: Vec<u64>,
     /// Samples at each look.

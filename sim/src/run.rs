@@ -1,6 +1,6 @@
 //! Runs a scenario: expands it, lets the world go from look to look, judges it.
 
-use crate::judge::{Judge, LOOK_EVERY_NS, Troubles};
+use crate::judge::{Judge, LOOK_EVERY_NS, Troubles, families_of};
 use crate::outcome::{BroadcastOutcome, FaultOutcome, Outcome, StateOutcome};
 use crate::scenario::{Scenario, ScenarioError, Window};
 use crate::schedule::{Action, ClockChange, FaultEffect, Schedule};
@@ -49,8 +49,9 @@ impl Run {
     /// Expands a scenario under a seed, without users' applications.
     ///
     /// # Errors
-    /// What [`Scenario::validate`] finds.
+    /// What [`Scenario::validate`] finds, and a scenario that names an application.
     pub fn new(scenario: &Scenario, seed: Seed, options: Options) -> Result<Self, ScenarioError> {
+        scenario.check_bare()?;
         Run::with_app(scenario, seed, options, |_| ())
     }
 }
@@ -75,7 +76,8 @@ impl<A: App> Run<A> {
             schedule.bootstrap_end_ns,
             clocks_ahead_ms(&schedule),
         )
-        .with_troubles(Troubles::of(&schedule));
+        .with_troubles(Troubles::of(&schedule))
+        .with_families(families_of(&schedule));
         let faults =
             scenario.faults.iter().map(|fault| (fault.kind.word(), fault.at_ns, fault.for_ns)).collect();
         Ok(Self {
@@ -167,6 +169,8 @@ impl<A: App> Run<A> {
             broadcast: self.broadcast(),
             overlay: self.judge.overlay.figures(),
             state: self.state(),
+            machines: self.judge.machines(&self.world),
+            sent: *self.world.sent(),
             node_bytes: (0..nodes).map(|node| self.world.load(node).bytes).collect(),
             series: self.judge.series().to_vec(),
             series_start_ns: self.first_look_ns,
@@ -183,7 +187,7 @@ impl<A: App> Run<A> {
             refused: broadcasts.refused,
             expected,
             delivered,
-            rmr_ppm: self.judge.rmr_ppm(Window { from_ns: Some(0), to_ns: None }),
+            rmr_ppm: self.judge.rmr_ppm(Window { from_ns: Some(0), to_ns: None }).unwrap_or(0),
             last_hops: broadcasts.messages().map(|message| message.hops_max).collect(),
             last_ns: broadcasts.messages().map(|message| message.last_ns).collect(),
             latencies_ns: broadcasts.latencies_ns.clone(),

@@ -19,6 +19,7 @@
 //! in a million.
 
 mod choices;
+mod differing;
 mod error;
 mod expand;
 mod explain;
@@ -38,6 +39,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use differing::ConfigOf;
 pub use error::ScenarioError;
 pub use faults::{Distribution, Fault, FaultKind, Flapping, Nodes, Shape};
 pub use file::NODES_MAX;
@@ -47,6 +49,8 @@ pub use workloads::{Joining, MailLoad, Phase, Senders, Watched, Workload, Worklo
 use crate::schedule::{LatencyModel, NetworkModel, Profile};
 use faults::UNNUMBERED;
 use rumormill_core::Config;
+use std::collections::BTreeSet;
+use std::mem::{Discriminant, discriminant};
 use units::{MILLI, SECOND, nanos, parts};
 
 /// A world, what its users do, what goes wrong in it, and what must hold.
@@ -58,6 +62,9 @@ pub struct Scenario {
     pub about: String,
     /// How many nodes there are, those included that join late.
     pub nodes: u32,
+    /// The name of the application on every node; none for nodes without one. Whoever runs the scenario knows what is
+    /// behind the name, and gives it to [`Run::with_app`](crate::Run::with_app).
+    pub app: Option<String>,
     /// When the run ends, in nanoseconds after bootstrap, or after the last phase; none for as soon as every property
     /// had its time.
     pub end_ns: Option<u64>,
@@ -69,6 +76,8 @@ pub struct Scenario {
     pub clocks: Clocks,
     /// The configuration of every node. Maps that workloads write are added to it.
     pub config: Config,
+    /// The nodes that have some of it otherwise; where two of these name one node, the later one wins.
+    pub config_of: Vec<ConfigOf>,
     /// What users do.
     pub workloads: Vec<Workload>,
     /// What goes wrong.
@@ -131,11 +140,13 @@ impl Scenario {
             name: name.into(),
             about: String::new(),
             nodes,
+            app: None,
             end_ns: None,
             bootstrap: Bootstrap::default(),
             network: NetworkModel::default(),
             clocks: Clocks::default(),
             config: Config::default(),
+            config_of: Vec::new(),
             workloads: Vec::new(),
             faults: Vec::new(),
             phases: Vec::new(),
@@ -147,6 +158,13 @@ impl Scenario {
     #[must_use]
     pub fn about(mut self, about: &str) -> Self {
         self.about = about.into();
+        self
+    }
+
+    /// Names the application on every node.
+    #[must_use]
+    pub fn app(mut self, name: &str) -> Self {
+        self.app = Some(name.into());
         self
     }
 
@@ -205,6 +223,15 @@ impl Scenario {
         self
     }
 
+    /// Changes the configuration of some nodes, from what it is for all nodes so far.
+    #[must_use]
+    pub fn config_of(mut self, nodes: impl Into<Nodes>, change: impl FnOnce(&mut Config)) -> Self {
+        let mut changed = self.config.clone();
+        change(&mut changed);
+        self.config_of.push(ConfigOf::between(nodes.into(), &self.config, &changed));
+        self
+    }
+
     /// Adds a workload from one second to another. A watch stands from each node's start on, whatever its times.
     #[must_use]
     pub fn workload(mut self, from: impl Into<f64>, to: impl Into<f64>, workload: Workload) -> Self {
@@ -255,21 +282,28 @@ impl Scenario {
 
     /// Gives every fault and workload that has none its number: the least that is free among its kind.
     fn number(&mut self) {
-        for i in 0..self.faults.len() {
-            if self.faults[i].id == UNNUMBERED {
-                let word = self.faults[i].kind.word();
-                let taken = |id| self.faults.iter().any(|other| other.kind.word() == word && other.id == id);
-                self.faults[i].id = (0..UNNUMBERED).find(|id| !taken(*id)).unwrap_or(0);
-            }
+        number(&mut self.faults, |fault| (discriminant(&fault.kind), &mut fault.id));
+        number(&mut self.workloads, |workload| (discriminant(&workload.kind), &mut workload.id));
+    }
+}
+
+fn number<T, K>(parts: &mut [T], split: fn(&mut T) -> (Discriminant<K>, &mut u32)) {
+    // Of each kind the numbers that are taken, and the least that may be free.
+    let mut kinds: Vec<(Discriminant<K>, BTreeSet<u32>, u32)> = Vec::new();
+    for (kind, id) in parts.iter_mut().map(split) {
+        let index = kinds.iter().position(|(of, ..)| *of == kind).unwrap_or(kinds.len());
+        if index == kinds.len() {
+            kinds.push((kind, BTreeSet::new(), 0));
         }
-        for i in 0..self.workloads.len() {
-            if self.workloads[i].id == UNNUMBERED {
-                let word = self.workloads[i].kind.word();
-                let taken =
-                    |id| self.workloads.iter().any(|other| other.kind.word() == word && other.id == id);
-                self.workloads[i].id = (0..UNNUMBERED).find(|id| !taken(*id)).unwrap_or(0);
-            }
+        kinds[index].1.insert(*id);
+    }
+    for (kind, id) in parts.iter_mut().map(split).filter(|(_, id)| **id == UNNUMBERED) {
+        let Some((_, taken, free)) = kinds.iter_mut().find(|(of, ..)| *of == kind) else { continue };
+        while taken.contains(free) {
+            *free += 1;
         }
+        *id = *free;
+        *free += 1;
     }
 }
 
@@ -307,18 +341,22 @@ impl Scenario {
 
     /// Names the maps that every node hosts: those of the configuration and those that workloads write, each once.
     pub fn maps(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        self.named_maps().filter(|map| seen.insert(*map)).collect()
+    }
+
+    /// Tells whether every node hosts a map.
+    fn hosts(&self, map: &str) -> bool {
+        self.named_maps().any(|named| named == map)
+    }
+
+    fn named_maps(&self) -> impl Iterator<Item = &str> {
         let configured = self.config.maps.iter().map(|map| map.name.as_str());
         let written = self.workloads.iter().filter_map(|workload| match &workload.kind {
             WorkloadKind::MapPut { map, .. } => Some(map.as_str()),
             _ => None,
         });
-        let mut maps = Vec::new();
-        for map in configured.chain(written) {
-            if !maps.contains(&map) {
-                maps.push(map);
-            }
-        }
-        maps
+        configured.chain(written)
     }
 }
 

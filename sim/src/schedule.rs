@@ -12,8 +12,10 @@ use std::sync::Arc;
 pub struct Schedule {
     /// How many nodes there are, running or not: they are numbered from zero.
     pub nodes: u32,
-    /// The configuration of every node.
+    /// The configuration of every node that has none of its own.
     pub config: Arc<Config>,
+    /// The nodes with a configuration of their own, in rising order.
+    pub configs: Vec<(u32, Arc<Config>)>,
     /// The network between them.
     pub network: NetworkModel,
     /// What the clocks of each node do from the start; none for clocks without fault.
@@ -24,6 +26,14 @@ pub struct Schedule {
     pub bootstrap_end_ns: u64,
     /// When the run ends, in nanoseconds of schedule time.
     pub end_ns: u64,
+}
+
+impl Schedule {
+    /// Shows the configuration of a node.
+    pub fn config_of(&self, node: u32) -> &Arc<Config> {
+        let own = self.configs.binary_search_by_key(&node, |(number, _)| *number);
+        own.map_or(&self.config, |index| &self.configs[index].1)
+    }
 }
 
 /// One step of a schedule.
@@ -103,6 +113,11 @@ pub enum Order {
         /// The service.
         name: Bytes,
     },
+    /// Ask something of the node's application.
+    Request {
+        /// What, in the application's own words.
+        line: Arc<str>,
+    },
     /// Any other command.
     Core(Command),
 }
@@ -146,6 +161,13 @@ pub enum MailOrder {
         place: u32,
         /// Which mailbox.
         of: Recipient,
+    },
+    /// Tie two mailboxes: each closes when the other does.
+    Tie {
+        /// The mailbox in this place.
+        place: u32,
+        /// The other one.
+        with: Recipient,
     },
 }
 

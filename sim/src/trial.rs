@@ -39,19 +39,13 @@
 
 use crate::judge::{PropertyOutcome, PropertyStatus};
 use crate::outcome::Outcome;
+use crate::questions::{ALWAYS, Questions};
 use crate::scenario::Scenario;
 use crate::{Options, Run, Seed, World};
 use rumormill_core::{App, NANOS_PER_MILLI};
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// A question to a world: `Err` says in words what is wrong with it.
-type Ask<'a, A> = Box<dyn Fn(&World<A>) -> Result<(), String> + 'a>;
-
-/// The words of [`When`](crate::scenario::When) that a trial asks with.
-const ALWAYS: &str = "always";
-const EVENTUALLY: &str = "eventually";
 
 /// A scenario that is run under many seeds, with an application on each node and questions of the user.
 ///
@@ -62,20 +56,14 @@ pub struct Trial<'a, A: App = ()> {
     app: fn(u32) -> A,
     seeds: Vec<Seed>,
     options: Options,
-    questions: Vec<Question<'a, A>>,
-}
-
-struct Question<'a, A: App> {
-    name: &'static str,
-    when: &'static str,
-    ask: Ask<'a, A>,
+    questions: Questions<'a, A>,
 }
 
 impl<'a> Trial<'a> {
     /// Starts a trial of a scenario under seed 1. Each node asserts its invariants after each input.
     pub fn new(scenario: &'a Scenario) -> Self {
         let options = Options { check: true, ..Options::default() };
-        Self { scenario, app: |_| (), seeds: vec![Seed::from(1)], options, questions: Vec::new() }
+        Self { scenario, app: |_| (), seeds: vec![Seed::from(1)], options, questions: Questions::default() }
     }
 
     /// Puts an application on each node, made from the node's number: again for each life of the node.
@@ -87,7 +75,7 @@ impl<'a> Trial<'a> {
     pub fn app<A: App>(self, app: fn(u32) -> A) -> Trial<'a, A> {
         assert!(self.questions.is_empty(), "name the application before the first question");
         let Self { scenario, seeds, options, .. } = self;
-        Trial { scenario, app, seeds, options, questions: Vec::new() }
+        Trial { scenario, app, seeds, options, questions: Questions::default() }
     }
 }
 
@@ -95,17 +83,21 @@ impl<'a, A: App> Trial<'a, A> {
     /// Asks at every look, from the first one on and at the end: every half second of world time.
     #[must_use]
     pub fn always(self, name: &'static str, ask: impl Fn(&World<A>) -> Result<(), String> + 'a) -> Self {
-        self.ask(name, ALWAYS, Box::new(ask))
+        let Self { scenario, app, seeds, options, questions } = self;
+        Self { scenario, app, seeds, options, questions: questions.always(name, ask) }
     }
 
     /// Asks once, at the end of the run. [`Scenario::ending_at`] gives the world time for it after the last fault.
     #[must_use]
     pub fn eventually(self, name: &'static str, ask: impl Fn(&World<A>) -> Result<(), String> + 'a) -> Self {
-        self.ask(name, EVENTUALLY, Box::new(ask))
+        let Self { scenario, app, seeds, options, questions } = self;
+        Self { scenario, app, seeds, options, questions: questions.eventually(name, ask) }
     }
 
-    fn ask(mut self, name: &'static str, when: &'static str, ask: Ask<'a, A>) -> Self {
-        self.questions.push(Question { name, when, ask });
+    /// Asks these questions, in the place of any before.
+    #[must_use]
+    pub fn asking(mut self, questions: Questions<'a, A>) -> Self {
+        self.questions = questions;
         self
     }
 
@@ -170,14 +162,14 @@ impl<'a, A: App> Trial<'a, A> {
         let is_over = world.is_over();
         let mut outcome = run.outcome();
         // Liveness had no time to come true in a run that was stopped.
-        outcome.properties.retain(|it| is_over || it.at_ns.is_some());
+        outcome.properties.retain(|it| is_over || (it.when == ALWAYS && it.at_ns.is_some()));
         outcome.properties.extend(answers);
         Failure::of(&outcome).map_or(Ok(outcome), |failure| Err(Box::new(failure)))
     }
 
     #[track_caller]
     fn start(&self, seed: Seed) -> (Run<A>, Vec<PropertyOutcome>) {
-        let answers = self.questions.iter().map(Question::unanswered).collect();
+        let answers = self.questions.answers();
         match Run::with_app(self.scenario, seed, self.options, self.app) {
             Ok(run) => (run, answers),
             Err(error) => panic!("{error}"),
@@ -187,11 +179,7 @@ impl<'a, A: App> Trial<'a, A> {
     /// Runs to the next look and asks what is to be asked there; tells whether there is more to come.
     fn advance(&self, run: &mut Run<A>, answers: &mut [PropertyOutcome]) -> bool {
         let goes_on = run.advance();
-        for (question, answer) in self.questions.iter().zip(answers) {
-            if (question.when == ALWAYS || !goes_on) && answer.status == PropertyStatus::Held {
-                question.put(run.world(), answer);
-            }
-        }
+        self.questions.ask(run.world(), !goes_on, answers);
         goes_on
     }
 
@@ -218,20 +206,6 @@ impl<'a, A: App> Trial<'a, A> {
                 "{name}: vacuous: the {kind} at {at} after bootstrap touched nothing under any of {seeds} seeds, \
                  so what held was not tried"
             );
-        }
-    }
-}
-
-impl<A: App> Question<'_, A> {
-    fn unanswered(&self) -> PropertyOutcome {
-        let (name, when, status) = (self.name, self.when, PropertyStatus::Held);
-        PropertyOutcome { name, when, status, at_ns: None, node: None, detail: None }
-    }
-
-    fn put(&self, world: &World<A>, answer: &mut PropertyOutcome) {
-        if let Err(detail) = (self.ask)(world) {
-            answer.status = PropertyStatus::Failed;
-            (answer.at_ns, answer.detail) = (Some(world.now_ns()), Some(detail));
         }
     }
 }

@@ -8,9 +8,11 @@ mod process;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub use process::Process;
 pub use slot::Load;
+pub use traffic::{PURPOSES, Sent};
 
 use crate::agenda::{Agenda, Happening};
 use crate::draw::{Domain, Draws, Seed};
@@ -134,6 +136,7 @@ pub struct World<A: App = (), P: Process = Node> {
     quiesce: Option<Quiesce>,
     counters: Counters,
     kinds: [u64; KINDS],
+    sent: [Sent; PURPOSES.len()],
     checkpoints: Vec<Checkpoint>,
     next_checkpoint_ns: u64,
     /// The counters of lives that have ended.
@@ -177,6 +180,7 @@ impl<A: App, P: Process> World<A, P> {
             quiesce: None,
             counters: Counters::default(),
             kinds: [0; KINDS],
+            sent: [Sent::default(); PURPOSES.len()],
             checkpoints: Vec::new(),
             next_checkpoint_ns: if every_ns == 0 { NEVER } else { every_ns },
             past_stats: Stats::default(),
@@ -322,6 +326,11 @@ impl<A: App, P: Process> World<A, P> {
         &self.kinds
     }
 
+    /// Counts what was sent since the end of bootstrap, by purpose as in [`PURPOSES`].
+    pub fn sent(&self) -> &[Sent; PURPOSES.len()] {
+        &self.sent
+    }
+
     /// Counts what a node has done over all its lives.
     ///
     /// # Panics
@@ -426,7 +435,7 @@ impl<A: App, P: Process> World<A, P> {
         let boot = Boot {
             id: slot.id,
             addrs: slot.contact.addrs().to_vec(),
-            config: self.schedule.config.clone(),
+            config: self.schedule.config_of(number).clone(),
             seed: self.draws.bytes(Domain::NodeSeed, subject),
             recovered: slot.disk.rows(),
         };
@@ -457,8 +466,10 @@ impl<A: App, P: Process> World<A, P> {
     }
 
     fn order(&mut self, number: u32, order: &Order, observer: &mut impl Observer) {
-        if let Order::Lookup { name } = order {
-            return self.look_up(number, name, observer);
+        match order {
+            Order::Lookup { name } => return self.look_up(number, name, observer),
+            Order::Request { line } => return self.request(number, line, observer),
+            Order::Join { .. } | Order::Mail(_) | Order::Core(_) => {}
         }
         let Some(command) = self.command_of(number, order) else {
             self.counters.passed_by += 1;
@@ -484,7 +495,7 @@ impl<A: App, P: Process> World<A, P> {
                 let address = |to: Recipient| self.slots.get(to.node as usize)?.mailboxes.address(to);
                 mailboxes::resolve(order, &slot.mailboxes, address)
             }
-            Order::Lookup { .. } => None,
+            Order::Lookup { .. } | Order::Request { .. } => None,
         }
     }
 
@@ -498,6 +509,17 @@ impl<A: App, P: Process> World<A, P> {
         let found = process.reads().whereis(name);
         let what = Observed::Looked { name, found: found.as_ref() };
         observer.observe(&Observation { at_ns: self.agenda.now_ns, node: number, what });
+    }
+
+    /// Asks something of a node's application; who stands still hears nobody.
+    fn request(&mut self, number: u32, line: &str, observer: &mut impl Observer) {
+        let slot = &self.slots[number as usize];
+        if slot.process.is_none() || slot.paused_by.is_some() {
+            self.counters.passed_by += 1;
+            return;
+        }
+        self.ask_app(number, observer, |app, cx| app.on_request(line, cx));
+        self.plan_wake(number);
     }
 
     fn note_command(&mut self, number: u32, command: &Command, observer: &mut impl Observer) -> Token {
@@ -750,6 +772,9 @@ impl<A: App, P: Process> World<A, P> {
         }
         if !output.events.is_empty() {
             for event in output.events.drain(..) {
+                if let Event::LifeBegun { incarnation } = event {
+                    self.slots[number as usize].incarnation = incarnation;
+                }
                 observer.observe(&Observation { at_ns: now_ns, node: number, what: Observed::Event(&event) });
                 self.note_mail(number, &event, observer);
                 self.ask_app(number, observer, |app, cx| app.on_event(&event, cx));
@@ -795,6 +820,10 @@ impl<A: App, P: Process> World<A, P> {
         self.counters.bytes += u64::from(len);
         self.counters.channel_bytes[channel as usize] += u64::from(len);
         self.kinds[usize::from(frame.kind()).min(KINDS - 1)] += 1;
+        if self.agenda.now_ns >= self.schedule.bootstrap_end_ns {
+            let sent = &mut self.sent[traffic::purpose(&frame)];
+            *sent = Sent { frames: sent.frames + 1, bytes: sent.bytes + u64::from(len) };
+        }
         let slot = &mut self.slots[number as usize];
         slot.load.messages += 1;
         slot.load.bytes += u64::from(len);
@@ -826,10 +855,11 @@ impl<A: App, P: Process> World<A, P> {
         let now_ns = self.agenda.now_ns;
         let slot = &mut self.slots[number as usize];
         let (now, id, life) = (slot.clock.read(now_ns), slot.id, slot.life);
+        let first_token = slot.upcoming_token(number);
         let mut commands = std::mem::take(&mut self.commands);
         let Slot { app, app_rng: rng, process, .. } = slot;
         let node = process.as_ref().map_or(&() as &dyn Reads, P::reads);
-        react(app, &mut AppCx { now, id, node, rng, commands: &mut commands });
+        react(app, &mut AppCx { now, id, node, rng, commands: &mut commands, first_token });
         for command in commands.drain(..) {
             let token = self.note_command(number, &command, observer);
             let input = Box::new(Input::Command { token, command });

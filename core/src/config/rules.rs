@@ -18,7 +18,8 @@ impl Config {
     /// [`ConfigError`] names the first key at fault.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let lower = self.overlay_rules().into_iter().chain(self.state_rules());
-        let mut rules = lower.chain(self.members_rules()).chain(self.services_rules());
+        let mut rules =
+            lower.chain(self.members_rules()).chain(self.services_rules()).chain(self.mailboxes_rules());
         match rules.find(|(holds, ..)| !holds) {
             Some((_, key, what)) => Err(ConfigError { key, what }),
             None => Ok(()),
@@ -130,8 +131,8 @@ impl Config {
         ]
     }
 
-    /// Registry and mailboxes.
-    fn services_rules(&self) -> [Rule; 20] {
+    /// Registry.
+    fn services_rules(&self) -> [Rule; 7] {
         [
             (!self.registry || self.members, "registry", "needs members = true"),
             (
@@ -160,6 +161,17 @@ impl Config {
                 "registry_schema",
                 "no such schema is registered",
             ),
+            (
+                self.registry_ahead_ms_max >= self.clock_drift_ms_max,
+                "registry_ahead_ms_max",
+                "must be at least clock_drift_ms_max, or nodes with clocks that count are refused",
+            ),
+        ]
+    }
+
+    /// Mailboxes.
+    fn mailboxes_rules(&self) -> [Rule; 16] {
+        [
             (!self.mailboxes || self.members, "mailboxes", "needs members = true"),
             (
                 self.mail_len_max <= BODY_LEN_MAX - MAIL_HEADER_LEN_MAX,
@@ -183,6 +195,12 @@ impl Config {
                 !self.mailboxes || self.mail_gap_ms >= self.crossing_linger_ms.max(1),
                 "mail_gap_ms",
                 "must be at least crossing_linger_ms, or mail of a settled crossing is lost",
+            ),
+            (self.mail_unheard_max >= 1, "mail_unheard_max", "must be at least 1"),
+            (
+                self.mail_heard_ms >= 1 && self.mail_heard_ms < self.mail_retry_ms,
+                "mail_heard_ms",
+                "must be at least 1 and below mail_retry_ms, or what was heard is asked for",
             ),
             (self.mail_retry_ms >= 1, "mail_retry_ms", "must be at least 1"),
             (

@@ -2,7 +2,7 @@
 
 use super::{CommandError, Reply};
 use crate::hlc::Stamp;
-use crate::id::{Address, MailboxId, MapId, MessageId, NodeId, Question, Token, Topic, Version};
+use crate::id::{Address, Incarnation, MailboxId, MapId, MessageId, NodeId, Question, Token, Topic, Version};
 use crate::member::{Member, MemberState};
 use crate::service::Service;
 use alloc::vec::Vec;
@@ -30,6 +30,12 @@ pub enum Event {
         peer: NodeId,
         /// Why.
         reason: NeighborLoss,
+    },
+    /// The node comes back after it has left, in another life: addresses of its mailboxes and services name that one
+    /// from now on.
+    LifeBegun {
+        /// The life that begins.
+        incarnation: Incarnation,
     },
     /// No living neighbour is left; the node keeps trying.
     Isolated,
@@ -129,7 +135,7 @@ pub enum Event {
         /// The question.
         payload: Bytes,
     },
-    /// A message that was accepted for sending is known not to have been sent: its node could not be reached.
+    /// A message that was accepted for sending is given up: told once. When its node is out of reach it may have arrived.
     MailLost {
         /// The token of the command that sent it.
         token: Token,

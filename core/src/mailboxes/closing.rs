@@ -78,7 +78,7 @@ impl Mailboxes {
                 self.end_call(number, self.me, self.life, Err(CommandError::Gone), cx);
             } else {
                 let what = MailKind::Refused { is_question: true, number, mailbox, why: Verdict::Gone };
-                self.reply(from.node, from.incarnation, what);
+                self.reply(from.node, from.incarnation, what, 0, cx);
             }
         }
     }
@@ -123,7 +123,9 @@ impl Mailboxes {
     /// A mailbox elsewhere is gone.
     pub(super) fn on_down(&mut self, address: Address, reason: MailLoss, cx: &mut Cx<'_>) {
         self.end_monitors(address, reason);
-        self.end_ties(self.ties.with(address), reason, cx);
+        if !self.config.is_planted(Canary::HalfTie) {
+            self.end_ties(self.ties.with(address), reason, cx);
+        }
     }
 
     /// Ends ties, and with each the mailbox at this end.
@@ -156,6 +158,7 @@ impl Mailboxes {
         cx: &mut Cx<'_>,
     ) {
         let is_over = |to: &Address| is_over(to.incarnation);
+        self.lose_unheard(node, is_over, reason, cx);
         if let Some(peer) = self.peers.get_mut(&node).filter(|peer| !peer.waiting.is_empty()) {
             let all = core::mem::take(&mut peer.waiting).into_iter();
             let (over, waiting): (VecDeque<_>, VecDeque<_>) = all.partition(|it| is_over(&it.to));
@@ -233,6 +236,7 @@ impl Mailboxes {
         let next = Incarnation(gone.0.saturating_add(1));
         let was_its = self.peers.get(&node).is_some_and(|peer| peer.life <= gone);
         if was_its {
+            self.has_forgotten |= self.peers.get(&node).is_some_and(|peer| peer.heard_session != 0);
             self.forget_conversation(node, next);
         }
         let linked = self.links.get(&node).map_or(Incarnation(0), |link| link.life);
@@ -269,7 +273,7 @@ impl Mailboxes {
     }
 }
 
-fn error_of(reason: MailLoss) -> CommandError {
+pub(super) fn error_of(reason: MailLoss) -> CommandError {
     match reason {
         MailLoss::Gone => CommandError::Gone,
         MailLoss::Unreachable => CommandError::Unreachable,

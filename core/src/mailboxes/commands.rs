@@ -133,6 +133,7 @@ impl Mailboxes {
         cx: &mut Cx<'_>,
     ) -> Answer {
         self.check_life(&to)?;
+        self.check_unheard(&to.node)?;
         let (now, waiting_max, peers_max) =
             (cx.now.mono, self.config.link_queue_max, self.config.mail_peers_max);
         let link = self.links.get(&to.node).copied();
@@ -142,7 +143,7 @@ impl Mailboxes {
             if link.is_full {
                 return Err(CommandError::Busy);
             }
-            self.transmit(to.node, to.incarnation, what, payload, now);
+            self.transmit(to, what, payload, token, cx);
             return DONE;
         }
         if peer.waiting.len() >= waiting_max {

@@ -14,8 +14,8 @@ pub struct Mail {
     pub from: Incarnation,
     /// The life of the receiver: any other one refuses it.
     pub to: Incarnation,
-    /// The sender's number for this run of mail to the receiver, greater after every loss of their link; zero for
-    /// mail that needs no order.
+    /// The sender's number for this run of mail to the receiver, greater whenever an earlier one was given up; zero
+    /// for mail that needs no order.
     pub session: u64,
     /// The number within the session, from one: the receiver goes by it, whichever connection brings it.
     pub seq: u64,
@@ -91,6 +91,20 @@ pub enum MailKind {
         /// What came of it.
         verdict: Verdict,
     },
+    /// Asks how far the sender's mail was heard; it sends no more until that is told.
+    Resume {
+        /// The session.
+        session: u64,
+    },
+    /// Tells how far the receiver's mail was heard.
+    Heard {
+        /// The session.
+        session: u64,
+        /// The last number before which none is missing; none when this node no longer knows.
+        seq: Option<u64>,
+        /// Up to where the receiver may forget its mail: whatever was refused of it, that has been told and heard.
+        settled: u64,
+    },
 }
 
 impl MailKind {
@@ -98,7 +112,11 @@ impl MailKind {
     pub fn has_payload(&self) -> bool {
         match self {
             Self::Send { .. } | Self::Ask { .. } | Self::Answer { .. } => true,
-            Self::Refused { .. } | Self::Order { .. } | Self::Ack { .. } => false,
+            Self::Refused { .. }
+            | Self::Order { .. }
+            | Self::Ack { .. }
+            | Self::Resume { .. }
+            | Self::Heard { .. } => false,
         }
     }
 }

@@ -32,6 +32,20 @@ pub(super) struct Waiting {
     pub(super) is_told: bool,
 }
 
+/// Mail that was numbered, until it is known to be heard.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) seq: u64,
+    /// To which mailbox.
+    pub(super) to: Address,
+    pub(super) what: MailKind,
+    pub(super) payload: Bytes,
+    /// The command to tell a loss by; none for what no command waits for.
+    pub(super) token: Option<Token>,
+    /// The number of the peer's mail that it refuses; zero for none, or once the peer has heard it.
+    pub(super) refuses: u64,
+}
+
 /// Something that must arrive, until it is acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
@@ -54,8 +68,18 @@ pub(super) struct Peer {
     pub(super) was_lost: bool,
     /// The current run of mail to it; zero when the next mail begins one.
     pub(super) session: u64,
-    /// Mail sent in that session.
+    /// Mail numbered in that session.
     pub(super) sent: u64,
+    /// How far it has told that it heard and will not refuse.
+    pub(super) acked: u64,
+    /// What is behind that, in order.
+    pub(super) outbox: VecDeque<Sent>,
+    /// Whether that is held back until it has told how far it heard.
+    pub(super) is_held: bool,
+    /// When it is asked how far it heard; never without anything to hear, or without a link.
+    pub(super) ask_at: Instant,
+    /// How often it was asked in a row.
+    pub(super) asks: u32,
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) orders: VecDeque<Order>,
     /// When orders are sent again; never without any.
@@ -65,6 +89,12 @@ pub(super) struct Peer {
     pub(super) heard_session: u64,
     /// How far it was taken in.
     pub(super) heard: u64,
+    /// How far it was told that it may forget what it sent.
+    pub(super) told: u64,
+    /// When that is told again; never when nothing is new.
+    pub(super) tell_at: Instant,
+    /// Whether this node no longer knows all that it heard in the session, or may have refused: it tells nothing of it.
+    pub(super) is_torn: bool,
     /// What came before its turn, by its number.
     pub(super) early: Vec<Mail>,
     /// When early mail waits no longer for what is missing; never without any.
@@ -88,12 +118,20 @@ impl Peer {
             was_lost: false,
             session: 0,
             sent: 0,
+            acked: 0,
+            outbox: VecDeque::new(),
+            is_held: false,
+            ask_at: Instant::NEVER,
+            asks: 0,
             waiting: VecDeque::new(),
             orders: VecDeque::new(),
             retry_at: Instant::NEVER,
             retries: 0,
             heard_session: 0,
             heard: 0,
+            told: 0,
+            tell_at: Instant::NEVER,
+            is_torn: false,
             early: Vec::new(),
             skip_at: Instant::NEVER,
             obeyed: 0,
@@ -106,7 +144,8 @@ impl Peer {
     /// Tells whether nothing is lost with what is known of the node, but the order of what is under way.
     pub(super) fn is_idle(&self) -> bool {
         let is_empty = self.waiting.is_empty() && self.orders.is_empty() && self.early.is_empty();
-        is_empty && self.load() == 0 && self.questions == 0 && self.reach == Reach::No
+        let is_heard = self.outbox.is_empty() && self.tell_at == Instant::NEVER;
+        is_empty && is_heard && self.load() == 0 && self.questions == 0 && self.reach == Reach::No
     }
 
     /// Counts what this node may have to tell it of closed mailboxes.
@@ -116,7 +155,7 @@ impl Peer {
 
     /// Tells when something is due.
     pub(super) fn due(&self) -> Instant {
-        self.retry_at.min(self.skip_at)
+        self.retry_at.min(self.skip_at).min(self.ask_at).min(self.tell_at)
     }
 
     /// Puts mail aside until its turn. Tells whether it was new.
@@ -129,10 +168,18 @@ impl Peer {
         place.is_err()
     }
 
-    /// Takes the next early mail: the one whose turn it is, or the first of all when the gap is skipped.
-    pub(super) fn pop_early(&mut self, may_skip: bool) -> Option<Mail> {
+    /// Another run of its mail begins. What is early of the last one goes: the caller counts it.
+    pub(super) fn hear_session(&mut self, session: u64, is_torn: bool) {
+        self.early.clear();
+        self.outbox.iter_mut().for_each(|sent| sent.refuses = 0); // what it refuses was given up
+        (self.heard_session, self.heard, self.told) = (session, 0, 0);
+        (self.skip_at, self.is_torn) = (Instant::NEVER, is_torn);
+    }
+
+    /// Takes the early mail whose turn it is.
+    pub(super) fn pop_early(&mut self) -> Option<Mail> {
         let first = self.early.first()?;
-        if !may_skip && first.seq - self.heard > 1 {
+        if first.seq - self.heard > 1 {
             return None;
         }
         let mail = self.early.remove(0);
@@ -141,20 +188,42 @@ impl Peer {
         Some(mail)
     }
 
-    /// The link is gone: the next mail begins a session, so that nobody waits for what was lost.
+    /// Mail is numbered anew.
+    pub(super) fn begin_session(&mut self, session: u64) {
+        (self.session, self.sent, self.acked) = (session, 0, 0);
+    }
+
+    /// What was sent is given up: the next mail begins a session, so that nobody waits for it.
     pub(super) fn end_session(&mut self) {
-        (self.session, self.sent) = (0, 0);
+        self.begin_session(0);
+        (self.is_held, self.ask_at, self.asks) = (false, Instant::NEVER, 0);
+    }
+
+    /// Tells how far it may forget what it sent: up to the first mail whose refusal it has not heard.
+    pub(super) fn telling(&self) -> u64 {
+        let refused = self.outbox.iter().find(|sent| sent.refuses != 0);
+        refused.map_or(self.heard, |sent| sent.refuses - 1).max(self.told)
+    }
+
+    /// Tells whether an order is on its way, and will arrive unless the peer is lost.
+    pub(super) fn has_under_way(&self, order: u64) -> bool {
+        let is_it = |sent: &Sent| matches!(sent.what, MailKind::Order { number, .. } if number == order);
+        self.outbox.iter().any(is_it)
     }
 
     /// Another life begins: nothing of the old one counts. What it watched is taken out by the caller.
     pub(super) fn begin_life(&mut self, life: Incarnation) {
-        let Self { reach, last_use, waiting, orders, retry_at, retries, .. } = self;
+        let Self { reach, last_use, session, sent, acked, waiting, outbox, orders, .. } = self;
         let mut next = Self::new(life, *last_use);
-        (next.reach, next.retries) = (*reach, *retries);
+        (next.reach, next.retries) = (*reach, self.retries);
         next.waiting = core::mem::take(waiting);
+        if !outbox.is_empty() {
+            (next.session, next.sent, next.acked) = (*session, *sent, *acked);
+            next.outbox = core::mem::take(outbox);
+        }
         next.orders = core::mem::take(orders);
         next.orders.retain(|order| order.life >= life);
-        next.retry_at = if next.orders.is_empty() { Instant::NEVER } else { *retry_at };
+        next.retry_at = if next.orders.is_empty() { Instant::NEVER } else { self.retry_at };
         *self = next;
     }
 
@@ -163,8 +232,11 @@ impl Peer {
         into.word(self.reach as u64 | (self.waiting.len() as u64) << 8 | (self.orders.len() as u64) << 32);
         into.word(self.session);
         into.word(self.sent);
+        into.word(self.acked);
+        into.word(self.outbox.len() as u64 | u64::from(self.is_held) << 32 | u64::from(self.is_torn) << 33);
         into.word(self.heard_session);
         into.word(self.heard);
+        into.word(self.told);
         into.word(self.obeyed);
         into.word(self.early.len() as u64 | (self.watching.len() as u64) << 32);
         into.word(self.ties as u64 | (self.questions as u64) << 32);

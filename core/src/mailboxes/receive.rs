@@ -7,7 +7,6 @@ use crate::id::{Address, Incarnation, MailboxId, NodeId, Question};
 use crate::machine::{CommandError, Cx, Event, MailLoss, Reply};
 use crate::time::Instant;
 use alloc::boxed::Box;
-use bytes::Bytes;
 
 impl Mailboxes {
     pub(super) fn on_mail(&mut self, from: NodeId, mail: Box<Mail>, cx: &mut Cx<'_>) {
@@ -16,7 +15,10 @@ impl Mailboxes {
         }
         if !mail.is_ordered() {
             return match mail.what {
-                MailKind::Refused { .. } | MailKind::Ack { .. } => self.take(from, *mail, cx),
+                MailKind::Refused { .. }
+                | MailKind::Ack { .. }
+                | MailKind::Resume { .. }
+                | MailKind::Heard { .. } => self.take(from, *mail, cx),
                 MailKind::Send { .. }
                 | MailKind::Ask { .. }
                 | MailKind::Answer { .. }
@@ -40,43 +42,35 @@ impl Mailboxes {
 
     fn on_ordered(&mut self, from: NodeId, mail: Mail, cx: &mut Cx<'_>) {
         if self.peers.get(&from).is_some_and(|peer| mail.session > peer.heard_session) {
-            while self.take_early(from, true, cx) {} // what is missing of the old session was lost with the link
             let Some(peer) = self.peers.get_mut(&from) else { return };
-            (peer.heard_session, peer.heard) = (mail.session, 0);
+            // What is early of the old session was given up: its sender was told, or sends it again.
+            self.early -= peer.early.len();
+            peer.hear_session(mail.session, self.has_forgotten && mail.seq != 1);
         }
+        let refusals_max = self.config.mail_unheard_max.saturating_mul(2);
         let skip_at = cx.now.mono.plus_millis(self.config.mail_gap_ms);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.last_use = cx.now.mono;
         if mail.seq <= peer.heard {
             cx.stats.mail_stale += 1;
         } else if mail.seq - peer.heard == 1 {
-            peer.heard = mail.seq;
+            if peer.outbox.len() >= refusals_max {
+                cx.stats.mail_gaps += 1; // it does not hear what it is answered: it may try again
+                return;
+            }
+            (peer.heard, peer.is_torn) = (mail.seq, peer.is_torn && mail.seq > 1);
             self.take(from, mail, cx);
             self.take_turns(from, cx);
         } else {
-            self.keep_early(from, mail, skip_at, cx);
+            return self.keep_early(from, mail, skip_at, cx);
         }
+        self.note_heard(from, cx);
     }
 
     fn keep_early(&mut self, from: NodeId, mail: Mail, skip_at: Instant, cx: &mut Cx<'_>) {
         if self.early >= self.config.mail_early_max {
-            // No room to wait for what is missing: what came goes on, in order, and the rest comes too late.
-            cx.stats.mail_gaps += 1;
-            while self
-                .peers
-                .get(&from)
-                .is_some_and(|peer| peer.early.first().is_some_and(|it| it.seq < mail.seq))
-            {
-                self.take_early(from, true, cx);
-            }
-            let Some(peer) = self.peers.get_mut(&from).filter(|peer| mail.seq > peer.heard) else { return };
-            if peer.early.first().is_some_and(|early| early.seq == mail.seq) {
-                cx.stats.mail_stale += 1;
-            } else {
-                peer.heard = mail.seq;
-                self.take(from, mail, cx);
-            }
-            return self.take_turns(from, cx);
+            cx.stats.mail_gaps += 1; // it comes again
+            return;
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if peer.keep_early(mail, skip_at) {
@@ -87,19 +81,12 @@ impl Mailboxes {
         }
     }
 
-    /// Takes one early mail, if there is one whose turn it is, or any at all.
-    pub(super) fn take_early(&mut self, from: NodeId, may_skip: bool, cx: &mut Cx<'_>) -> bool {
-        let Some(mail) = self.peers.get_mut(&from).and_then(|peer| peer.pop_early(may_skip)) else {
-            return false;
-        };
-        self.early -= 1;
-        self.take(from, mail, cx);
-        true
-    }
-
     /// Takes all early mail whose turn it is.
-    pub(super) fn take_turns(&mut self, from: NodeId, cx: &mut Cx<'_>) {
-        while self.take_early(from, false, cx) {}
+    fn take_turns(&mut self, from: NodeId, cx: &mut Cx<'_>) {
+        while let Some(mail) = self.peers.get_mut(&from).and_then(Peer::pop_early) {
+            self.early -= 1;
+            self.take(from, mail, cx);
+        }
     }
 
     /// Says that a mail was not taken; it is not passed over in silence unless nobody waits for a word.
@@ -116,21 +103,21 @@ impl Mailboxes {
                 cx.stats.answers_late += 1;
                 return;
             }
-            MailKind::Refused { .. } | MailKind::Ack { .. } => {
+            MailKind::Refused { .. }
+            | MailKind::Ack { .. }
+            | MailKind::Resume { .. }
+            | MailKind::Heard { .. } => {
                 cx.stats.mail_stale += 1;
                 return;
             }
         };
         cx.stats.mail_refused += 1;
-        // In the name of the life that it was for, so that the sender knows what is refused.
-        self.reply_as(from, mail.to, mail.from, what);
-    }
-
-    /// Answers over the link that has brought the mail; when it is gone the other side asks again, or knows.
-    fn reply_as(&mut self, node: NodeId, from: Incarnation, to: Incarnation, what: MailKind) {
-        if self.links.contains_key(&node) {
-            self.push_frame(node, Mail { from, to, session: 0, seq: 0, what, payload: Bytes::new() });
+        let is_heard = mail.is_ordered() && mail.to == self.life && self.peers.contains_key(&from);
+        if is_heard && !matches!(mail.what, MailKind::Order { .. }) {
+            return self.reply(from, mail.from, what, mail.seq, cx);
         }
+        // In the name of the life that it was for, so that the sender knows what is refused.
+        self.push_loose(from, mail.to, mail.from, what);
     }
 
     /// Takes mail whose turn it is.
@@ -152,12 +139,17 @@ impl Mailboxes {
                 self.end_call(number, from, mail.from, Ok(Reply::Answer { payload: mail.payload }), cx);
             }
             MailKind::Refused { is_question, number, mailbox, why } => {
-                self.on_refused(sender(mailbox), is_question, number, why, cx);
+                let is_heard = mail.is_ordered();
+                self.on_refused(sender(mailbox), is_question, number, (why, is_heard), cx);
             }
             MailKind::Order { number, after, what, ours, theirs } => {
                 self.on_order(number, after, what, sender(ours), theirs, cx);
             }
             MailKind::Ack { number, verdict } => self.on_ack(from, mail.from, number, verdict, cx),
+            MailKind::Resume { session } => self.on_resume(from, mail.from, session, cx),
+            MailKind::Heard { session, seq, settled } => {
+                self.on_heard(from, mail.from, session, (seq, settled), cx);
+            }
         }
     }
 
@@ -188,17 +180,27 @@ impl Mailboxes {
         mailbox: Address,
         is_question: bool,
         number: u64,
-        why: Verdict,
+        (why, is_heard): (Verdict, bool),
         cx: &mut Cx<'_>,
     ) {
+        let Address { node, incarnation: life, .. } = mailbox;
         let is_gone = why != Verdict::Full;
+        let reason = if is_gone { MailLoss::Gone } else { MailLoss::Unreachable };
         if is_question {
             let error = if is_gone { CommandError::Gone } else { CommandError::Busy };
-            self.end_call(number, mailbox.node, mailbox.incarnation, Err(error), cx);
-        } else {
+            self.end_call(number, node, life, Err(error), cx);
+        } else if is_heard {
+            let token = crate::id::Token(number);
+            if !self.forget_sent(node, token) {
+                cx.stats.mail_stale += 1; // it was given up, and that was told
+                return;
+            }
             cx.stats.mail_lost += 1;
-            let reason = if is_gone { MailLoss::Gone } else { MailLoss::Unreachable };
-            self.tell(Event::MailLost { token: crate::id::Token(number), to: mailbox, reason });
+            self.tell(Event::MailLost { token, to: mailbox, reason });
+        }
+        if !is_heard {
+            // That life is over, or the node takes nothing from this one: nor will it take what was sent since.
+            self.lose_unheard(node, |to| to.incarnation == life, reason, cx);
         }
     }
 
@@ -252,7 +254,7 @@ impl Mailboxes {
             }
             OrderKind::Demonitor | OrderKind::Unlink | OrderKind::Down => Verdict::Done,
         };
-        self.reply_as(node, self.life, sender.incarnation, MailKind::Ack { number, verdict });
+        self.push_loose(node, self.life, sender.incarnation, MailKind::Ack { number, verdict });
     }
 
     fn watch(&mut self, node: NodeId, mailbox: MailboxId, is_new: bool, cx: &mut Cx<'_>) -> Verdict {

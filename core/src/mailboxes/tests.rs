@@ -262,6 +262,7 @@ fn a_message_waits_for_the_link_and_goes_out_once() {
     assert_eq!(given(&mut bench, Input::Reaching { node: node(2) }), ["3 Ok(Ok)"]);
     assert_eq!(given(&mut bench, send(4, address(2, 5, 9))), ["4 Ok(Ok)"]);
     assert_eq!(given(&mut bench, up(2, 5)), [to_2(1, 1, SEND_3), to_2(1, 2, SEND_4)]);
+    given(&mut bench, mail(0, 0, MailKind::Heard { session: 1, seq: Some(2), settled: 2 }));
     given(&mut bench, down(2, true));
     assert_eq!(given(&mut bench, up(2, 5)), [""; 0]);
 }
@@ -328,7 +329,9 @@ fn a_refused_message_is_told() {
     given(&mut bench, send(3, address(2, 5, 9)));
     let (mailbox, why) = (MailboxId(9), Verdict::Gone);
     let what = MailKind::Refused { is_question: false, number: 3, mailbox, why };
-    assert_eq!(given(&mut bench, mail(0, 0, what)), ["3 lost n2.5/9 Gone"]);
+    assert_eq!(given(&mut bench, mail(1, 1, what)), ["3 lost n2.5/9 Gone"]);
+    assert_eq!(given(&mut bench, mail(1, 2, what)), [""; 0]);
+    assert_eq!((bench.stats.mail_lost, bench.stats.mail_stale), (1, 1));
 }
 
 // --- the order of what comes
@@ -345,48 +348,188 @@ fn mail_that_overtakes_waits_for_what_was_sent_before_it() {
     assert_eq!(given(&mut bench, message(3, 1)), [came(1), came(2), came(3)]);
     assert_eq!(given(&mut bench, message(3, 2)), [""; 0]);
     assert_eq!(bench.stats.mail_stale, 1);
-    assert_eq!(run_to(&mut bench, 60_000), [""; 0]);
+    assert_eq!(run_to(&mut bench, 60_000), [heard_to_2(3, Some(3))]);
 }
 
 #[test]
-fn a_gap_that_stays_is_skipped_in_time() {
+fn what_came_behind_a_gap_is_dropped_in_time_and_taken_when_it_comes_again() {
     let mut bench = linked();
     given(&mut bench, message(3, 2));
-    given(&mut bench, message(3, 5));
     assert_eq!(run_to(&mut bench, 4_999), [""; 0]);
-    assert_eq!(run_to(&mut bench, 5_000), [came(2)]);
-    assert_eq!(run_to(&mut bench, 10_000), [came(5)]);
-    assert_eq!(given(&mut bench, message(3, 4)), [""; 0]);
-    assert_eq!((bench.stats.mail_gaps, bench.stats.mail_stale), (2, 1));
+    assert_eq!(run_to(&mut bench, 5_000), [""; 0]);
+    assert_eq!(given(&mut bench, message(3, 1)), [came(1)]);
+    assert_eq!(given(&mut bench, message(3, 2)), [came(2)]);
+    assert_eq!((bench.stats.mail_gaps, bench.stats.mail_stale), (1, 0));
 }
 
 #[test]
-fn a_later_session_ends_the_wait_and_the_earlier_one() {
+fn a_later_session_ends_the_earlier_one_and_what_was_early_in_it() {
     let mut bench = linked();
     given(&mut bench, message(3, 2));
-    let expected = ["1 has b\"2\" from n2.5/9", "1 has b\"1\" from n2.5/9"];
-    assert_eq!(given(&mut bench, message(4, 1)), expected);
-    assert_eq!(given(&mut bench, message(3, 3)), [""; 0]);
+    assert_eq!(given(&mut bench, message(4, 1)), [came(1)]);
+    assert_eq!(given(&mut bench, message(3, 1)), [""; 0]);
+    assert_eq!(bench.stats.mail_stale, 1);
 }
 
 #[test]
-fn early_mail_is_bounded_and_what_is_behind_the_bound_goes_on_in_order() {
+fn early_mail_is_bounded_and_what_is_beyond_must_come_again() {
     let mut bench = bench(Config { mail_early_max: 2, ..config() });
     given(&mut bench, up(2, 5));
     given(&mut bench, message(3, 3));
-    given(&mut bench, message(3, 5));
-    assert_eq!(given(&mut bench, message(3, 4)), [came(3), came(4), came(5)]);
-    assert_eq!(given(&mut bench, message(3, u64::MAX)), [""; 0]);
-    assert_eq!(run_to(&mut bench, 5_000), [came(u64::MAX)]);
+    given(&mut bench, message(3, 2));
+    assert_eq!(given(&mut bench, message(3, 4)), [""; 0]);
+    assert_eq!(bench.stats.mail_gaps, 1);
+    assert_eq!(given(&mut bench, message(3, 1)), [came(1), came(2), came(3)]);
+    assert_eq!(given(&mut bench, message(3, 4)), [came(4)]);
+}
+
+// --- what is heard, and what is not
+
+fn heard(session: u64, seq: Option<u64>) -> Input {
+    mail(0, 0, MailKind::Heard { session, seq, settled: seq.unwrap_or(0) })
+}
+
+fn resume(session: u64) -> Input {
+    mail(0, 0, MailKind::Resume { session })
+}
+
+fn heard_to_2(session: u64, seq: Option<u64>) -> String {
+    settled_to_2(session, seq, seq.unwrap_or(0))
+}
+
+fn settled_to_2(session: u64, seq: Option<u64>, settled: u64) -> String {
+    to_2(0, 0, &format!("Heard {{ session: {session}, seq: {seq:?}, settled: {settled} }}"))
+}
+
+const RESUME_1: &str = "Resume { session: 1 }";
+
+#[test]
+fn what_a_lost_link_swallowed_goes_out_again_once_the_peer_says_how_far_it_heard() {
+    let mut bench = linked();
+    assert_eq!(given(&mut bench, send(3, address(2, 5, 9)))[0], to_2(1, 1, SEND_3));
+    assert_eq!(given(&mut bench, send(4, address(2, 5, 9)))[0], to_2(1, 2, SEND_4));
+    assert_eq!(given(&mut bench, down(2, false)), ["reach n2"]);
+    assert_eq!(given(&mut bench, up(2, 5)), [to_2(0, 0, RESUME_1)]);
+    assert_eq!(given(&mut bench, send(5, address(2, 5, 9))), ["5 Ok(Ok)"]);
+    let send_5 = "Send { from: MailboxId(1), to: MailboxId(9), token: 5 }";
+    assert_eq!(given(&mut bench, heard(1, Some(1))), [to_2(1, 2, SEND_4), to_2(1, 3, send_5)]);
+    assert_eq!(given(&mut bench, heard(1, Some(3))), [""; 0]);
+    assert_eq!(run_to(&mut bench, 600_000), [""; 0]);
 }
 
 #[test]
-fn a_session_ends_with_the_link() {
+fn a_peer_that_does_not_say_what_it_heard_is_asked_ever_more_rarely() {
     let mut bench = linked();
-    assert_eq!(given(&mut bench, send(3, address(2, 5, 9)))[0], to_2(1, 1, SEND_3));
-    given(&mut bench, down(2, false));
+    given(&mut bench, send(3, address(2, 5, 9)));
+    assert_eq!(run_to(&mut bench, 1_999), [""; 0]);
+    assert_eq!(run_to(&mut bench, 2_000), [to_2(0, 0, RESUME_1)]);
+    assert_eq!(run_to(&mut bench, 4_000), [to_2(0, 0, RESUME_1)]);
+    assert_eq!(run_to(&mut bench, 7_999), [""; 0]);
+    assert_eq!(run_to(&mut bench, 8_000), [to_2(0, 0, RESUME_1)]);
+}
+
+#[test]
+fn a_peer_that_forgot_what_it_heard_ends_the_session_and_the_loss_is_told() {
+    let mut bench = linked();
+    given(&mut bench, send(3, address(2, 5, 9)));
+    given(&mut bench, call(4, address(2, 5, 9), 60_000));
+    let told = [err(4, Unreachable), "3 lost n2.5/9 Unreachable".into()];
+    let mut lost = given(&mut bench, heard(1, None));
+    lost.sort();
+    assert_eq!(lost, [told[1].clone(), told[0].clone()]);
+    assert_eq!(given(&mut bench, heard(1, Some(2))), [""; 0]);
+    let send_5 = "Send { from: MailboxId(1), to: MailboxId(9), token: 5 }";
+    assert_eq!(given(&mut bench, send(5, address(2, 5, 9)))[0], to_2(3, 1, send_5));
+    assert_eq!((bench.stats.mail_lost, bench.stats.mail_stale), (1, 1));
+}
+
+#[test]
+fn a_peer_that_claims_to_have_heard_what_was_never_sent_is_not_believed() {
+    let mut bench = linked();
+    given(&mut bench, send(3, address(2, 5, 9)));
+    for claim in [heard(1, Some(2)), heard(2, Some(1)), heard(0, None)] {
+        assert_eq!(given(&mut bench, claim), [""; 0]);
+    }
+    assert_eq!(bench.stats.mail_stale, 3);
+    assert_eq!(given(&mut bench, gone(5, MailLoss::Unreachable)), ["3 lost n2.5/9 Unreachable"]);
+}
+
+#[test]
+fn what_was_not_heard_is_lost_with_the_life_of_the_node() {
+    let mut bench = linked();
+    given(&mut bench, send(3, address(2, 5, 9)));
+    given(&mut bench, down(2, true));
+    assert_eq!(given(&mut bench, up(2, 6)), ["3 lost n2.5/9 Gone"]);
+}
+
+#[test]
+fn unheard_mail_is_bounded_and_the_one_too_many_refused() {
+    let mut bench = bench(Config { mail_unheard_max: 1, ..config() });
     given(&mut bench, up(2, 5));
-    assert_eq!(given(&mut bench, send(4, address(2, 5, 9)))[0], to_2(2, 1, SEND_4));
+    given(&mut bench, send(3, address(2, 5, 9)));
+    assert_eq!(given(&mut bench, send(4, address(2, 5, 9))), [err(4, Busy)]);
+    assert_eq!(given(&mut bench, call(5, address(2, 5, 9), 1_000)), [err(5, Busy)]);
+    given(&mut bench, heard(1, Some(1)));
+    assert_eq!(given(&mut bench, send(4, address(2, 5, 9))), [to_2(1, 2, SEND_4), "4 Ok(Ok)".into()]);
+}
+
+#[test]
+fn what_is_heard_is_told_together_and_at_once_when_it_is_much() {
+    let mut bench = linked();
+    given(&mut bench, message(3, 1));
+    given(&mut bench, message(3, 2));
+    assert_eq!(run_to(&mut bench, 199), [""; 0]);
+    assert_eq!(run_to(&mut bench, 200), [heard_to_2(3, Some(2))]);
+    (3..66).for_each(|seq| drop(given(&mut bench, message(3, seq))));
+    assert_eq!(given(&mut bench, message(3, 66)), [came(66), heard_to_2(3, Some(66))]);
+    assert_eq!(given(&mut bench, resume(3)), [heard_to_2(3, Some(66))]);
+    assert_eq!(given(&mut bench, resume(2)), [""; 0]);
+    assert_eq!(given(&mut bench, resume(4)), [heard_to_2(4, Some(0))]);
+}
+
+#[test]
+fn what_was_refused_may_be_forgotten_only_once_the_refusal_is_heard() {
+    let mut bench = linked();
+    let what = MailKind::Send { from: MailboxId(9), to: MailboxId(8), token: 77 };
+    let refused = "Refused { is_question: false, number: 77, mailbox: MailboxId(8), why: Gone }";
+    assert_eq!(given(&mut bench, mail(3, 1, what)), [to_2(1, 1, refused)]);
+    given(&mut bench, message(3, 2));
+    assert_eq!(given(&mut bench, resume(3)), [settled_to_2(3, Some(2), 0)]);
+    given(&mut bench, heard(1, Some(1)));
+    assert_eq!(run_to(&mut bench, 200), [heard_to_2(3, Some(2))]);
+}
+
+#[test]
+fn two_who_refuse_each_others_mail_do_not_wait_for_each_other() {
+    let mut bench = linked();
+    given(&mut bench, send(3, address(2, 5, 9)));
+    let what = MailKind::Send { from: MailboxId(9), to: MailboxId(8), token: 77 };
+    given(&mut bench, mail(3, 1, what));
+    let refused =
+        MailKind::Refused { is_question: false, number: 3, mailbox: MailboxId(9), why: Verdict::Gone };
+    assert_eq!(given(&mut bench, mail(3, 2, refused)), ["3 lost n2.5/9 Gone"]);
+    assert_eq!(run_to(&mut bench, 200), [settled_to_2(3, Some(2), 0)]);
+    // The peer has heard the refusal, but holds what it has refused itself.
+    let half = MailKind::Heard { session: 1, seq: Some(2), settled: 0 };
+    assert_eq!(given(&mut bench, mail(0, 0, half)), [""; 0]);
+    assert_eq!(run_to(&mut bench, 400), [heard_to_2(3, Some(2))]);
+    given(&mut bench, heard(1, Some(2)));
+    assert_eq!(run_to(&mut bench, 600_000), [""; 0]);
+}
+
+#[test]
+fn who_forgot_a_peer_or_gave_up_telling_it_a_refusal_does_not_say_what_it_heard() {
+    let mut bench = linked();
+    given(&mut bench, message(3, 1));
+    given(&mut bench, gone(5, MailLoss::Unreachable));
+    assert_eq!(given(&mut bench, resume(3)), [heard_to_2(3, None)]);
+    assert_eq!(given(&mut bench, message(3, 2)), [""; 0]);
+    assert_eq!(given(&mut bench, resume(3)), [heard_to_2(3, None)]);
+    let what = MailKind::Send { from: MailboxId(9), to: MailboxId(8), token: 77 };
+    given(&mut bench, mail(4, 1, what));
+    assert_eq!(given(&mut bench, resume(4)), [settled_to_2(4, Some(1), 0)]);
+    given(&mut bench, heard(1, None));
+    assert_eq!(given(&mut bench, resume(4)), [heard_to_2(4, None)]);
 }
 
 // --- calls
@@ -397,10 +540,11 @@ const ASK_1: &str = "Ask { from: MailboxId(1), to: MailboxId(9), number: 1, time
 fn a_call_ends_with_its_answer() {
     let mut bench = linked();
     assert_eq!(given(&mut bench, call(3, address(2, 5, 9), 1_000)), [to_2(2, 1, ASK_1)]);
+    given(&mut bench, heard(2, Some(1)));
     assert_eq!(given(&mut bench, mail(1, 1, MailKind::Answer { number: 1 })), ["3 answered b\"1\""]);
     assert_eq!(given(&mut bench, mail(1, 2, MailKind::Answer { number: 1 })), [""; 0]);
     assert_eq!(bench.stats.answers_late, 1);
-    assert_eq!(run_to(&mut bench, 60_000), [""; 0]);
+    assert_eq!(run_to(&mut bench, 60_000), [heard_to_2(1, Some(2))]);
 }
 
 #[test]
@@ -433,6 +577,7 @@ fn a_call_ends_when_its_mailbox_is_gone_its_peer_busy_or_its_node_out_of_reach()
     ] {
         let mut bench = linked();
         given(&mut bench, call(3, address(2, 5, 9), 1_000));
+        given(&mut bench, heard(2, Some(1)));
         assert_eq!(given(&mut bench, input), [err(3, error)]);
         assert_eq!(run_to(&mut bench, 60_000), [""; 0]);
     }
@@ -450,6 +595,7 @@ fn gone(life: u64, reason: MailLoss) -> Input {
 fn a_call_survives_a_link_that_was_closed_and_ends_with_one_that_cannot_be_made_again() {
     let mut bench = linked();
     given(&mut bench, call(3, address(2, 5, 9), 60_000));
+    given(&mut bench, heard(2, Some(1)));
     assert_eq!(given(&mut bench, down(2, false)), [""; 0]);
     given(&mut bench, up(2, 5));
     assert_eq!(given(&mut bench, down(2, true)), ["reach n2"]);
@@ -485,7 +631,7 @@ fn questions_of_one_node_are_bounded_and_the_one_too_many_is_told() {
     given(&mut bench, up(2, 5));
     given(&mut bench, question(1, 4));
     let refused = "Refused { is_question: true, number: 5, mailbox: MailboxId(1), why: Full }";
-    assert_eq!(given(&mut bench, question(2, 5)), [to_2(0, 0, refused)]);
+    assert_eq!(given(&mut bench, question(2, 5)), [to_2(1, 1, refused)]);
 }
 
 #[test]
@@ -493,7 +639,7 @@ fn a_waiting_question_of_another_node_is_answered_gone_when_the_mailbox_closes()
     let mut bench = linked();
     given(&mut bench, question(1, 4));
     let refused = "Refused { is_question: true, number: 4, mailbox: MailboxId(1), why: Gone }";
-    assert_eq!(given(&mut bench, close(3, 1)), [to_2(0, 0, refused), "3 Ok(Ok)".into()]);
+    assert_eq!(given(&mut bench, close(3, 1)), [to_2(1, 1, refused), "3 Ok(Ok)".into()]);
 }
 
 // --- monitors and ties of other nodes' mailboxes
@@ -509,7 +655,9 @@ fn a_monitor_is_asked_for_until_it_is_acknowledged_and_then_silence() {
     let mut bench = linked();
     let first = given(&mut bench, monitor(3, address(2, 5, 9)));
     assert_eq!(first, [to_2(2, 1, &order_of(1, 0, "Monitor", 0, 9)), "3 Ok(Ok)".into()]);
+    given(&mut bench, heard(2, Some(1)));
     assert_eq!(run_to(&mut bench, 2_000), [to_2(2, 2, &order_of(1, 0, "Monitor", 0, 9))]);
+    given(&mut bench, heard(2, Some(2)));
     assert_eq!(bench.stats.orders_repeated, 1);
     given(&mut bench, ack(1, Verdict::Done));
     assert_eq!(run_to(&mut bench, 600_000), [""; 0]);
@@ -536,6 +684,7 @@ fn a_monitor_fires_once_when_the_mailbox_closes_or_was_never_there() {
 fn an_idle_link_that_closes_fires_no_monitor_and_a_lost_one_only_if_it_cannot_be_made_again() {
     let mut bench = linked();
     given(&mut bench, monitor(3, address(2, 5, 9)));
+    given(&mut bench, heard(2, Some(1)));
     given(&mut bench, ack(1, Verdict::Done));
     assert_eq!(given(&mut bench, down(2, false)), [""; 0]);
     given(&mut bench, up(2, 5));
@@ -589,6 +738,7 @@ fn who_monitors_from_afar_is_told_when_the_mailbox_closes_and_reached_for_it() {
     assert_eq!(given(&mut bench, close(3, 1)), ["reach n2", "3 Ok(Ok)"]);
     given(&mut bench, Input::Reaching { node: node(2) });
     assert_eq!(given(&mut bench, up(2, 5)), [to_2(2, 1, &order_of(1, 0, "Down", 1, 0))]);
+    given(&mut bench, heard(2, Some(1)));
     given(&mut bench, ack(1, Verdict::Done));
     assert_eq!(run_to(&mut bench, 600_000), [""; 0]);
 }

@@ -92,6 +92,16 @@ fn a_command_never_overtakes_one_that_waits() {
 }
 
 #[test]
+fn a_command_whose_stamp_could_leave_does_not_overtake_one_that_waits() {
+    let mut bench = Bench::started(&[], WALL_MS);
+    bench.wall_ms += 3_600_000;
+    assert_eq!(bench.admit(1), "later");
+    bench.wall_ms = WALL_MS; // the clock is set back: the durable mark covers it again
+    assert_eq!(bench.admit(2), "later");
+    assert_eq!(bench.persist().1, [1, 2]);
+}
+
+#[test]
 fn commands_beyond_the_bound_are_refused() {
     let mut bench = Bench::boot(&[], WALL_MS);
     assert_eq!([1, 2, 3, 4].map(|token| bench.admit(token)), ["later", "later", "later", "refused"]);

@@ -33,6 +33,10 @@ impl Members {
         self.publish(&Told::Record(self.entry(ME, cx)));
     }
 
+    pub(super) fn publish_entry(&mut self, entry: &MemberEntry) {
+        self.publish(&Told::Record(entry.clone()));
+    }
+
     pub(super) fn publish_alive(&mut self, cx: &Cx<'_>) {
         self.publish(&Told::Alive(self.beat(ME, cx)));
     }
@@ -58,7 +62,7 @@ impl Members {
         for told in news {
             match told {
                 Told::Record(entry) => self.on_entry(from, &entry, 0, cx),
-                Told::Suspect { life, counter } => self.on_suspected(life, counter, cx),
+                Told::Suspect { life, counter } => self.on_suspected(from, life, counter, cx),
                 Told::Alive(beat) => {
                     self.on_beat(&beat, 0, cx);
                 }

@@ -1,7 +1,8 @@
 //! Suspicion: told to everybody, refuted by a higher counter, and a verdict when its time is over (SWIM, section 4.2).
 
-use super::{ME, Members};
+use super::{ME, Members, records};
 use crate::config::Canary;
+use crate::id::NodeId;
 use crate::machine::Cx;
 use crate::member::{Life, MemberState};
 use crate::time::Instant;
@@ -14,15 +15,20 @@ impl Members {
         cx.stats.suspicions += 1;
         self.publish_suspicion(life, counter);
         self.mark(place, counter, cx);
+        self.table.change(place, |row| row.is_accused = true);
     }
 
     /// Somebody suspects a life that it has not heard of beyond a counter.
-    pub(super) fn on_suspected(&mut self, life: Life, counter: u32, cx: &mut Cx<'_>) {
+    pub(super) fn on_suspected(&mut self, from: NodeId, life: Life, counter: u32, cx: &mut Cx<'_>) {
         let Some(place) = self.table.of_life(life) else { return };
         if place == ME {
             return self.refute(cx);
         }
         let row = self.table.row(place);
+        if row.record.state == MemberState::Left {
+            let entry = self.entry(place, cx);
+            return records::tell(from, entry, cx); // whoever suspects it has missed that it said good-bye
+        }
         if row.counter > counter || !row.state.is_present() {
             return; // it has shown itself alive since
         }
@@ -38,7 +44,10 @@ impl Members {
     fn mark(&mut self, place: u32, counter: u32, cx: &Cx<'_>) {
         let until = cx.now.mono.plus_millis(self.health.stretch(self.config.suspicion_ms));
         self.suspects.insert((until, place));
-        self.change(place, |row| (row.suspected_until, row.suspected_with) = (until, counter));
+        self.change(place, |row| {
+            (row.suspected_until, row.suspected_with) = (until, counter);
+            row.is_accused = false;
+        });
     }
 
     /// This node is suspected: it shows itself alive, at once and to everybody.

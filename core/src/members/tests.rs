@@ -514,8 +514,16 @@ fn a_node_that_counts_differently_is_refused_with_one_event() {
 fn leaving_is_told_to_everybody_and_is_no_death() {
     let mut bench = bench(3);
     let seen = give(&mut bench, Input::Leave);
-    assert!(matches!(&seen.news[..], [Told::Record(entry)] if entry.record.state == MemberState::Left));
-    assert_eq!((seen.to(2).len(), seen.to(3).len()), (1, 1));
+    let said: Vec<MemberState> = seen
+        .news
+        .iter()
+        .filter_map(|told| match told {
+            Told::Record(entry) => Some(entry.record.state),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said, [MemberState::Leaving, MemberState::Left]);
+    assert_eq!((seen.to(2).len(), seen.to(3).len()), (2, 2));
     assert_eq!(seen.losses, [(1, ServiceLoss::Left)]);
     assert_eq!(pass(&mut bench, 60_000).frames, [], "a node that has left is silent");
 
@@ -526,6 +534,37 @@ fn leaving_is_told_to_everybody_and_is_no_death() {
     assert!(give(&mut bench, down(2, NeighborLoss::LinkLost)).frames.is_empty(), "it is looked for");
     give(&mut bench, beats(3, vec![beat(2, 9, 0)]));
     assert_eq!(state(&bench, 2), Some((MemberState::Left, false)), "who left is not taken back");
+}
+
+#[test]
+fn who_suspects_a_member_that_has_left_is_told_its_own_word() {
+    let mut bench = bench(3);
+    give(&mut bench, down(2, NeighborLoss::Left));
+    let seen = give(&mut bench, news(3, &Told::Suspect { life: life(2), counter: 9 }));
+    let [MembersFrame::Push { answered: Answered::Lives, entries }] = &seen.to(3)[..] else {
+        panic!("told nothing: {seen:?}");
+    };
+    assert_eq!((entries[0].record.state, entries[0].record.revision), (MemberState::Left, 3));
+    assert_eq!((seen.news.len(), seen.changes.len()), (0, 0));
+}
+
+#[test]
+fn who_accused_a_member_that_has_left_tells_everybody_so() {
+    for is_accuser in [true, false] {
+        let mut bench = bench(3);
+        if is_accuser {
+            let lost = give(&mut bench, down(2, NeighborLoss::LinkLost));
+            refuse_help(&mut bench, &lost);
+            pass(&mut bench, 1_500);
+        } else {
+            give(&mut bench, news(3, &Told::Suspect { life: life(2), counter: 1 }));
+        }
+        assert_eq!(state(&bench, 2), Some((MemberState::Active, true)));
+        let left = entry_of(record(2, 1, 3, MemberState::Left), 2, 0);
+        let seen = give(&mut bench, push(3, Answered::Lives, vec![left.clone()]));
+        let told = if is_accuser { vec![Told::Record(left)] } else { Vec::new() };
+        assert_eq!((seen.news, seen.losses), (told, vec![(2, ServiceLoss::Left)]));
+    }
 }
 
 #[test]

@@ -65,11 +65,6 @@ impl Membership {
             self.events.push_back(Event::Done { token, result });
             return;
         }
-        if self.phase == Phase::Left {
-            // Just above the life that left, and far below the one after a restart: marks are ten seconds apart.
-            let incarnation = Incarnation(self.me.incarnation().0.saturating_add(1));
-            self.me = Contact::new(self.me.id(), incarnation, self.me.addrs());
-        }
         let me = self.me.id();
         self.seeds = contacts.into_iter().filter(|contact| contact.id() != me).collect();
         self.phase = Phase::Member;
@@ -84,6 +79,11 @@ impl Membership {
             self.entry = Entry { token: Some(token), at: cx.now.mono, ..Entry::default() };
             self.on_entry_due(cx);
         }
+    }
+
+    /// The node lives another life: this is how it introduces itself from now on.
+    pub(super) fn on_new_life(&mut self, incarnation: Incarnation) {
+        self.me = Contact::new(self.me.id(), incarnation, self.me.addrs());
     }
 
     pub(super) fn on_leave_command(&mut self, token: Token, cx: &mut Cx<'_>) {
@@ -259,7 +259,6 @@ impl Membership {
         if joiner == self.me.id() || self.phase == Phase::Left {
             return;
         }
-        self.departed.retain(|(id, life)| *id != joiner || contact.incarnation() <= *life);
         let ttl = ttl.min(self.config.arwl); // whatever a hostile node wishes
         let mut next: Vec<NodeId> = self.active().filter(|id| *id != from && *id != joiner).collect();
         let next = cx.rng.draw(Purpose::JoinWalk).index(next.len()).map(|i| next.swap_remove(i));

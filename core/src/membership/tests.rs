@@ -291,6 +291,20 @@ fn a_walk_is_never_longer_than_the_own_configuration() {
 }
 
 #[test]
+fn a_walk_that_ends_asks_no_neighbour_nor_anybody_twice() {
+    let mut bench = bench(Config { refill: true, ..calm() }, 3);
+    given(&mut bench, [walk(2, 9, 0)]);
+    assert_eq!(said(bench.input(walk(2, 9, 0))), [""; 0]);
+    assert_eq!(said(bench.input(walk(2, 3, 0))), [""; 0]);
+}
+
+#[test]
+fn a_walk_ends_at_a_view_of_one() {
+    let mut bench = bench(Config { refill: true, ..calm() }, 2);
+    assert_eq!(said(bench.input(walk(5, 9, 3))), [asked(9, "Low")]);
+}
+
+#[test]
 fn a_storm_of_walks_asks_no_more_than_its_bound() {
     let mut bench = bench(Config { refill: true, ..calm() }, 2);
     let walks: Vec<Input> = (10..100).map(|joiner| walk(2, joiner, 0)).collect();
@@ -318,6 +332,19 @@ fn a_request_takes_a_free_slot() {
 fn a_repeated_request_is_accepted_again_without_an_event() {
     let mut bench = bench(calm(), 2);
     assert_eq!(said(bench.input(ask(2, NeighborPriority::Low))), [answered(2, "Accepted")]);
+}
+
+#[test]
+fn a_neighbours_contact_changes_with_its_life_only() {
+    let mut bench = bench(calm(), 2);
+    let at = |life, port| Contact::new(node(2), Incarnation(life), &[([127, 0, 0, 1], port).into()]);
+    for (told, kept) in
+        [(at(1, 9), contact(2)), (at(2, 9), at(2, 9)), (at(1, 8), at(2, 9)), (at(2, 8), at(2, 9))]
+    {
+        let priority = NeighborPriority::High;
+        given(&mut bench, [framed(2, Frame::Neighbor { contact: told, priority })]);
+        assert_eq!(bench.machine.active[0].contact, kept);
+    }
 }
 
 #[test]
@@ -426,7 +453,7 @@ fn a_node_that_left_tells_so_to_whoever_asks() {
 #[test]
 fn a_node_that_joins_after_it_left_is_in_a_later_life() {
     let mut bench = bench(calm(), 2);
-    given(&mut bench, [leave(7)]);
+    given(&mut bench, [leave(7), Input::NewLife { incarnation: Incarnation(2) }]);
     assert_eq!(said(bench.input(join(8, &[3]))), [reached(3, "Join(n1@2)")]);
 }
 
@@ -434,7 +461,9 @@ fn a_node_that_joins_after_it_left_is_in_a_later_life() {
 fn a_node_that_left_stays_out_whoever_tells_of_it() {
     let mut bench = bench(Config { refill: true, ..calm() }, 3);
     assert_eq!(said(bench.input(left(2))), [is_down(2, "Left")]);
-    given(&mut bench, [told(3, &[2], 0), walk(3, 2, 0), walk(3, 2, 3)]);
+    for input in [told(3, &[2], 0), walk(3, 2, 0), walk(3, 2, 3)] {
+        assert_eq!(said(bench.input(input)), [""; 0]);
+    }
     assert_eq!((active(&bench), passive(&bench)), (vec![3], vec![]));
     assert_eq!(said(bench.run_to(60_000)), [""; 0]);
 }
@@ -636,6 +665,16 @@ fn requests_beyond_those_that_may_wait_are_refused_at_once() {
     assert_eq!(said(bench.input(ask(14, NeighborPriority::Low))), [answered(14, "Full")]);
 }
 
+#[test]
+fn a_request_of_a_node_that_goes_waits_no_more() {
+    for gone in [left(7), Input::LinkDown { peer: node(7) }] {
+        let mut bench = bench(probing(), 6);
+        bench.set_time(Instant::from_millis(1_501));
+        given(&mut bench, [ask(7, NeighborPriority::Low), gone]);
+        assert_eq!(said(bench.run_to(3_000)), [""; 0]);
+    }
+}
+
 // --- reunions
 
 fn losing() -> Config {
@@ -743,6 +782,28 @@ fn a_shuffle_walks_on_and_is_answered_where_it_ends() {
     let answer = "ShuffleReply { entries: [Aged { contact: n20@1, age_ms: 3 }] }";
     assert_eq!(said(bench.input(shuffle(1))), [reached(9, answer)]);
     assert_eq!(passive(&bench), [10, 20]);
+}
+
+#[test]
+fn a_shuffle_walks_no_longer_than_the_own_configuration_and_ends_where_nobody_is() {
+    let shuffle = |ttl| framed(5, Frame::Shuffle { origin: contact(9), ttl, entries: vec![] });
+    let mut many = bench(calm(), 3);
+    let on = said(many.input(shuffle(255)));
+    assert!(
+        on.len() == 1 && on[0].ends_with("Control: Shuffle { origin: n9@1, ttl: 5, entries: [] }"),
+        "{on:?}"
+    );
+    let mut few = bench(calm(), 2);
+    assert_eq!(said(few.input(shuffle(6))), [reached(9, "ShuffleReply { entries: [] }")]);
+}
+
+#[test]
+fn an_answer_to_a_shuffle_is_no_longer_than_the_shuffle() {
+    let mut bench = bench(calm(), 2);
+    given(&mut bench, [told(2, &[20, 21, 22], 0)]);
+    let entries = vec![Aged { contact: contact(10), age_ms: 0 }];
+    let lines = said(bench.input(framed(2, Frame::Shuffle { origin: contact(9), ttl: 1, entries })));
+    assert_eq!((lines.len(), lines[0].matches("Aged").count()), (1, 1), "{lines:?}");
 }
 
 fn promoting() -> Config {

@@ -7,7 +7,7 @@ use crate::machine::{Command, CommandError, Cx, Event, Machine, News, Reply, Wat
 use crate::marks::Admission;
 use crate::registry::Registrar;
 use crate::replica::Replica;
-use crate::{mailboxes, members, membership};
+use crate::{mailboxes, members, membership, registry};
 use alloc::vec::Vec;
 
 impl Machines {
@@ -20,6 +20,9 @@ impl Machines {
     ) {
         let result = match command {
             Command::Join { contacts } => {
+                if self.membership.has_left() {
+                    self.begin_life(cx, out);
+                }
                 let is_first = contacts.iter().all(|contact| contact.id() == self.id);
                 self.membership.handle(membership::Input::Join { token, contacts }, cx);
                 let contact = self.membership.contact().clone();
@@ -77,6 +80,15 @@ impl Machines {
             },
         };
         out.push(Event::Done { token, result });
+    }
+
+    /// The node comes back after it has left: everything that names its life is told of the next one.
+    fn begin_life(&mut self, cx: &mut Cx<'_>, out: &mut Vec<Event>) {
+        let incarnation = self.marks.begin_life();
+        self.membership.handle(membership::Input::NewLife { incarnation }, cx);
+        hand(&mut self.registry, registry::Input::NewLife { incarnation }, cx);
+        hand(&mut self.mailboxes, mailboxes::Input::NewLife { incarnation }, cx);
+        out.push(Event::LifeBegun { incarnation });
     }
 
     fn on_unwatch(&mut self, watch: Token) -> Result<Reply, CommandError> {

@@ -4,6 +4,7 @@ use super::owner::Logged;
 use super::update::{Change, Numbered, Record, Update};
 use super::{Event, Registrar, Row};
 use crate::config::Canary;
+use crate::hlc::Stamp;
 use crate::id::{Incarnation, NodeId};
 use crate::machine::{Cx, ServiceLoss};
 use crate::time::NANOS_PER_MILLI;
@@ -52,6 +53,12 @@ impl Registrar {
             self.defend(from, update.incarnation, update.to, None, cx);
             return false;
         }
+        if self.is_ahead(update.incarnation, cx) {
+            // Its number is not noted as refused: it would stand above every true one.
+            cx.stats.registry_refused += 1;
+            self.events.push_back(Event::Refused { from, owner: update.owner });
+            return false;
+        }
         match self.relate(&update) {
             Relation::Stale => {
                 cx.stats.registry_stale += 1;
@@ -95,6 +102,13 @@ impl Registrar {
             None if to == seq && incarnation == life => Relation::Tie,
             None => Relation::Next,
         }
+    }
+
+    /// Tells whether a life begins further in the future than clocks go wrong: it would hide its node's true one, whose
+    /// number is lower, until that ends.
+    fn is_ahead(&self, life: Incarnation, cx: &Cx<'_>) -> bool {
+        let ahead_ms = Stamp(life.0).millis().saturating_sub(cx.now.wall.0);
+        ahead_ms > self.config.registry_ahead_ms_max
     }
 
     pub(super) fn is_buried(&self, owner: &NodeId, incarnation: Incarnation, seq: u64) -> bool {

@@ -482,6 +482,22 @@ fn what_breaks_the_bounds_is_refused_and_told_once() {
     assert_eq!(last, ["refused n2 by n2", "malformed by n2", "malformed by n2"]);
 }
 
+#[test]
+fn a_life_from_the_far_future_is_refused_and_hides_nobody() {
+    let mut net = Net::new(2);
+    let ahead =
+        |net: &Net, ms: u64| (net.nodes[0].now.wall.0 + Config::default().registry_ahead_ms_max + ms) << 16;
+    let (near, far) = (ahead(&net, 0), ahead(&net, 1));
+    net.input(1, Input::Update { from: node(2), payload: forged(2, far, 0, 1, &["a"]) });
+    assert_eq!(net.told(1), ["refused n2 by n2"]);
+    assert_eq!(net.nodes[0].stats.registry_refused, 1);
+    net.register(2, "b", "").unwrap();
+    net.run_for(30);
+    assert_eq!(net.names(1), ["b"]);
+    net.input(1, Input::Update { from: node(2), payload: forged(2, near, 0, 1, &["a"]) });
+    assert_eq!(net.nodes[0].stats.registry_refused, 1, "clocks go wrong, and that far is believed");
+}
+
 fn is_signed(_: &[u8], meta: &[u8]) -> bool {
     meta.ends_with(b"!")
 }

@@ -1,9 +1,9 @@
 //! Scripts: whole sessions between two replicas with every frame, and everything that came out.
 
-use super::{Event, Input, Replica};
+use super::{Event, Input, Known, Replica};
 use crate::bench::{Bench, node};
 use crate::config::{Config, MapConfig};
-use crate::frame::{Frame, SyncChunk, SyncEnd, SyncOutcome};
+use crate::frame::{Frame, SyncChunk, SyncEnd, SyncOutcome, SyncVector};
 use crate::hlc::Stamp;
 use crate::id::{MapId, NodeId, Version, Writer};
 use crate::machine::{CommandError, Effect, Machine, Origin};
@@ -130,6 +130,15 @@ fn talk_without(a: &mut Bench<Replica>, b: &mut Bench<Replica>, is_lost: fn(&Fra
             continue;
         }
         to.call(|replica, cx| replica.handle(Input::Frame { from, frame }, cx));
+    }
+}
+
+/// Carries what one replica has sent to another.
+fn carry(from: &mut Bench<Replica>, to: &mut Bench<Replica>) {
+    let sender = from.machine.writer.node;
+    for effect in from.effects.drain(..) {
+        let Effect::Send { frame, .. } = effect else { panic!("a replica only sends") };
+        to.call(|replica, cx| replica.handle(Input::Frame { from: sender, frame }, cx));
     }
 }
 
@@ -315,6 +324,117 @@ fn much_is_sent_in_turns() {
 }
 
 #[test]
+fn no_turn_ends_between_operations_of_one_stamp() {
+    let config = Config { sync_chunk_bytes: 100, ..config() };
+    let (mut a, mut b) = (replica(1, config.clone()), replica(2, config));
+    for n in 10..20 {
+        hear(&mut a, n, &op(n, Stamp::ZERO, 0, &format!("{n}"), "v"));
+    }
+    open(&mut a, 2);
+    let script = talk(&mut a, &mut b);
+    assert_eq!(script.iter().filter(|line| line.contains("chunk")).count(), 10, "{script:?}");
+    assert_eq!((root(&a), b.machine.map(map()).unwrap().len()), (root(&b), 10));
+}
+
+#[test]
+fn a_vector_whose_pieces_are_of_different_buckets_ends_the_session() {
+    let mut a = replica(1, config());
+    open(&mut a, 2);
+    let (map, session) = (map(), a.machine.sessions[0].number);
+    a.effects.clear();
+    let entries = vec![(Writer { node: node(9), epoch: 1 }, Stamp(1))];
+    for (mask, last, entries) in [(u16::MAX, false, entries), (u16::MAX >> 1, true, Vec::new())] {
+        let vector = SyncVector { map, generation: 0, session, mask, last, sent: 0, entries };
+        let frame = Frame::SyncVector(alloc::boxed::Box::new(vector));
+        a.call(|replica, cx| replica.handle(Input::Frame { from: node(2), frame }, cx));
+    }
+    assert_eq!((a.machine.sessions.len(), a.stats.malformed), (0, 1));
+    assert_eq!(events(&mut a), [Event::Malformed { from: node(2) }]);
+}
+
+#[test]
+fn a_session_without_an_answer_expires_and_is_offered_again_by_who_opened_it() {
+    let (mut a, mut b) = (replica(1, config()), replica(2, config()));
+    put(&mut b, "k", "v").unwrap();
+    for (it, peer) in [(&mut a, 2), (&mut b, 1)] {
+        it.call(|replica, cx| replica.handle(Input::NeighborUp { peer: node(peer) }, cx));
+        it.machine.offers.clear();
+        it.machine.due = it.machine.earliest();
+    }
+    open(&mut a, 2);
+    talk_without(&mut a, &mut b, |frame| matches!(frame, Frame::SyncVector(_)));
+    assert_eq!((a.machine.sessions.len(), b.machine.sessions.len()), (1, 1));
+    for it in [&mut a, &mut b] {
+        it.set_time(it.machine.sessions[0].due());
+        it.call(|replica, cx| replica.on_sessions_due(cx));
+        assert_eq!((it.machine.sessions.len(), it.stats.syncs_expired), (0, 1));
+    }
+    assert!(a.machine.offers.contains_key(&(map(), node(2))));
+    assert!(b.machine.offers.is_empty());
+}
+
+#[test]
+fn a_session_that_brought_everything_over_leaves_nothing_to_ask_for() {
+    let (mut a, mut b) = (replica(1, config()), replica(2, config()));
+    a.call(|replica, cx| replica.handle(Input::NeighborUp { peer: node(2) }, cx));
+    put(&mut b, "k", "v").unwrap();
+    a.clear();
+    open(&mut a, 2);
+    talk(&mut a, &mut b);
+    let root = root(&a);
+    assert_eq!(a.machine.known.get(&(map(), node(2))), Some(&Known::Equal { root }));
+}
+
+#[test]
+fn a_change_that_comes_beside_a_session_is_not_taken_for_known() {
+    let (mut a, mut b) = (replica(1, config()), replica(2, config()));
+    a.call(|replica, cx| replica.handle(Input::NeighborUp { peer: node(2) }, cx));
+    put(&mut b, "k", "v").unwrap();
+    a.clear();
+    open(&mut a, 2);
+    carry(&mut a, &mut b);
+    carry(&mut b, &mut a);
+    hear(&mut a, 9, &op(9, Stamp::ZERO, 0, "late", "x")); // everything of ours is sent already
+    carry(&mut a, &mut b);
+    carry(&mut b, &mut a);
+    assert_eq!((a.machine.sessions.len(), get(&a, "k")), (0, Some(Bytes::from("v"))));
+    assert_eq!(a.machine.known.get(&(map(), node(2))), None);
+}
+
+#[test]
+fn a_session_lives_on_while_frames_come_and_is_offered_again_where_generations_differ() {
+    let mut a = replica(1, config());
+    hear(&mut a, 9, &Op { generation: 1, ..op(9, Stamp::ZERO, 0, "k", "v") });
+    a.call(|replica, cx| replica.handle(Input::NeighborUp { peer: node(2) }, cx));
+    a.machine.offers.clear();
+    a.machine.due = a.machine.earliest();
+    open(&mut a, 2);
+    a.set_time(crate::time::Instant::from_millis(1_000));
+    let (map, session, mask) = (map(), a.machine.sessions[0].number, u16::MAX);
+    let mut hear_vector = |generation| {
+        let vector = SyncVector { map, generation, session, mask, last: false, sent: 0, entries: Vec::new() };
+        let frame = Frame::SyncVector(alloc::boxed::Box::new(vector));
+        a.call(|replica, cx| replica.handle(Input::Frame { from: node(2), frame }, cx));
+        let dues: Vec<_> = a.machine.sessions.iter().map(super::session::Session::due).collect();
+        (dues, a.machine.offers.contains_key(&(map, node(2))))
+    };
+    let timeout_ms = config().sync_timeout_ms;
+    assert_eq!(hear_vector(1), (vec![crate::time::Instant::from_millis(1_000 + timeout_ms)], false));
+    assert_eq!(hear_vector(0), (vec![], true));
+}
+
+#[test]
+fn a_chunk_before_its_time_ends_the_session() {
+    let mut a = replica(1, config());
+    open(&mut a, 2);
+    let (map, session) = (map(), a.machine.sessions[0].number);
+    let chunk = SyncChunk { map, generation: 0, session, count: 0, ops: Bytes::new() };
+    let frame = Frame::SyncChunk(alloc::boxed::Box::new(chunk));
+    a.call(|replica, cx| replica.handle(Input::Frame { from: node(2), frame }, cx));
+    assert_eq!((a.machine.sessions.len(), a.stats.malformed), (0, 1));
+}
+
+#[test]
 fn replicas_that_diverged_under_equal_vectors_are_repaired_and_it_is_counted() {
     let (mut a, mut b) = (replica(1, config()), replica(2, config()));
     let (here, there) = (op(9, Stamp::ZERO, 0, "k", "a"), op(9, Stamp::ZERO, 0, "l", "b"));
@@ -355,6 +475,15 @@ fn a_higher_generation_voids_everything_and_a_lower_one_nothing() {
     open(&mut a, 2);
     talk(&mut a, &mut b);
     assert_eq!((root(&a), get(&b, "gone")), (root(&b), None));
+}
+
+#[test]
+fn a_suspicion_does_not_outlive_its_generation() {
+    let mut a = replica(1, config());
+    a.call(|replica, cx| replica.handle(Input::NeighborUp { peer: node(2) }, cx));
+    a.machine.known.insert((map(), node(2)), Known::Suspect);
+    hear(&mut a, 9, &Op { generation: 2, ..op(9, Stamp::ZERO, 0, "new", "w") });
+    assert!(a.machine.known.is_empty());
 }
 
 #[test]

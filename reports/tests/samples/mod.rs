@@ -96,6 +96,37 @@ pub(crate) fn pass() -> Record {
             delta_bytes: 94_211_008,
             keys: 1_000,
         }),
+        members: Some(Members {
+            noticed_by_neighbors_ms: Some(quantiles([2_310.0, 3_904.0, 4_411.0, 4_870.0])),
+            noticed_by_all_ms: Some(quantiles([3_120.0, 5_020.0, 6_930.0, 9_140.0])),
+            verdicts: 49_950,
+            false_verdicts: 0,
+            suspicions: 61,
+            refutations: 11,
+        }),
+        registry: Some(Registry {
+            services: 10_000,
+            updates: 11_210,
+            applied: 11_198_790,
+            pulls: 312,
+            refused: 0,
+        }),
+        mail: Some(Mail {
+            sent: 8_000,
+            delivered: 7_951,
+            lost: 31,
+            refused: 18,
+            expired: 4,
+            answer_ms: Some(quantiles([61.2, 98.0, 240.5, 1_204.0])),
+        }),
+        placement: Some(Placement { acquired: 118, released: 54 }),
+        sent_for: [("membership", 2.4, 640.0), ("members", 9.9, 690.25), ("mail", 0.5, 61.5)]
+            .map(|(purpose, frames, bytes)| SentFor {
+                purpose: purpose.into(),
+                frames_per_s: decimal(frames),
+                bytes_per_s: decimal(bytes),
+            })
+            .into(),
         traffic: Some(Traffic {
             messages: 9_876_543,
             bytes: 1_234_567_890,

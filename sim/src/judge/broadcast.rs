@@ -34,6 +34,8 @@ pub struct Broadcasts {
     pub hops_sum: u64,
     /// Publications that were refused.
     pub refused: u64,
+    /// Whether anybody ever delivered a message.
+    pub(super) is_heard: bool,
     /// The first delivery that should not have been.
     undue: Option<(u64, u32, String)>,
 }
@@ -101,6 +103,7 @@ impl Broadcasts {
     }
 
     fn on_delivered(&mut self, id: MessageId, hops: u16, seen: &Observation<'_>) {
+        self.is_heard = true;
         let Some(message) = self.messages.get_mut(&id) else {
             // A publisher hears its own message before it is told the message's name.
             if hops > 0 {

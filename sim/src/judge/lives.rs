@@ -25,11 +25,13 @@ pub(crate) struct Life {
 pub(crate) struct Lives {
     numbers: Numbers,
     nodes: Vec<Life>,
+    /// Which nodes count leases and partitions alike; none where all do.
+    pub(super) families: Vec<u32>,
 }
 
 impl Lives {
     pub(crate) fn new(nodes: u32) -> Self {
-        Self { numbers: Numbers::default(), nodes: vec![Life::default(); nodes as usize] }
+        Self { numbers: Numbers::default(), nodes: vec![Life::default(); nodes as usize], ..Self::default() }
     }
 
     pub(crate) fn of(&self, node: u32) -> &Life {
@@ -49,6 +51,16 @@ impl Lives {
     /// Lists the nodes that run, have come into the cluster and not left it.
     pub(crate) fn members(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.nodes.len() as u32).filter(|node| self.is_member(*node))
+    }
+
+    /// Numbers those who count leases and partitions as a node does; zero is most nodes' family.
+    pub(crate) fn family(&self, node: u32) -> u32 {
+        self.families.get(node as usize).copied().unwrap_or(0)
+    }
+
+    /// Lists the members of most nodes' family.
+    pub(crate) fn ordinary(&self) -> impl Iterator<Item = u32> + '_ {
+        self.members().filter(|node| self.family(*node) == 0)
     }
 
     /// Tells whether this very life of a node runs and has not left.
@@ -81,6 +93,7 @@ impl Lives {
                     life.joined_at = Some(seen.at_ns);
                 }
             }
+            Observed::Event(Event::LifeBegun { incarnation }) => life.incarnation = *incarnation,
             // A join may report failure while the node keeps trying.
             Observed::Event(Event::NeighborUp { .. }) => {
                 life.joined_at.get_or_insert(seen.at_ns);
@@ -96,6 +109,8 @@ pub(crate) struct Waits {
     open: Vec<Wait>,
     /// The latest of those that have seen it: how late, who, and of whom.
     latest: Option<(u64, u32, u32)>,
+    /// How late each was.
+    pub(super) took_ns: Vec<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -124,6 +139,7 @@ impl Waits {
         let Ok(index) = wait.remaining.binary_search(&by) else { return };
         wait.remaining.remove(index);
         let late = at - wait.since;
+        self.took_ns.push(late);
         let is_latest = self.latest.is_none_or(|(latest, ..)| late > latest);
         if is_latest && !is_excused(by, subject, (wait.since, at), troubles) {
             self.latest = Some((late, by, subject));

@@ -1,6 +1,7 @@
 //! What is known of mail, folded from messages, questions and monitors and from what came of each.
 
 use super::lives::Lives;
+use super::ties::Ties;
 use super::troubles::Troubles;
 use super::{Fault, fault_of, none};
 use bytes::Bytes;
@@ -10,6 +11,9 @@ use rumormill_core::{
     Question, Reply, Token,
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How long after either has come a node may not know where another one is: two heartbeats and a second.
+const KNOWN_NS: u64 = 5_000 * NANOS_PER_MILLI;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,8 @@ struct Call {
 #[derive(Clone, Copy, Debug)]
 struct Monitor {
     node: u32,
+    /// Whose it is: it ends with that mailbox.
+    watcher: Option<Address>,
     of: Address,
     /// Since when it has been known to wait for what is gone; none while that is there.
     due_since: Option<u64>,
@@ -76,6 +82,7 @@ pub(crate) struct Mail {
     monitors_of: BTreeMap<Address, Vec<Token>>,
     due: BTreeSet<(u64, Token)>,
     fired: BTreeSet<Token>,
+    pub(crate) ties: Ties,
     memory_ns: u64,
     /// Whether a message was ever delivered, and a monitor ever set.
     pub(crate) is_delivered: bool,
@@ -88,6 +95,8 @@ pub(crate) struct Mail {
     latest_answer: Option<(u64, u64, u32)>,
     monitors_fault: Option<(u64, u32, String)>,
     latest_monitor: Option<(u64, u32)>,
+    /// Nanoseconds from each question to its answer.
+    pub(crate) answers_ns: Vec<u64>,
 }
 
 fn address(lives: &Lives, node: u32, mailbox: MailboxId) -> Option<Address> {
@@ -115,7 +124,8 @@ impl Mail {
         let first = Address { node: id, incarnation: rumormill_core::Incarnation(0), mailbox: MailboxId(0) };
         let of_node = self.open.range(first..).map(|(address, _)| *address);
         let closed: Vec<Address> = of_node.take_while(|address| address.node == id).collect();
-        closed.into_iter().for_each(|address| self.close(address, seen.at_ns));
+        let memory = Some(self.memory_ns);
+        closed.into_iter().for_each(|address| self.close(address, seen.at_ns, memory, lives));
         let ended = |call: &Call| call.node == seen.node;
         self.deadlines.retain(|(_, token)| !self.calls.get(token).is_some_and(ended));
         self.calls.retain(|_, call| !ended(call));
@@ -125,8 +135,13 @@ impl Mail {
     }
 
     /// A mailbox is gone: who monitors it must be told.
-    fn close(&mut self, address: Address, at: u64) {
+    /// Who has asked for a tie that short a time before may not have been heard.
+    fn close(&mut self, address: Address, at: u64, heard_ns: Option<u64>, lives: &Lives) {
         self.open.remove(&address);
+        self.ties.on_closed(address, at, heard_ns, |of| lives.number(&of.node));
+        let is_its = |(_, monitor): &(&Token, &Monitor)| monitor.watcher == Some(address);
+        let ended: Vec<Token> = self.monitors.iter().filter(is_its).map(|(token, _)| *token).collect();
+        ended.into_iter().for_each(|token| self.forget_monitor(token));
         for token in self.monitors_of.get(&address).into_iter().flatten() {
             if let Some(monitor) = self.monitors.get_mut(token)
                 && monitor.due_since.is_none()
@@ -171,12 +186,18 @@ impl Mail {
                 self.calls.insert(token, Call { node: seen.node, at: seen.at_ns, deadline });
                 self.deadlines.insert((deadline, token));
             }
-            Command::Monitor { of, .. } => {
+            Command::Monitor { mailbox, of } => {
+                let watcher = own(*mailbox);
                 let due_since = (!self.open.contains_key(of)).then_some(seen.at_ns);
                 self.due.extend(due_since.map(|since| (since, token)));
-                let monitor = Monitor { node: seen.node, of: *of, due_since, is_set: false };
+                let monitor = Monitor { node: seen.node, watcher, of: *of, due_since, is_set: false };
                 self.monitors.insert(token, monitor);
                 self.monitors_of.entry(*of).or_default().push(token);
+            }
+            Command::Link { mailbox, with } => {
+                if let Some(mailbox) = own(*mailbox) {
+                    self.ties.on_asked(token, mailbox, *with);
+                }
             }
             Command::Demonitor { monitor } => self.forget_monitor(*monitor),
             _ => {}
@@ -185,7 +206,7 @@ impl Mail {
 
     fn on_event(&mut self, seen: &Observation<'_>, event: &Event, lives: &Lives, troubles: &Troubles) {
         match event {
-            Event::Done { token, result } => self.on_done(seen, *token, result, troubles),
+            Event::Done { token, result } => self.on_done(seen, *token, result, lives, troubles),
             Event::Mail { mailbox, from, payload } => self.on_mail(seen, *mailbox, *from, payload, lives),
             Event::Asked { mailbox, question, payload } => {
                 self.on_asked(seen, *mailbox, *question, payload, lives);
@@ -194,10 +215,13 @@ impl Mail {
             Event::MailboxDown { monitor, address, reason } => {
                 self.on_down(seen, *monitor, *address, *reason, lives, troubles);
             }
-            Event::MailboxClosed { mailbox, .. } => {
-                if let Some(address) = address(lives, seen.node, *mailbox) {
-                    self.close(address, seen.at_ns);
-                }
+            Event::MailboxClosed { mailbox, because_of, reason } => {
+                let Some(address) = address(lives, seen.node, *mailbox) else { return };
+                let is_gone = !self.open.contains_key(because_of) || self.is_closing(*because_of);
+                let is_true = is_gone || self.is_excused(seen, because_of, *reason, lives, troubles);
+                let (at, is_open) = ((seen.at_ns, seen.node), self.open.contains_key(&address));
+                self.ties.on_told(address, *because_of, at, is_true, is_open);
+                self.close(address, seen.at_ns, None, lives);
             }
             _ => {}
         }
@@ -208,13 +232,16 @@ impl Mail {
         seen: &Observation<'_>,
         token: Token,
         result: &Result<Reply, CommandError>,
+        lives: &Lives,
         troubles: &Troubles,
     ) {
+        let open = &self.open;
+        self.ties.on_done(token, (seen.at_ns, seen.node), result.is_ok(), |of| open.contains_key(of));
         if let (true, Ok(Reply::Opened { address })) = (self.opening.remove(&token), result) {
             self.open.insert(*address, seen.at_ns);
         }
         if let (Some(address), true) = (self.closing.remove(&token), result.is_ok()) {
-            self.close(address, seen.at_ns);
+            self.close(address, seen.at_ns, None, lives);
         }
         if self.sent.contains_key(&token) {
             self.settle(token, if result.is_ok() { Fate::Accepted } else { Fate::Refused });
@@ -225,6 +252,9 @@ impl Mail {
             if result.is_err() {
                 self.forget_monitor(token);
             }
+        }
+        if let (Some(call), Ok(Reply::Answer { .. })) = (self.calls.get(&token), result) {
+            self.answers_ns.push(seen.at_ns.saturating_sub(call.at));
         }
         self.on_answered(seen, token, troubles);
     }
@@ -383,19 +413,45 @@ impl Mail {
                     self.latest_monitor = Some((late, seen.node));
                 }
             }
+            None if self.is_closing(of) => {}
             None => {
-                let span = (seen.at_ns.saturating_sub(self.memory_ns), seen.at_ns);
-                let subject = lives.number(&of.node).unwrap_or(seen.node);
-                let is_excused = troubles.excuse(seen.node, subject, span)
-                    || troubles.delay(seen.node, span)
-                    || troubles.delay(subject, span)
-                    || lives.of(subject).left_at.is_some();
-                if reason == MailLoss::Gone && lives.of(subject).left_at.is_none() || !is_excused {
-                    blame("fired for a mailbox that is open");
+                if !self.is_excused(seen, &of, reason, lives, troubles) {
+                    self.monitors_fault.get_or_insert((
+                        seen.at_ns,
+                        seen.node,
+                        "a monitor fired for a mailbox that is open".into(),
+                    ));
                 }
             }
         }
         self.forget_monitor(token);
+    }
+
+    /// Tells whether an open mailbox may be taken for gone: its node has left, or could not be reached.
+    fn is_excused(
+        &self,
+        seen: &Observation<'_>,
+        of: &Address,
+        reason: MailLoss,
+        lives: &Lives,
+        troubles: &Troubles,
+    ) -> bool {
+        let span = (seen.at_ns.saturating_sub(self.memory_ns), seen.at_ns);
+        let subject = lives.number(&of.node).unwrap_or(seen.node);
+        let has_left = lives.of(subject).left_at.is_some();
+        // Who has only just come does not know yet where the others are, nor do they where it is.
+        let joined_at = |node| lives.of(node).joined_at;
+        let is_settled = |node| joined_at(node).is_some_and(|at| at.saturating_add(KNOWN_NS) <= seen.at_ns);
+        let is_new = !is_settled(seen.node) || !is_settled(subject);
+        let is_cut = troubles.excuse(seen.node, subject, span)
+            || troubles.delay(seen.node, span)
+            || troubles.delay(subject, span);
+        has_left || (is_cut || is_new) && reason == MailLoss::Unreachable
+    }
+
+    /// Tells whether a mailbox is being closed: what comes of it is told before the command is answered.
+    fn is_closing(&self, address: Address) -> bool {
+        self.closing.values().any(|closing| *closing == address)
     }
 
     pub(crate) fn monitors_fire_once(&self, within: u64, now: u64, troubles: &Troubles) -> Result<(), Fault> {

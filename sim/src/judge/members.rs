@@ -3,7 +3,7 @@
 use super::lives::{Lives, Waits};
 use super::overlay::Overlay;
 use super::troubles::Troubles;
-use super::{Fault, none};
+use super::{Fault, Noticed, none};
 use rumormill_core::{
     Command, Event, Incarnation, Member, MemberState, NANOS_PER_MILLI, News, Nodes, Observation, Observed,
     Token, Watch,
@@ -33,6 +33,7 @@ pub(crate) struct Members {
     leaves: Waits,
     /// The false verdict with the least excuse: the longest standstill beside it, when, by whom, in words.
     false_verdict: Option<(u64, u64, u32, String)>,
+    false_verdicts: u64,
     /// The first node that was taken for dead although it had left.
     mistaken_leave: Option<(u64, u32, String)>,
 }
@@ -56,6 +57,7 @@ impl Members {
             Observed::Started { .. } => self.forget(node),
             Observed::Stopped => self.on_stopped(seen, lives, overlay),
             Observed::Command { command: Command::Leave, .. } => {
+                self.forget_watcher(node); // who has left hears of nobody
                 let watchers = self.present_at(node, lives);
                 self.leaves.begin(node, seen.at_ns, watchers);
             }
@@ -79,12 +81,18 @@ impl Members {
             .for_each(|waits| waits.forget_subject(node));
     }
 
+    fn forget_watcher(&mut self, node: u32) {
+        for waits in [&mut self.by_neighbors, &mut self.by_all, &mut self.leaves] {
+            waits.forget_watcher(node);
+        }
+    }
+
     fn forget(&mut self, node: u32) {
         self.forget_subject(node);
         self.watchers[node as usize] = None;
     }
 
-    /// Lists the nodes that told last of a node's present life as of one that is there, in rising order.
+    /// Lists the members that told last of a node's present life as of one that is there, in rising order.
     fn present_at(&self, subject: u32, lives: &Lives) -> Vec<u32> {
         let incarnation = lives.of(subject).incarnation;
         let is_present = |watcher: &Watcher| {
@@ -92,17 +100,16 @@ impl Members {
             told.is_some_and(|(life, state)| life == incarnation && state.is_present())
         };
         let watchers = self.watchers.iter().zip(0..);
-        let others =
-            watchers.filter(|(watcher, node)| *node != subject && watcher.as_ref().is_some_and(is_present));
+        let others = watchers.filter(|(watcher, node)| {
+            *node != subject && lives.is_member(*node) && watcher.as_ref().is_some_and(is_present)
+        });
         others.map(|(_, node)| node).collect()
     }
 
     fn on_stopped(&mut self, seen: &Observation<'_>, lives: &Lives, overlay: &Overlay) {
         let node = seen.node;
         self.watchers[node as usize] = None;
-        for waits in [&mut self.by_neighbors, &mut self.by_all, &mut self.leaves] {
-            waits.forget_watcher(node);
-        }
+        self.forget_watcher(node);
         if lives.of(node).left_at.is_some() {
             return; // who has left is gone already
         }
@@ -152,7 +159,8 @@ impl Members {
         let Some(subject) = lives.number(&member.id()) else { return };
         let (by, at, life) = (seen.node, seen.at_ns, lives.of(subject));
         let span = (at.saturating_sub(self.memory_ns), at);
-        if life.incarnation != member.contact.incarnation() || troubles.excuse(by, subject, span) {
+        let is_excused = troubles.excuse(by, subject, span) || troubles.misleads(by, subject, span);
+        if life.incarnation != member.contact.incarnation() || is_excused {
             return;
         }
         let paused_ns = troubles.paused_ns(by, span).max(troubles.paused_ns(subject, span));
@@ -162,13 +170,22 @@ impl Members {
                 let what = format!("takes node {subject} for dead, which has left");
                 self.mistaken_leave.get_or_insert((at, by, what));
             }
-            None if life.is_running
-                && self.false_verdict.as_ref().is_none_or(|(least, ..)| paused_ns < *least) =>
-            {
-                let what = format!("takes node {subject} for dead, which lives");
-                self.false_verdict = Some((paused_ns, at, by, what));
+            None if life.is_running => {
+                self.false_verdicts += 1;
+                let is_least = self.false_verdict.as_ref().is_none_or(|(least, ..)| paused_ns < *least);
+                let what = || format!("takes node {subject} for dead, which lives");
+                is_least.then(|| self.false_verdict = Some((paused_ns, at, by, what())));
             }
             _ => {}
+        }
+    }
+
+    /// Tells how crashes were noticed.
+    pub(crate) fn figures(&self) -> Noticed {
+        Noticed {
+            by_neighbors_ns: self.by_neighbors.took_ns.clone(),
+            by_all_ns: self.by_all.took_ns.clone(),
+            false_verdicts: self.false_verdicts,
         }
     }
 
@@ -210,8 +227,9 @@ fn late(late: Option<(u64, u32, u32)>, what: &str) -> Result<(), Fault> {
 
 /// Compares what every member knows of members with those that there are.
 pub(crate) fn exact(lives: &Lives, nodes: &dyn Nodes) -> Result<(), Fault> {
-    let count = lives.members().count();
     for node in lives.members() {
+        let is_alike = |other: u32| lives.family(other) == lives.family(node);
+        let count = lives.members().filter(|other| is_alike(*other)).count();
         let (mut present, mut fault) = (0, None);
         let mut is_self_there = false;
         nodes.each_member(node, &mut |member| {
@@ -223,7 +241,9 @@ pub(crate) fn exact(lives: &Lives, nodes: &dyn Nodes) -> Result<(), Fault> {
             is_self_there |= number == Some(node);
             present += 1;
             let is_there = number.is_some_and(|number| {
-                lives.is_member(number) && lives.of(number).incarnation == member.contact.incarnation()
+                lives.is_member(number)
+                    && is_alike(number)
+                    && lives.of(number).incarnation == member.contact.incarnation()
             });
             let what = match (is_there, member.state, member.is_suspected) {
                 (false, ..) => format!("takes node {id} for a member, which is none"),

@@ -30,6 +30,7 @@ pub(crate) struct Placement {
     booting_fault: Option<(u64, u32, String)>,
     /// Times that each partition was acquired since the end of bootstrap, and the last to do so.
     moves: BTreeMap<u32, (u32, u32)>,
+    released: u64,
     bootstrap_end_ns: u64,
 }
 
@@ -112,6 +113,7 @@ impl Placement {
     }
 
     fn on_released(&mut self, seen: &Observation<'_>, watch: Token, partition: u32, token: Stamp) {
+        self.released += u64::from(seen.at_ns >= self.bootstrap_end_ns);
         let Some(ownership) = self.watches.get_mut(&(seen.node, watch)) else { return };
         match ownership.owned.remove(&partition) {
             None => self.blame(seen, format!("partition {partition} was released and not owned")),
@@ -136,6 +138,11 @@ impl Placement {
         }
     }
 
+    /// Counts the partitions acquired and released since the end of bootstrap.
+    pub(crate) fn moved(&self) -> (u64, u64) {
+        (self.moves.values().map(|(count, _)| u64::from(*count)).sum(), self.released)
+    }
+
     pub(crate) fn owners_alternate(&self) -> Result<(), Fault> {
         fault_of(self.alternation_fault.as_ref())
     }
@@ -152,15 +159,20 @@ impl Placement {
         }))
     }
 
-    /// What a node has told of its partitions is what it computes.
+    /// What a node has told of its partitions is what it says that it owns, and nothing that it computes for others. What
+    /// it computes for itself may wait for the store, that its token is safe: `one-owner` judges that it comes.
     pub(crate) fn folds(&self, partitions: u32, lives: &Lives, nodes: &dyn Nodes) -> Result<(), Fault> {
         for ((node, _), ownership) in &self.watches {
             let own: Option<NodeId> = lives.of(*node).id;
-            let mut owned = (0..partitions).filter(|it| nodes.owner_of(*node, *it) == own);
-            if ownership.has_snapshot
-                && lives.is_member(*node)
-                && !ownership.owned.keys().copied().eq(owned.by_ref())
-            {
+            let Some(status) =
+                nodes.status(*node).filter(|_| ownership.has_snapshot && lives.family(*node) == 0)
+            else {
+                continue;
+            };
+            let told = ownership.owned.iter().map(|(partition, token)| (*partition, *token));
+            let is_own =
+                |partition: &u32| *partition < partitions && nodes.owner_of(*node, *partition) == own;
+            if !told.eq(status.owned) || !ownership.owned.keys().all(is_own) {
                 return Err((
                     Some(*node),
                     "the partitions that it told of are not those that it owns".into(),
@@ -174,11 +186,16 @@ impl Placement {
 /// Every partition has one owner, the same everywhere, and it is there.
 pub(crate) fn one_owner(partitions: u32, lives: &Lives, nodes: &dyn Nodes) -> Result<(), Fault> {
     let mut first = None;
-    for node in lives.members() {
+    for node in lives.ordinary() {
         let owners: Vec<Option<NodeId>> = (0..partitions).map(|it| nodes.owner_of(node, it)).collect();
+        let own = lives.of(node).id;
+        let acquired = nodes.status(node).map_or(0, |status| status.owned.len());
+        if acquired != owners.iter().filter(|owner| **owner == own).count() {
+            return Err((Some(node), format!("owns {acquired} partitions, and others by its own count")));
+        }
         for (partition, owner) in owners.iter().enumerate() {
             let number = owner.and_then(|owner| lives.number(&owner));
-            if !number.is_some_and(|number| lives.is_member(number)) {
+            if !number.is_some_and(|number| lives.is_member(number) && lives.family(number) == 0) {
                 let owner = number.map_or("nobody".into(), |number| format!("node {number}, which is gone"));
                 return Err((Some(node), format!("partition {partition} belongs to {owner}")));
             }
@@ -202,7 +219,7 @@ pub(crate) fn no_dead_owner(
     (lives, troubles): (&Lives, &Troubles),
     nodes: &dyn Nodes,
 ) -> Result<(), Fault> {
-    for node in lives.members() {
+    for node in lives.ordinary() {
         for partition in 0..partitions {
             let owner = nodes.owner_of(node, partition).and_then(|owner| lives.number(&owner));
             let Some(owner) = owner.filter(|owner| !lives.of(*owner).is_running) else { continue };

@@ -11,9 +11,18 @@ use rumormill_core::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What a service says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Said {
+    mailbox: MailboxId,
+    meta: Bytes,
+    is_unique: bool,
+}
+
 /// One service as its owner offers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Offer {
+    said: Said,
     /// The hash of all that others see of it.
     hash: u64,
     /// Since when it has been offered without a break.
@@ -26,8 +35,8 @@ struct Asked {
     node: u32,
     name: Bytes,
     instance: u64,
-    /// What it is about to be; none when it is withdrawn.
-    hash: Option<u64>,
+    /// What it is about to be, and the hash of all that others see of it; none when it is withdrawn.
+    offer: Option<(Said, u64)>,
 }
 
 /// The news of one watch, folded.
@@ -133,6 +142,7 @@ impl Registry {
                 self.withdraw(name, *instance, lives.of(node));
                 self.take_back(node, name, *instance);
             }
+            Observed::Event(Event::LifeBegun { incarnation }) => self.on_new_life(node, *incarnation, lives),
             Observed::Event(Event::Watched { watch, news }) => {
                 self.on_news(seen, *watch, news, lives, troubles);
             }
@@ -150,13 +160,14 @@ impl Registry {
                 let Some(id) = life.id else { return };
                 let hash = hash(&id, life.incarnation, (name, *instance), *mailbox, meta, *is_unique);
                 self.issued.insert(hash);
-                let (name, instance, hash) = (name.clone(), *instance, Some(hash));
-                self.asked.insert(token, Asked { node, name, instance, hash });
+                let said = Said { mailbox: *mailbox, meta: meta.clone(), is_unique: *is_unique };
+                let (name, instance, offer) = (name.clone(), *instance, Some((said, hash)));
+                self.asked.insert(token, Asked { node, name, instance, offer });
             }
             Command::Unregister { name, instance } => {
                 self.withdraw(name, *instance, life);
                 let (name, instance) = (name.clone(), *instance);
-                self.asked.insert(token, Asked { node, name, instance, hash: None });
+                self.asked.insert(token, Asked { node, name, instance, offer: None });
             }
             Command::Watch { what: Watch::Services { prefix } } => {
                 let folded = Folded { prefix: prefix.clone(), ..Folded::default() };
@@ -170,21 +181,34 @@ impl Registry {
     }
 
     fn on_done(&mut self, seen: &Observation<'_>, token: Token, is_ok: bool) {
-        let Some(Asked { node, name, instance, hash }) = self.asked.remove(&token) else { return };
-        match hash {
-            Some(hash) if is_ok => {
+        let Some(Asked { node, name, instance, offer }) = self.asked.remove(&token) else { return };
+        match offer {
+            Some((said, hash)) if is_ok => {
                 self.is_offered = true;
-                let before = self.offers[node as usize].get(&(name.clone(), instance)).copied();
+                let before = self.offers[node as usize].get(&(name.clone(), instance));
                 let since = before.map_or(seen.at_ns, |before| before.since);
                 let old = before.map_or(0, |before| before.hash);
                 let sum = &mut self.sums[node as usize];
                 *sum = sum.wrapping_sub(old).wrapping_add(hash);
                 self.by_name.entry(name.clone()).or_default().insert(node);
-                self.offers[node as usize].insert((name, instance), Offer { hash, since });
+                self.offers[node as usize].insert((name, instance), Offer { said, hash, since });
             }
             None if is_ok => self.take_back(node, &name, instance),
             Some(_) | None => {}
         }
+    }
+
+    /// What a node offers goes on in its next life, and names that one.
+    fn on_new_life(&mut self, node: u32, incarnation: Incarnation, lives: &Lives) {
+        let Some(id) = lives.of(node).id else { return };
+        let mut sum = 0_u64;
+        for ((name, instance), offer) in &mut self.offers[node as usize] {
+            let Said { mailbox, meta, is_unique } = &offer.said;
+            offer.hash = hash(&id, incarnation, (name, *instance), *mailbox, meta, *is_unique);
+            sum = sum.wrapping_add(offer.hash);
+            self.issued.insert(offer.hash);
+        }
+        self.sums[node as usize] = sum;
     }
 
     fn withdraw(&mut self, name: &Bytes, instance: u64, life: &Life) {

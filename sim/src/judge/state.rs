@@ -91,6 +91,11 @@ impl State {
         self.keys.len() as u64
     }
 
+    /// Tells whether anything was ever written to a map.
+    pub(super) fn is_written(&self, map: MapId) -> bool {
+        self.keys_of(map).next().is_some()
+    }
+
     fn key_number(&mut self, map: MapId, key: &Bytes) -> usize {
         let next = self.keys.len() as u32;
         let number = *self.keys.entry((map, key.clone())).or_insert(next) as usize;

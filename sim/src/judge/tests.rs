@@ -40,6 +40,8 @@ struct Shown {
     clock: Stamp,
     /// The hash of its replica of "flags"; none when it hosts none.
     replica: Option<u64>,
+    /// What its replica's contents add to that hash.
+    contents: u64,
     /// Its entries of "flags".
     entries: Vec<(&'static str, &'static str)>,
     members: Vec<Member>,
@@ -81,8 +83,9 @@ impl Nodes for Fakes {
     }
 
     fn map_status(&self, node: u32, of: MapId) -> Option<MapStatus> {
-        let hash = self.shown[node as usize].as_ref()?.replica.filter(|_| of == map("flags"))?;
-        Some(MapStatus { map: of, vector_hash: hash, fingerprint: hash, count: 1 })
+        let shown = self.shown[node as usize].as_ref().filter(|_| of == map("flags"))?;
+        let vector_hash = shown.replica?;
+        Some(MapStatus { map: of, vector_hash, fingerprint: vector_hash + shown.contents, count: 1 })
     }
 
     fn each_entry(&self, node: u32, of: MapId, visit: &mut dyn FnMut(&Bytes, &Bytes)) {
@@ -498,6 +501,23 @@ fn reliability_counts_those_who_had_to_hear_and_live() {
 }
 
 #[test]
+fn a_life_that_ended_before_a_message_excuses_nobody_from_it() {
+    let mut case = Case::always(2, Check::reliability(1.0));
+    case.at_ms(1).stop(1);
+    case.start(1);
+    case.subscribe(0..2);
+    case.at_ms(2).publish(0, 1);
+    case.fails(None, "1 of 2 deliveries");
+    let mut twice = Case::always(2, Check::DeliveredOnce);
+    twice.at_ms(1).stop(1);
+    twice.start(1);
+    twice.at_ms(2).publish(0, 1);
+    twice.hear(1, 1, 1);
+    twice.hear(1, 1, 1);
+    twice.fails(1, "delivered a second time");
+}
+
+#[test]
 fn reliability_in_part_and_in_a_window_is_judged_so() {
     let part = Check::Reliability { min_ppm: 700_000, window: Window::default() };
     let late = Window { from_ns: Some(SECOND), to_ns: None };
@@ -589,6 +609,41 @@ fn latency_forgives_one_in_a_hundred() {
     }
 }
 
+#[test]
+fn a_figure_of_no_delivery_has_not_held() {
+    let late = Window { from_ns: Some(SECOND), to_ns: None };
+    for window in [Window::default(), late] {
+        let rmr = Check::Rmr { max_ppm: 1_000_000, window };
+        let ldh = Check::Ldh { max_ppm: 9_000_000, window };
+        for check in [rmr, ldh, Check::Latency { p99_ns: SECOND, window }] {
+            let mut case = Case::always(2, check.clone());
+            case.look();
+            case.fails(None, "nothing was measured");
+            case.at_ms(1_500).publish(0, 1);
+            case.look();
+            case.fails(None, "nothing was measured");
+            let mut reached = Case::new(2, PropertySpec::sometimes(check));
+            reached.look();
+            reached.fails(None, "unreached");
+            case.hear(1, 1, 1);
+            case.nodes.totals.payloads_received = 1;
+            case.at_ms(1_600).holds();
+        }
+    }
+    Case::always(2, Check::DeliveredOnce).fails(None, "no message was ever delivered");
+    Case::always(2, Check::events_fold_to_view("flags")).fails(None, "nothing was ever written");
+}
+
+#[test]
+fn what_is_judged_once_at_the_end_is_judged_in_time() {
+    let mut case = Case::eventually(2, Check::reliability(1.0));
+    case.subscribe(0..2);
+    case.publish(0, 1);
+    case.at_ms(60_000).fails(None, "1 of 2 deliveries");
+    case.hear(1, 1, 1);
+    case.holds();
+}
+
 // --- state
 
 #[test]
@@ -597,6 +652,9 @@ fn converged_fails_on_a_replica_that_differs_or_is_missing() {
     (0..3).for_each(|node| case.shown(node).replica = Some(1));
     case.holds();
     case.shown(2).replica = Some(2);
+    case.fails(2, "another state");
+    case.shown(2).replica = Some(1);
+    case.shown(2).contents = 1; // it covers the same, and holds something else
     case.fails(2, "another state");
     case.shown(2).replica = None;
     case.fails(2, "does not host");
@@ -610,7 +668,6 @@ fn written(check: Check) -> Case {
     case.at_ms(1);
     case.write("flags", Some("on"), by(0, 5));
     (0..2).for_each(|node| case.change(node, "flags", (None, Some("on")), by(0, 5)));
-    case.holds();
     case
 }
 
@@ -638,6 +695,21 @@ fn exact_asks_not_for_what_died_with_its_only_holder() {
 }
 
 #[test]
+fn a_life_that_ended_before_a_write_excuses_nobody_from_it() {
+    for (check, with) in
+        [(Check::exact("flags"), "shows the write"), (Check::nothing_lost("flags"), "not there")]
+    {
+        let mut case = written(check);
+        case.at_ms(2).stop(1);
+        case.start(1);
+        case.change(1, "flags", (None, Some("on")), by(0, 5));
+        case.at_ms(3).write("flags", Some("off"), by(1, 6));
+        case.change(1, "flags", (Some("on"), Some("off")), by(1, 6));
+        case.fails(0, with);
+    }
+}
+
+#[test]
 fn exact_asks_for_removals_where_there_was_something() {
     let mut case = written(Check::exact("flags"));
     case.write("flags", None, by(1, 6));
@@ -659,6 +731,7 @@ fn exact_and_nothing_lost_look_at_their_map_alone() {
     }
     for check in [Check::exact("others"), Check::nothing_lost("others")] {
         let mut case = written(check);
+        case.fails(None, "nothing was ever written");
         case.write("others", Some("on"), by(0, 6));
         case.change(0, "others", (None, Some("on")), by(0, 6));
         case.fails(1, "key key: ");

@@ -21,6 +21,10 @@ struct Cut {
     span: Span,
     /// The group of each node.
     group: Vec<u8>,
+    /// The group that most nodes are of.
+    most: usize,
+    /// What does not pass: from, to.
+    blocked: Vec<(u8, u8)>,
     /// Whether a node of one group reaches another node of the other, over third ones too.
     joined: Vec<Vec<bool>>,
 }
@@ -65,7 +69,10 @@ impl Troubles {
             | FaultEffect::Noise { nodes, .. } => each(&mut self.illnesses, nodes),
             FaultEffect::Cut { group, blocked } => {
                 let groups = usize::from(group.iter().max().copied().unwrap_or(0)) + 1;
-                self.cuts.push(Cut { span, group: group.clone(), joined: joined(groups, blocked) });
+                let size = |of: usize| group.iter().filter(|group| usize::from(**group) == of).count();
+                let most = (0..groups).rev().max_by_key(|of| size(*of)).unwrap_or(0);
+                let (group, blocked, joined) = (group.clone(), blocked.clone(), joined(groups, blocked));
+                self.cuts.push(Cut { span, group, most, blocked, joined });
             }
             FaultEffect::Clock(_) => {} // no wrong clock is an excuse
         }
@@ -91,6 +98,17 @@ impl Troubles {
             overlaps(cut.span, span) && !cut.joined[group(a)][group(b)]
         };
         a != b && self.cuts.iter().any(cuts)
+    }
+
+    /// Tells whether a node hears most others, who cannot hear a third one, and do not err in taking it for dead: their
+    /// word reaches the node, and that of the third one does not reach them to contradict it.
+    pub fn misleads(&self, by: u32, subject: u32, span: Span) -> bool {
+        let misleads = |cut: &Cut| {
+            let group = |node: u32| cut.group.get(node as usize).map_or(0, |group| usize::from(*group));
+            let hears_most = !cut.blocked.contains(&(cut.most as u8, group(by) as u8));
+            overlaps(cut.span, span) && hears_most && !cut.joined[group(subject)][cut.most]
+        };
+        self.cuts.iter().any(misleads)
     }
 
     /// Tells whether two nodes may be wrong about each other within a span.

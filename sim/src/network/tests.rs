@@ -254,6 +254,30 @@ fn a_cut_holds_frames_and_lets_them_go_in_order_after_it_heals() {
 }
 
 #[test]
+fn what_waited_behind_a_cut_waits_for_no_more_than_a_keep_alive() {
+    let mut bench = linked(model());
+    bench.begin(0, &cut(0, 1, true));
+    bench.send(0, 1, 1);
+    bench.until(3_700); // the next probe would leave at 100 + 55 * 127 = 7,085 ms
+    bench.end(0);
+    assert_eq!(bench.log(9_000), ["6210 1 got 1 from 0"]);
+}
+
+#[test]
+fn what_two_cuts_hold_goes_with_the_last_and_is_the_firsts() {
+    let mut bench = linked(model());
+    [0, 1].into_iter().for_each(|fault| bench.begin(fault, &cut(0, 1, true)));
+    bench.send(0, 1, 1);
+    bench.until(1_000);
+    bench.end(0);
+    assert_eq!(bench.log(2_000), [] as [&str; 0]);
+    bench.end(1);
+    assert_eq!(bench.nonces(9_000), [1]);
+    let messages: Vec<u64> = bench.faults.receipts().map(|(_, receipt)| receipt.messages).collect();
+    assert_eq!(messages, [1, 0]);
+}
+
+#[test]
 fn a_long_cut_ends_the_connection_on_both_sides_by_the_idle_timeout() {
     let mut bench = linked(model());
     bench.begin(0, &cut(0, 1, true));
@@ -326,6 +350,32 @@ fn a_restarted_node_resets_a_silent_peer_with_its_next_keep_alive() {
     bench.act(|network, cx| network.boot(cx, 1));
     let log = bench.log(1_000 + 2_500 + 20);
     assert!(log.len() == 1 && log[0].ends_with("0 down 1 Reset"), "{log:?}");
+}
+
+#[test]
+fn a_reset_passes_no_cut() {
+    let mut bench = linked(model());
+    bench.act(|network, cx| network.crash(cx, 1));
+    bench.act(|network, cx| network.boot(cx, 1));
+    bench.send(0, 1, 1);
+    bench.until(115); // the frame has arrived, and the reset is under way
+    bench.begin(0, &cut(1, 0, false));
+    assert_eq!(bench.log(5_000), [] as [&str; 0]);
+    let log = bench.log(60_000);
+    assert!(log.len() == 1 && log[0].ends_with("0 down 1 IdleTimeout"), "{log:?}");
+}
+
+#[test]
+fn what_waited_behind_a_cut_fills_its_channel_no_more_than_before() {
+    let mut bench = linked(model());
+    bench.begin(0, &cut(0, 1, true));
+    let full: Vec<bool> = (0..10).map(|nonce| bench.send_on(0, 1, Channel::Sync, nonce, 100)).collect();
+    assert_eq!(full, [false; 10], "1,000 bytes are not above the mark");
+    bench.until(1_000);
+    bench.end(0);
+    assert_eq!(bench.nonces(9_000), (0..10).collect::<Vec<_>>());
+    let full: Vec<bool> = (0..10).map(|nonce| bench.send_on(0, 1, Channel::Sync, nonce, 100)).collect();
+    assert_eq!(full, [false; 10], "all of it has arrived");
 }
 
 #[test]
@@ -430,7 +480,10 @@ fn a_delay_is_added_to_the_latency() {
     let mut bench = linked(model());
     bench.begin(0, &FaultEffect::Delay { nodes: vec![1], extra_ns: 7 * MILLI });
     bench.send(0, 1, 1);
-    assert_eq!(bench.log(60_000), ["117 1 got 1 from 0"]);
+    assert_eq!(bench.log(200), ["117 1 got 1 from 0"]);
+    bench.end(0);
+    bench.send(0, 1, 2);
+    assert_eq!(bench.log(60_000), ["210 1 got 2 from 0"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::draw::Seed;
 use crate::schedule::{Action, ClockChange, Order, Schedule, Step};
 use bytes::Bytes;
 use rumormill_core::{Class, Command, Config, MapConfig, MapId, Topic};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The longest wait for a network to be quiet between two steps of a phase.
@@ -42,6 +43,7 @@ impl Scenario {
         Ok(Schedule {
             nodes: self.nodes,
             config: Arc::new(self.full_config()),
+            configs: expansion.configs(),
             network: self.network.clone(),
             clocks: expansion.clocks(),
             steps: expansion.steps,
@@ -156,6 +158,18 @@ impl<'s> Expansion<'s> {
         strangers
     }
 
+    /// Makes the configurations of the nodes that differ.
+    fn configs(&self) -> Vec<(u32, Arc<Config>)> {
+        let mut configs: BTreeMap<u32, Config> = BTreeMap::new();
+        for (id, differing) in (0..).zip(&self.scenario.config_of) {
+            for node in self.choices.nodes(&differing.nodes, self.scenario.nodes, "config_of", id) {
+                let config = configs.entry(node).or_insert_with(|| self.scenario.full_config());
+                differing.apply(config);
+            }
+        }
+        configs.into_iter().map(|(node, config)| (node, Arc::new(config))).collect()
+    }
+
     fn clocks(&self) -> Vec<ClockChange> {
         let clocks = self.scenario.clocks;
         if clocks.offset_ms == 0 && clocks.drift_ppm == 0 {
@@ -208,6 +222,9 @@ impl<'s> Expansion<'s> {
             WorkloadKind::Unregister { of, rate_ppm } => self.unregister(workload, *of, *rate_ppm),
             WorkloadKind::Lookup { of, rate_ppm } => self.look_up(workload, *of, *rate_ppm),
             WorkloadKind::Mail(mail) => self.mail(workload, mail),
+            WorkloadKind::Request { lines, rate_ppm, nodes } => {
+                self.request(workload, lines, *rate_ppm, nodes);
+            }
             WorkloadKind::Watch { .. } => {} // stands from each start on
             WorkloadKind::Leave { nodes, back_after_ns } => {
                 for node in self.choices.nodes(nodes, self.scenario.nodes, word, id) {

@@ -27,6 +27,13 @@ impl Scenario {
         if !changed.is_empty() {
             page.push_str(&wrapped(&format!("Configuration: {}.", changed.join(", ")), ""));
         }
+        for differing in &self.config_of {
+            let keys = differing.lines().join(", ");
+            page.push_str(&wrapped(&format!("Otherwise on {}: {keys}.", some(&differing.nodes)), ""));
+        }
+        if let Some(app) = &self.app {
+            page.push_str(&wrapped(&format!("Every node hosts the application {app:?}."), ""));
+        }
         page.push_str(&if self.phases.is_empty() { self.explain_times() } else { self.explain_phases() });
         page.push_str(&self.explain_properties());
         page
@@ -203,6 +210,11 @@ fn explain_workload(workload: &Workload) -> String {
             format!("{} watch {what}", some(nodes))
         }
         WorkloadKind::Mail(mail) => explain_mail(mail),
+        WorkloadKind::Request { lines, rate_ppm, nodes } => {
+            let lines: Vec<_> = lines.iter().map(|line| format!("{line:?}")).collect();
+            let (rate, among) = (rate(*rate_ppm), some(nodes));
+            format!("{rate} requests a second to applications, among {among}: {}", lines.join(", "))
+        }
         WorkloadKind::Leave { nodes, back_after_ns: None } => format!("{} leave for good", some(nodes)),
         WorkloadKind::Leave { nodes, back_after_ns: Some(back) } => {
             format!("{} leave, each back after {}", some(nodes), time(*back))
@@ -221,6 +233,9 @@ fn explain_mail(mail: &MailLoad) -> String {
     );
     if mail.monitors > 0 {
         text.push_str(&format!(", each with {}", counted(u64::from(mail.monitors), "monitor")));
+    }
+    if mail.ties_ppm > 0 {
+        text.push_str(&format!(", {} tied to another", percent(mail.ties_ppm)));
     }
     if mail.close_ppm > 0 {
         text.push_str(&format!(", {} closed and opened anew a second", rate(mail.close_ppm)));
@@ -399,6 +414,9 @@ fn explain_check(check: &Check) -> String {
         Check::MonitorsFireOnce { within_ns } => {
             format!("monitors of mailboxes that go fire once, within {}, and no others do", time(*within_ns))
         }
+        Check::TiesCloseBoth { within_ns } => {
+            format!("tied mailboxes close together, within {}, each once, and no others do", time(*within_ns))
+        }
         Check::MailAccounted { min_ppm } => {
             format!("at least {} of accepted messages are delivered or told to be lost", percent(*min_ppm))
         }
@@ -408,6 +426,10 @@ fn explain_check(check: &Check) -> String {
         }
         Check::OwnersAlternate => "partitions are acquired and released in turn, with rising tokens".into(),
         Check::BootingOwnsNothing => "no node owns a partition before it is active".into(),
+        Check::MismatchRefused => {
+            "nodes that count leases or partitions differently are refused with an event, and own nothing"
+                .into()
+        }
         Check::OwnershipStill { max: 0 } => "no partition moves".into(),
         Check::OwnershipStill { max } => {
             format!("no partition moves more than {}", counted(u64::from(*max), "time"))

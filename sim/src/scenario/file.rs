@@ -5,7 +5,7 @@ use super::tree::{self, Datum, Table};
 use super::units::{Millis, MillisRange, Ratio, Seconds, Share, Text, whole, word};
 use super::walk::{self, Fields, Variant, Walk};
 use super::workloads::{Joining, Phase};
-use super::{Bootstrap, Check, Clocks, Fault, Nodes, PropertySpec, Scenario, Workload};
+use super::{Bootstrap, Check, Clocks, ConfigOf, Fault, Nodes, PropertySpec, Scenario, Workload};
 use crate::schedule::{LatencyModel, NetworkModel, Profile};
 use rumormill_core::Config;
 use serde::Deserialize;
@@ -80,11 +80,13 @@ impl Walk for Scenario {
         f.optional("about", Text, &mut about);
         self.about = about.unwrap_or_default();
         f.required("nodes", whole(1, i64::from(NODES_MAX)), &mut self.nodes);
+        f.optional("app", Text, &mut self.app);
         f.optional("end_s", Seconds, &mut self.end_ns);
         f.table("bootstrap", |f| self.bootstrap.walk(f));
         f.table("network", |f| self.network.walk(f));
         f.table("clocks", |f| self.clocks.walk(f));
         f.foreign("config", &mut self.config, read_config, write_config);
+        f.list("config_of", &mut self.config_of, || ConfigOf::new(Nodes::All));
         f.list("phase", &mut self.phases, || Phase::Join(Joining::OneByOne));
         f.list("workload", &mut self.workloads, || Workload::leave(Nodes::All));
         f.list("fault", &mut self.faults, || Fault::pause(Nodes::All));
@@ -190,7 +192,7 @@ fn read_config(config: &mut Config, keys: &Table) -> Result<(), (usize, String)>
 }
 
 /// Sets one key: key by key, so that an error is about this one.
-fn read_config_key(config: &mut Config, key: &str, datum: &Datum) -> Result<(), String> {
+pub(super) fn read_config_key(config: &mut Config, key: &str, datum: &Datum) -> Result<(), String> {
     let mut table = config_table(config);
     // An absent option is no key of the table, yet a valid one.
     if !table.contains_key(key) && key != "canary" {
@@ -237,7 +239,7 @@ pub(super) fn changed_config(config: &Config) -> Vec<String> {
     table.fields.iter().map(|field| format!("{} = {}", field.key, tree::inline(&field.value.datum))).collect()
 }
 
-fn to_toml_value(datum: &Datum) -> toml::Value {
+pub(super) fn to_toml_value(datum: &Datum) -> toml::Value {
     match datum {
         Datum::Text(text) | Datum::Other(text) => toml::Value::String(text.clone()),
         Datum::Integer(number) => toml::Value::Integer(*number),
@@ -254,7 +256,7 @@ fn to_toml_value(datum: &Datum) -> toml::Value {
     }
 }
 
-fn from_toml_value(value: &toml::Value) -> Datum {
+pub(super) fn from_toml_value(value: &toml::Value) -> Datum {
     let mut table = Table::default();
     match value {
         toml::Value::String(text) => Datum::Text(text.clone()),

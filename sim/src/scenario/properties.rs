@@ -172,6 +172,11 @@ pub enum Check {
         /// Nanoseconds after the mailbox has gone.
         within_ns: u64,
     },
+    /// Of two tied mailboxes each closes when the other goes, once and in time; none closes for another that stays.
+    TiesCloseBoth {
+        /// Nanoseconds after the other one has gone.
+        within_ns: u64,
+    },
     /// Of the messages that were accepted between mailboxes that are still there, a part is delivered or told to be lost.
     MailAccounted {
         /// The least part, in parts in a million.
@@ -188,6 +193,8 @@ pub enum Check {
     OwnersAlternate,
     /// No node owns a partition before it has come in and is active.
     BootingOwnsNothing,
+    /// Nodes that count leases or partitions differently are refused with an event, and are no members and own nothing.
+    MismatchRefused,
     /// No partition is acquired more often than that after bootstrap, by anybody who watches.
     OwnershipStill {
         /// How often.
@@ -314,9 +321,11 @@ impl Check {
             | Self::MailToTheLiving
             | Self::CallsAnsweredOnce { .. }
             | Self::MonitorsFireOnce { .. }
+            | Self::TiesCloseBoth { .. }
             | Self::NoDeadOwner { .. }
             | Self::OwnersAlternate
             | Self::BootingOwnsNothing
+            | Self::MismatchRefused
             | Self::OwnershipStill { .. } => &["always"],
             Self::Calm { .. }
             | Self::Converged { .. }
@@ -385,7 +394,8 @@ impl Walk for PropertySpec {
             | Check::MailToTheLiving
             | Check::OneOwner
             | Check::OwnersAlternate
-            | Check::BootingOwnsNothing => {}
+            | Check::BootingOwnsNothing
+            | Check::MismatchRefused => {}
             Check::NoFalseVerdict { pause_ns } | Check::TopologySafe { pause_ns } => {
                 f.defaulted("pause_s", Seconds, pause_ns);
             }
@@ -395,6 +405,7 @@ impl Walk for PropertySpec {
             | Check::DirectorySafe { within_ns }
             | Check::LookupsTrue { within_ns }
             | Check::MonitorsFireOnce { within_ns }
+            | Check::TiesCloseBoth { within_ns }
             | Check::NoDeadOwner { within_ns } => f.defaulted("within_s", Seconds, within_ns),
             Check::CallsAnsweredOnce { slack_ns } => f.defaulted("slack_ms", Millis, slack_ns),
             Check::MailAccounted { min_ppm } => f.defaulted("min", Share, min_ppm),
@@ -457,11 +468,13 @@ impl Variant for Check {
             ("mail-to-the-living", Self::MailToTheLiving),
             ("calls-answered-once", Self::CallsAnsweredOnce { slack_ns: SECOND }),
             ("monitors-fire-once", Self::MonitorsFireOnce { within_ns: HIDDEN_NS }),
+            ("ties-close-both", Self::TiesCloseBoth { within_ns: HIDDEN_NS }),
             ("mail-accounted", Self::MailAccounted { min_ppm: PPM }),
             ("one-owner", Self::OneOwner),
             ("no-dead-owner", Self::NoDeadOwner { within_ns: DETECTED_NS }),
             ("owners-alternate", Self::OwnersAlternate),
             ("booting-owns-nothing", Self::BootingOwnsNothing),
+            ("mismatch-refused", Self::MismatchRefused),
             ("ownership-still", Self::OwnershipStill { max: 0 }),
         ]
     }

@@ -170,7 +170,7 @@ lookup = { per_s = 3 }
 [[workload]]
 from_s = 1
 to_s = 30
-mail = { mailboxes_per_node = 2, send_per_s = 5, call_per_s = 2, close_per_s = 0.5, monitors = 1, timeout_ms = 700, size = 30, stale = 0.1, silent = 0.2 }
+mail = { mailboxes_per_node = 2, send_per_s = 5, call_per_s = 2, close_per_s = 0.5, monitors = 1, ties = 0.5, timeout_ms = 700, size = 30, stale = 0.1, silent = 0.2 }
 [[fault]]
 at_s = 8
 for_s = 20
@@ -314,7 +314,7 @@ const BAD: &[(&str, &str)] = &[
     (
         "nods = 3",
         "bad.toml:4:1: nods: unknown key; did you mean `nodes`? (one of: name, about, nodes, \
-         end_s, bootstrap, network, clocks, config, phase, workload, fault, property)",
+         app, end_s, bootstrap, network, clocks, config, config_of, phase, workload, fault, property)",
     ),
     ("about = 3", "bad.toml:4:9: about: expected text in quotes, found 3"),
     ("[network]\nloss = 1.5", "bad.toml:5:8: network.loss: 1.5 is not a share from 0 to 1"),
@@ -341,6 +341,36 @@ const BAD: &[(&str, &str)] = &[
     (
         "[bootstrap]\ncontacts = 11",
         "bad.toml:5:12: bootstrap.contacts: 11 contacts among 10 nodes; at most as many as nodes",
+    ),
+    (
+        "[[config_of]]\nnodes = 1\nconfig = { ring_sise = 4 }",
+        "bad.toml:6:12: config_of[0].config.ring_sise: unknown key of the configuration; did you mean \
+         `ring_size`?",
+    ),
+    (
+        "[[config_of]]\nnodes = 1\nconfig = { maps = [] }",
+        "bad.toml:6:12: config_of[0].config.maps: maps is the same for all nodes; write it under [config]",
+    ),
+    (
+        "[[config_of]]\nnodes = [10]\nconfig = { ring_size = 4 }",
+        "bad.toml:5:9: config_of[0].nodes: there is no node 10: they are numbered from 0 to 9",
+    ),
+    (
+        "[[config_of]]\nnodes = 1",
+        "bad.toml:4:1: config_of[0].config: changes no key; write config = { ring_size = 32 }, or drop it",
+    ),
+    (
+        "[[config_of]]\nnodes = 1\nconfig = { active_size = 0 }",
+        "bad.toml:6:26: config_of[0].config.active_size: must be from 1 to 30",
+    ),
+    (
+        "[[workload]]\nfrom_s = 1\nto_s = 2\nrequest = { lines = \"job\", per_s = 3 }\n[[property]]\n\
+         eventually = \"calm\"\nwithin_s = 30",
+        "bad.toml:7:1: workload[0].request: requests are for an application; name one: app = \"rooms\"",
+    ),
+    (
+        "app = \"rooms\"\n[[workload]]\nfrom_s = 1\nto_s = 2\nrequest = { lines = [], per_s = 3 }",
+        "bad.toml:8:21: workload[0].request.lines: expected some text, found an empty list",
     ),
     (
         "[config]\nactive_sise = 4",
@@ -558,6 +588,25 @@ const BAD: &[(&str, &str)] = &[
         "[[property]]\neventually = \"connected\"\nwithin_s = 1\nmap = \"m\"",
         "bad.toml:7:1: property[0].map: unknown key; one of: always, eventually, sometimes, within_s",
     ),
+    (
+        "[network]\nuplink_mbps = 1e-12",
+        "bad.toml:5:15: network.uplink_mbps: 0.000000000001 is nearer to 0 than to 0.000001, the least above it",
+    ),
+    (
+        "[network]\nlatency = { long_tail_ms = { median = 200, p99 = 20 } }",
+        "bad.toml:5:50: network.latency.long_tail_ms.p99: less than the median; half of all latencies are above \
+         the median",
+    ),
+    (
+        "[[property]]\neventually = \"connected\"\nwithin_s = 0.4",
+        "bad.toml:6:12: property[0].within_s: 0.4 s may pass between two looks, which are 0.5 s apart; write at \
+         least that",
+    ),
+    (
+        "[[property]]\nalways = \"rmr\"\nmax = 1\nfrom_s = 100\n[[workload]]\nfrom_s = 1\nto_s = 9\nbroadcast = \
+         { topic = \"t\", per_s = 1 }",
+        "bad.toml:7:10: property[0].from_s: begins at 100 s, not before the end of the run at 100 s; move it, or end_s",
+    ),
     ("end_s = 5", "bad.toml:4:1: not valid TOML: duplicate key"),
     (
         "[clocks]\noffset_ms = -5",
@@ -580,8 +629,8 @@ fn a_scenario_without_name_or_nodes_says_what_to_write() {
     );
     assert_eq!(
         error("name = \"x\"\nnods = 3"),
-        "bad.toml:2:1: nods: unknown key; did you mean `nodes`? (one of: name, about, nodes, end_s, bootstrap, network, \
-         clocks, config, phase, workload, fault, property)"
+        "bad.toml:2:1: nods: unknown key; did you mean `nodes`? (one of: name, about, nodes, app, end_s, bootstrap, \
+         network, clocks, config, config_of, phase, workload, fault, property)"
     );
 }
 
@@ -711,6 +760,24 @@ fn the_builder_is_judged_by_the_same_rules() {
     assert_eq!(seen, expected, "\n{}", seen.join("\n"));
 }
 
+#[test]
+fn thousands_of_faults_and_workloads_get_the_least_free_number_of_their_kind() {
+    let fault = "[[fault]]\nat_s = 1\ncrash = { nodes = 1 }\n";
+    let workload = "[[workload]]\nfrom_s = 1\nto_s = 9\nmap_put = { map = \"m\", keys = 1, per_s = 1 }\n";
+    let given =
+        "[[fault]]\nat_s = 1\nid = 3\ncrash = { nodes = 1 }\n[[fault]]\nat_s = 1\nfor_s = 1\npause = 1\n";
+    let text = format!(
+        "name = \"x\"\nnodes = 9\nend_s = 100\n{}{given}{}",
+        fault.repeat(8_000),
+        workload.repeat(8_000)
+    );
+    let scenario = read(&text);
+    let ids: Vec<u32> = scenario.faults.iter().map(|fault| fault.id).collect();
+    let expected: Vec<u32> = (0..3).chain(4..8_001).chain([3, 0]).collect();
+    assert_eq!(ids, expected);
+    assert!(scenario.workloads.iter().map(|workload| workload.id).eq(0..8_000));
+}
+
 // --- users of services and mailboxes
 
 /// The orders given to a node, each with its time in nanoseconds after bootstrap.
@@ -827,6 +894,46 @@ fn users_without_their_machine_or_their_workload_are_told_so() {
         told(services.always(Check::ServiceEventsOnce)),
         "scenario \"x\": property[0].always: service-events-once is about news of services; add a workload \
          with watch = \"services\""
+    );
+}
+
+#[test]
+fn some_nodes_have_another_configuration_and_the_later_change_wins() {
+    let scenario = Scenario::new("x", 5)
+        .config(|it| it.ring_size = 128)
+        .config_of([1, 3], |it| (it.ring_size, it.weight) = (32, 2))
+        .config_of([3], |it| it.ring_size = 16);
+    let schedule = scenario.expand(1);
+    let told = (0..5).map(|node| schedule.config_of(node)).map(|it| (it.ring_size, it.weight));
+    assert_eq!(told.collect::<Vec<_>>(), [(128, 1), (32, 2), (128, 1), (16, 2), (128, 1)]);
+    assert_eq!(Scenario::from_toml(&scenario.to_toml(), "x"), Ok(scenario));
+}
+
+#[test]
+fn requests_go_to_the_nodes_that_are_meant_each_one_of_the_lines() {
+    let scenario =
+        Scenario::new("x", 9).app("echo").workload(1, 11, Workload::request(&["one", "two"], 10).on([2, 5]));
+    let schedule = scenario.expand(7);
+    let asked = schedule.steps.iter().filter_map(|step| match &step.action {
+        Action::Command { node, command: Order::Request { line } } => Some((*node, line.to_string())),
+        _ => None,
+    });
+    let asked: Vec<(u32, String)> = asked.collect();
+    assert_eq!(asked.len(), 100);
+    for (node, line) in [(2, "one"), (2, "two"), (5, "one"), (5, "two")] {
+        let count = asked.iter().filter(|it| **it == (node, line.to_owned())).count();
+        assert!((10..45).contains(&count), "{line} to {node}: {count} times");
+    }
+    assert_eq!(Scenario::from_toml(&scenario.to_toml(), "x"), Ok(scenario));
+}
+
+#[test]
+fn a_scenario_that_names_an_application_is_not_run_without_it() {
+    let scenario = Scenario::new("x", 3).app("echo");
+    let refused = crate::Run::new(&scenario, crate::Seed::from(1), crate::Options::default()).map(|_| ());
+    assert_eq!(
+        refused.expect_err("no application").to_string(),
+        "scenario \"x\": app: \"echo\" is not known here; run it with Run::with_app"
     );
 }
 

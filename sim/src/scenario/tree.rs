@@ -4,7 +4,7 @@ use super::error::{Place, ScenarioError, nearest};
 use toml_edit::{Document, Item, TableLike, Value};
 
 /// The lists of tables that a scenario may have.
-const LISTS: [&str; 4] = ["phase", "workload", "fault", "property"];
+const LISTS: [&str; 5] = ["config_of", "phase", "workload", "fault", "property"];
 
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq)]

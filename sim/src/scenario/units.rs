@@ -40,7 +40,12 @@ fn decimal(datum: &Datum, what: &str, parts: u64, min: f64, max: f64) -> Result<
     if !(min..=max).contains(&number) {
         return Err(format!("{} is not {what}", datum.describe()));
     }
-    Ok((number * parts as f64).round() as i64)
+    let count = (number * parts as f64).round() as i64;
+    if count == 0 && number != 0.0 {
+        let least = undecimal(1, parts).describe();
+        return Err(format!("{} is nearer to 0 than to {least}, the least above it", datum.describe()));
+    }
+    Ok(count)
 }
 
 /// Writes a count of parts as a decimal number; one of the upper half of its range is less than zero, as the builder
@@ -270,6 +275,26 @@ impl Unit for Text {
     }
     fn example(&self) -> String {
         "\"a-name\"".into()
+    }
+}
+
+/// One text or several.
+pub(super) struct Texts;
+
+impl Unit for Texts {
+    type Of = Vec<String>;
+    fn read(&self, datum: &Datum) -> Result<Vec<String>, String> {
+        match datum {
+            Datum::List(items) if items.is_empty() => Err("expected some text, found an empty list".into()),
+            Datum::List(items) => items.iter().map(|item| Text.read(&item.datum)).collect(),
+            other => Text.read(other).map(|text| vec![text]),
+        }
+    }
+    fn write(&self, value: &Vec<String>) -> Datum {
+        list(value.iter().map(|text| Datum::Text(text.clone())))
+    }
+    fn example(&self) -> String {
+        "[\"a line\", \"another\"]".into()
     }
 }
 

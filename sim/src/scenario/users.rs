@@ -1,10 +1,12 @@
 //! The steps of users of services and mailboxes: registrations, lookups, watches, mail.
 
+use super::Nodes;
 use super::expand::Expansion;
 use super::workloads::{MailLoad, Watched, Workload, WorkloadKind};
 use crate::schedule::{Action, MailOrder, Order, Recipient};
 use bytes::Bytes;
 use rumormill_core::{Command, MailboxId, Watch};
+use std::sync::Arc;
 
 /// One service of a register workload.
 struct Offer {
@@ -147,6 +149,21 @@ impl Expansion<'_> {
         }
     }
 
+    /// Asks the applications of nodes what users would.
+    pub(super) fn request(&mut self, workload: &Workload, lines: &[String], rate_ppm: u64, nodes: &Nodes) {
+        let chosen = self.choices.nodes(nodes, self.scenario.nodes, "request", workload.id);
+        let lines: Vec<Arc<str>> = lines.iter().map(|line| line.as_str().into()).collect();
+        for (k, at_ns) in self.times(workload, rate_ppm, "request.time") {
+            let subject = [u64::from(workload.id), k];
+            let node = self.choices.below(chosen.len() as u64, "request.node", &subject);
+            let line = self.choices.below(lines.len() as u64, "request.line", &subject);
+            if let (Some(node), Some(line)) = (chosen.get(node as usize), lines.get(line as usize)) {
+                let command = Order::Request { line: line.clone() };
+                self.push(at_ns, Action::Command { node: *node, command });
+            }
+        }
+    }
+
     // --- mail
 
     fn mail_order(&mut self, at_ns: u64, node: u32, order: MailOrder) {
@@ -165,6 +182,7 @@ impl Expansion<'_> {
             self.open_all(workload, mail, from_ns, node);
         }
         self.monitor(workload, mail);
+        self.tie(workload, mail);
         for (k, at_ns) in self.times(workload, mail.send_ppm, "mail.send.time") {
             let (node, from) = self.mailbox(workload, mail, "mail.send.from", k);
             let to = self.recipient(workload, mail, "mail.send.to", k);
@@ -197,6 +215,22 @@ impl Expansion<'_> {
             let of = self.recipient(workload, mail, "mail.monitor.of", k);
             let at_ns = self.start_ns + workload.from_ns + after;
             self.mail_order(at_ns, node, MailOrder::Monitor { place: place(workload, number), of });
+        }
+    }
+
+    /// Ties a part of the mailboxes to another one, each from a time of its own on.
+    fn tie(&mut self, workload: &Workload, mail: &MailLoad) {
+        let per_node = u64::from(mail.per_node);
+        for k in 0..u64::from(self.scenario.nodes) * per_node {
+            if !self.is_drawn(workload, mail.ties_ppm, "mail.tie", k) {
+                continue;
+            }
+            let span_ns = workload.to_ns - workload.from_ns;
+            let after = self.choices.below(span_ns, "mail.tie.time", &[u64::from(workload.id), k]);
+            let with = self.recipient(workload, mail, "mail.tie.with", k);
+            let (node, place) = ((k / per_node) as u32, place(workload, k % per_node));
+            let at_ns = self.start_ns + workload.from_ns + after;
+            self.mail_order(at_ns, node, MailOrder::Tie { place, with });
         }
     }
 

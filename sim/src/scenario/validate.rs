@@ -1,12 +1,15 @@
 //! Rules that no single value can break: times against the end, faults against each other, names against names.
 
-use super::Scenario;
 use super::error::{Place, ScenarioError, nearest};
 use super::faults::{Fault, FaultKind, Nodes, Shape};
-use super::properties::{Check, PropertySpec, When};
+use super::properties::{Check, PropertySpec, When, Window};
 use super::units::{SECOND, TIME_MAX_S};
 use super::workloads::{MailLoad, Phase, Watched, Workload, WorkloadKind};
-use crate::schedule::Profile;
+use super::{ConfigOf, Scenario};
+use crate::judge::LOOK_EVERY_NS;
+use crate::schedule::{LatencyModel, Profile};
+use std::collections::BTreeSet;
+use std::mem::discriminant;
 
 /// Steps of one workload, fault or list of phases at most: numbers that make more are a slip of the pen.
 const OPERATIONS_MAX: u64 = 10_000_000;
@@ -36,17 +39,37 @@ impl Scenario {
     pub(super) fn check_rules(&self) -> Rule {
         self.check_world()?;
         self.check_form()?;
+        let mut ids = BTreeSet::new();
         for (i, workload) in self.workloads.iter().enumerate() {
             self.check_workload(i, workload)?;
+            let word = workload.kind.word();
+            check_id(&format!("workload[{i}]"), ids.insert((word, workload.id)), word)?;
         }
+        let mut exclusive = Vec::new();
         for (i, fault) in self.faults.iter().enumerate() {
             self.check_fault(i, fault)?;
-            self.check_against_earlier(i, fault)?;
+            let word = fault.kind.word();
+            check_id(&format!("fault[{i}]"), ids.insert((word, fault.id)), word)?;
+            if matches!(fault.kind, FaultKind::Partition { .. } | FaultKind::Clock { .. }) {
+                self.check_against_earlier((i, fault), &exclusive)?;
+                exclusive.push((i, fault));
+            }
         }
         for (i, property) in self.properties.iter().enumerate() {
             self.check_property(i, property)?;
         }
         Ok(())
+    }
+
+    /// Refuses a scenario whose nodes want an application where there is none to give.
+    pub(crate) fn check_bare(&self) -> Rule {
+        ensure(self.app.is_none(), "app", || {
+            format!(
+                "{:?} is not known here; run it with Run::with_app",
+                self.app.as_deref().unwrap_or_default()
+            )
+        })
+        .map_err(|error| error.located(&format!("scenario {:?}", self.name), "", &[]))
     }
 
     fn check_world(&self) -> Rule {
@@ -57,13 +80,32 @@ impl Scenario {
         ensure(self.network.profile != Profile::Ideal || self.network.loss_ppm == 0, "network.loss", || {
             "profile \"ideal\" loses nothing; write profile = \"quic\" or loss = 0".into()
         })?;
+        let is_rising = |latency: &LatencyModel| match latency {
+            LatencyModel::LongTail(median, p99) => median <= p99,
+            _ => true,
+        };
+        ensure(is_rising(&self.network.latency), "network.latency.long_tail_ms.p99", || {
+            "less than the median; half of all latencies are above the median".into()
+        })?;
         let joins_ns = u64::from(self.nodes).saturating_mul(self.bootstrap.join_every_ns);
         ensure(joins_ns <= SPAN_NS_MAX, "bootstrap.join_every_ms", || {
             format!("all joins take {}; at most {}", seconds(joins_ns), seconds(SPAN_NS_MAX))
         })?;
         self.config
             .validate()
-            .or_else(|error| ensure(false, format!("config.{}", error.key), || error.what.into()))
+            .or_else(|error| ensure(false, format!("config.{}", error.key), || error.what.into()))?;
+        for (i, differing) in self.config_of.iter().enumerate() {
+            let path = format!("config_of[{i}]");
+            self.check_nodes(&format!("{path}.nodes"), &differing.nodes)?;
+            ensure(!differing.is_empty(), format!("{path}.config"), || {
+                "changes no key; write config = { ring_size = 32 }, or drop it".into()
+            })?;
+            let mut config = self.config.clone();
+            differing.apply(&mut config);
+            let named = |key| format!("{path}.config.{key}");
+            config.validate().or_else(|error| ensure(false, named(error.key), || error.what.into()))?;
+        }
+        Ok(())
     }
 
     /// A scenario is timed or phased.
@@ -111,11 +153,12 @@ impl Scenario {
     }
 
     fn check_message(&self, path: &str, size: u32, count: u64) -> Rule {
-        let max = self.config.message_len_max;
-        ensure(size as usize <= max, path, || {
-            format!("{size} bytes; at most config.message_len_max = {max}")
-        })?;
+        self.check_len(path, size, "message_len_max", self.config.message_len_max)?;
         check_bytes(path, size, count)
+    }
+
+    fn check_len(&self, path: &str, size: u32, key: &str, max: usize) -> Rule {
+        ensure(size as usize <= max, path, || format!("{size} bytes; at most config.{key} = {max}"))
     }
 
     fn check_workload(&self, i: usize, workload: &Workload) -> Rule {
@@ -125,8 +168,6 @@ impl Scenario {
             format!("ends at {}, not after its start at {}", seconds(to), seconds(from))
         })?;
         self.check_in_time(&format!("{path}.to_s"), to.saturating_add(workload.tail_ns()), "ends")?;
-        let same = |other: &Workload| other.id == workload.id && other.kind.word() == workload.kind.word();
-        self.check_number(&path, self.workloads[..i].iter().any(same), workload.kind.word())?;
         match &workload.kind {
             WorkloadKind::Broadcast { rate_ppm, size, .. } => {
                 ensure(self.config.broadcast, format!("{path}.broadcast"), || {
@@ -143,6 +184,14 @@ impl Scenario {
                 })?;
                 let count = check_rate(&format!("{path}.per_s"), *rate_ppm, to - from)?;
                 check_bytes(&format!("{path}.size"), *size, count)
+            }
+            WorkloadKind::Request { rate_ppm, nodes, .. } => {
+                let path = format!("{path}.request");
+                ensure(self.app.is_some(), path.as_str(), || {
+                    "requests are for an application; name one: app = \"rooms\"".into()
+                })?;
+                self.check_nodes(&format!("{path}.nodes"), nodes)?;
+                check_rate(&format!("{path}.per_s"), *rate_ppm, to - from).map(|_| ())
             }
             WorkloadKind::Leave { nodes, .. } => self.check_nodes(&format!("{path}.leave.nodes"), nodes),
             WorkloadKind::Register { .. }
@@ -219,7 +268,9 @@ impl Scenario {
         for (key, rate_ppm) in [("send", mail.send_ppm), ("call", mail.call_ppm), ("close", mail.close_ppm)] {
             if rate_ppm > 0 {
                 let count = check_rate(&format!("{path}.{key}_per_s"), rate_ppm, span_ns)?;
-                self.check_message(&format!("{path}.size"), mail.size, count)?;
+                let path = format!("{path}.size");
+                self.check_len(&path, mail.size, "mail_len_max", self.config.mail_len_max)?;
+                check_bytes(&path, mail.size, count)?;
             }
         }
         Ok(())
@@ -345,24 +396,19 @@ impl Scenario {
     }
 
     /// Two partitions, or two faults of the same nodes' clocks, cannot last at once: each would blur what the other did.
-    fn check_against_earlier(&self, i: usize, fault: &Fault) -> Rule {
-        let word = fault.kind.word();
-        let path = format!("fault[{i}]");
-        for (j, earlier) in
-            self.faults[..i].iter().enumerate().filter(|(_, earlier)| earlier.kind.word() == word)
-        {
-            self.check_number(&path, earlier.id == fault.id, word)?;
-            let is_exclusive = matches!(fault.kind, FaultKind::Partition { .. } | FaultKind::Clock { .. });
-            let apart =
-                self.fault_end_ns(earlier) <= fault.at_ns || self.fault_end_ns(fault) <= earlier.at_ns;
-            ensure(!is_exclusive || apart, format!("{path}.at_s"), || {
-                let (from, to) = (seconds(earlier.at_ns), seconds(self.fault_end_ns(earlier)));
-                format!(
-                    "contradicts fault[{j}], a {word} from {from} to {to}; let one end before the other begins"
-                )
-            })?;
-        }
-        Ok(())
+    fn check_against_earlier(&self, (i, fault): (usize, &Fault), earlier: &[(usize, &Fault)]) -> Rule {
+        let (at, end, kind) = (fault.at_ns, self.fault_end_ns(fault), discriminant(&fault.kind));
+        let contradicts = |(_, other): &&(usize, &Fault)| {
+            discriminant(&other.kind) == kind && self.fault_end_ns(other) > at && end > other.at_ns
+        };
+        let Some((j, other)) = earlier.iter().find(contradicts) else { return Ok(()) };
+        ensure(false, format!("fault[{i}].at_s"), || {
+            let (word, from, to) =
+                (fault.kind.word(), seconds(other.at_ns), seconds(self.fault_end_ns(other)));
+            format!(
+                "contradicts fault[{j}], a {word} from {from} to {to}; let one end before the other begins"
+            )
+        })
     }
 
     fn check_property(&self, i: usize, property: &PropertySpec) -> Rule {
@@ -373,6 +419,10 @@ impl Scenario {
             format!("{word} cannot be asked {when}; write {} = \"{word}\"", askable[0])
         })?;
         if let When::Eventually { within_ns } = property.when {
+            ensure(within_ns >= LOOK_EVERY_NS, format!("{path}.within_s"), || {
+                let (within, looks) = (seconds(within_ns), seconds(LOOK_EVERY_NS));
+                format!("{within} may pass between two looks, which are {looks} apart; write at least that")
+            })?;
             let (calm, end) = (self.calm_ns(), self.end_or_default_ns());
             ensure(calm.saturating_add(within_ns) <= end, format!("{path}.within_s"), || {
                 format!(
@@ -384,21 +434,29 @@ impl Scenario {
             })?;
         }
         if let Some(map) = property.check.map() {
-            let maps = self.maps();
-            ensure(maps.contains(&map), format!("{path}.map"), || match maps.len() {
-                0 => format!("no map {map:?}: there is none; add a map_put workload or config.maps"),
-                _ => format!("no map {map:?}; {}", nearest(map, &maps)),
+            ensure(self.hosts(map), format!("{path}.map"), || match self.maps().as_slice() {
+                [] => format!("no map {map:?}: there is none; add a map_put workload or config.maps"),
+                maps => format!("no map {map:?}; {}", nearest(map, maps)),
             })?;
         }
         self.check_needs(&format!("{path}.{when}"), property)?;
-        let window = property.check.window().unwrap_or_default();
-        let is_open = |from: u64, to: u64| from < to;
-        let ordered = window.from_ns.zip(window.to_ns).is_none_or(|(from, to)| is_open(from, to));
-        ensure(ordered, format!("{path}.to_s"), || "not after from_s".into())?;
+        self.check_window(&path, property.check.window().unwrap_or_default())?;
         ensure(!property.check.is_about_messages() || self.broadcasts(), format!("{path}.{when}"), || {
             format!(
                 "{word} is about broadcasts, and there is none; add a broadcast workload or a messages phase"
             )
+        })
+    }
+
+    /// A window that nothing can be published in would be judged by nothing.
+    fn check_window(&self, path: &str, window: Window) -> Rule {
+        let (from, end) = (window.from_ns.unwrap_or(0), self.end_or_default_ns());
+        ensure(window.to_ns.is_none_or(|to| from < to), format!("{path}.to_s"), || {
+            "not after from_s".into()
+        })?;
+        ensure(window.from_ns.is_none() || from < end, format!("{path}.from_s"), || {
+            let (from, end) = (seconds(from), seconds(end));
+            format!("begins at {from}, not before the end of the run at {end}; move it, or end_s")
         })
     }
 
@@ -433,11 +491,17 @@ impl Scenario {
             | Check::MailToTheLiving
             | Check::CallsAnsweredOnce { .. }
             | Check::MonitorsFireOnce { .. }
+            | Check::TiesCloseBoth { .. }
             | Check::MailAccounted { .. } => {
                 (has(|it| matches!(it, WorkloadKind::Mail(_))), "mail; add a mail workload")
             }
             Check::MembersExact => (config.members, "members; write members = true under [config]"),
             Check::DirectoryExact => (config.registry, "services; write registry = true under [config]"),
+            Check::MismatchRefused => (
+                config.members && self.config_of.iter().any(ConfigOf::is_mismatch),
+                "nodes that differ; write members = true under [config], and a [[config_of]] with another ring_size, \
+                 heartbeat_ms or ttl_ms",
+            ),
             Check::OneOwner | Check::NoDeadOwner { .. } => {
                 (config.placement, "placement; write placement = true under [config]")
             }
@@ -454,7 +518,7 @@ impl Scenario {
     }
 
     fn check_in_time(&self, path: &str, at_ns: u64, verb: &str) -> Rule {
-        let end = self.end_or_default_ns();
+        let Some(end) = self.end_ns else { return Ok(()) }; // the run ends after everything
         ensure(at_ns <= end, path, || {
             format!(
                 "{verb} at {}, after the end of the run at {}; move it, or end_s",
@@ -462,10 +526,6 @@ impl Scenario {
                 seconds(end)
             )
         })
-    }
-
-    fn check_number(&self, path: &str, is_taken: bool, word: &str) -> Rule {
-        ensure(!is_taken, format!("{path}.id"), || format!("another {word} has the same id; drop this one's"))
     }
 
     fn check_nodes(&self, path: &str, nodes: &Nodes) -> Rule {
@@ -483,6 +543,10 @@ impl Scenario {
             Nodes::All | Nodes::Share(_) => Ok(()),
         }
     }
+}
+
+fn check_id(path: &str, is_free: bool, word: &str) -> Rule {
+    ensure(is_free, format!("{path}.id"), || format!("another {word} has the same id; drop this one's"))
 }
 
 /// Tells how many operations a rate makes in a time: not none, and not too many.

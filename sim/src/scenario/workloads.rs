@@ -3,7 +3,7 @@
 use super::Nodes;
 use super::faults::UNNUMBERED;
 use super::units::{
-    Flag, NodeChoice, Ratio, Seconds, SenderChoice, Share, Text, millionths, nanos, parts, whole, word,
+    Flag, NodeChoice, Ratio, Seconds, SenderChoice, Share, Text, Texts, millionths, nanos, parts, whole, word,
 };
 use super::walk::{Fields, Variant, Walk};
 use rumormill_core::Class;
@@ -69,6 +69,8 @@ pub struct MailLoad {
     pub close_ppm: u64,
     /// Random mailboxes that each mailbox monitors.
     pub monitors: u32,
+    /// The part of the mailboxes that are tied to another one, in parts in a million.
+    pub ties_ppm: u32,
     /// How long a question waits for its answer, in milliseconds.
     pub timeout_ms: u64,
     /// Bytes of each message and question: enough to tell them apart.
@@ -160,6 +162,15 @@ pub enum WorkloadKind {
     },
     /// Mailboxes are opened, and messages and questions sent between random ones; questions are answered at once.
     Mail(MailLoad),
+    /// Nodes' users ask something of the application there.
+    Request {
+        /// What they ask, in the application's own words; each request is one of these, at random.
+        lines: Vec<String>,
+        /// Requests a second in the whole cluster, in millionths.
+        rate_ppm: u64,
+        /// Which nodes.
+        nodes: Nodes,
+    },
     /// Nodes leave the cluster, each at its own time.
     Leave {
         /// Which.
@@ -233,6 +244,7 @@ impl Workload {
             call_ppm: millionths(calls_per_s.into()),
             close_ppm: 0,
             monitors: 0,
+            ties_ppm: 0,
             timeout_ms: 5_000,
             size: 64,
             stale_ppm: 0,
@@ -240,11 +252,18 @@ impl Workload {
         }))
     }
 
-    /// Limits a registration, a watch or a departure to some nodes. Other workloads stay as they are.
+    /// Asks the applications of random nodes so many times a second for one of these things.
+    pub fn request(lines: &[&str], per_s: impl Into<f64>) -> Self {
+        let lines = lines.iter().map(|line| String::from(*line)).collect();
+        Self::new(WorkloadKind::Request { lines, rate_ppm: millionths(per_s.into()), nodes: Nodes::All })
+    }
+
+    /// Limits a registration, a request, a watch or a departure to some nodes. Other workloads stay as they are.
     #[must_use]
     pub fn on(mut self, only: impl Into<Nodes>) -> Self {
         if let WorkloadKind::Register { nodes, .. }
         | WorkloadKind::Watch { nodes, .. }
+        | WorkloadKind::Request { nodes, .. }
         | WorkloadKind::Leave { nodes, .. } = &mut self.kind
         {
             *nodes = only.into();
@@ -279,6 +298,15 @@ impl Workload {
         self
     }
 
+    /// Ties so large a part of the mailboxes to another one. Other workloads stay as they are.
+    #[must_use]
+    pub fn tying(mut self, share: f64) -> Self {
+        if let WorkloadKind::Mail(mail) = &mut self.kind {
+            mail.ties_ppm = millionths(share) as u32;
+        }
+        self
+    }
+
     /// Lets nodes leave for good.
     pub fn leave(nodes: impl Into<Nodes>) -> Self {
         Self::new(WorkloadKind::Leave { nodes: nodes.into(), back_after_ns: None })
@@ -297,6 +325,7 @@ impl Workload {
             WorkloadKind::Unregister { .. }
             | WorkloadKind::Lookup { .. }
             | WorkloadKind::Watch { .. }
+            | WorkloadKind::Request { .. }
             | WorkloadKind::Leave { .. } => {}
         }
         self
@@ -397,6 +426,11 @@ impl Walk for Workload {
                 f.defaulted("nodes", NodeChoice, nodes);
             }),
             WorkloadKind::Mail(mail) => f.table(key, |f| mail.walk(f)),
+            WorkloadKind::Request { lines, rate_ppm, nodes } => f.table(key, |f| {
+                f.required("lines", Texts, lines);
+                f.required("per_s", PER_S, rate_ppm);
+                f.defaulted("nodes", NodeChoice, nodes);
+            }),
             WorkloadKind::Leave { nodes, back_after_ns } => f.short_table(key, "nodes", |f| {
                 f.required("nodes", NodeChoice, nodes);
                 f.optional("back_after_s", Seconds, back_after_ns);
@@ -418,6 +452,7 @@ impl Variant for WorkloadKind {
             ("lookup", Workload::lookup(0)),
             ("watch", Workload::watch(Watched::Members)),
             ("mail", Workload::mail(1, 0, 0)),
+            ("request", Workload::request(&[], 0)),
             ("leave", Workload::leave(Nodes::All)),
         ];
         workloads.into_iter().map(|(word, workload)| (word, workload.kind)).collect()
@@ -431,6 +466,7 @@ impl Walk for MailLoad {
         f.defaulted("call_per_s", PER_S, &mut self.call_ppm);
         f.defaulted("close_per_s", PER_S, &mut self.close_ppm);
         f.defaulted("monitors", whole(0, MAILBOXES_MAX), &mut self.monitors);
+        f.defaulted("ties", Share, &mut self.ties_ppm);
         f.defaulted("timeout_ms", whole(1, TIMEOUT_MS_MAX), &mut self.timeout_ms);
         f.defaulted("size", whole(16, SIZE_MAX), &mut self.size);
         f.defaulted("stale", Share, &mut self.stale_ppm);

@@ -28,7 +28,10 @@ impl Mailboxes {
             MailOrder::Close { place } => {
                 self.places.iter_mut().filter(|it| it.number == *place).for_each(|it| it.is_open = false);
             }
-            MailOrder::Send { .. } | MailOrder::Call { .. } | MailOrder::Monitor { .. } => {}
+            MailOrder::Send { .. }
+            | MailOrder::Call { .. }
+            | MailOrder::Monitor { .. }
+            | MailOrder::Tie { .. } => {}
         }
     }
 
@@ -58,10 +61,22 @@ impl Mailboxes {
                 self.on_done(*token, opened);
                 None
             }
+            Event::MailboxClosed { mailbox, .. } => {
+                let is_it = |place: &&mut Place| place.address.mailbox == *mailbox;
+                self.places.iter_mut().filter(is_it).for_each(|place| place.is_open = false);
+                None
+            }
             Event::Asked { mailbox, question, payload } => {
                 let is_ours = |place: &Place| place.is_open && place.address.mailbox == *mailbox;
                 let is_wanted = payload.first() != Some(&0) && self.places.iter().any(is_ours);
                 is_wanted.then(|| Command::Answer { question: *question, payload: payload.clone() })
+            }
+            Event::LifeBegun { incarnation } => {
+                for place in self.places.iter_mut().filter(|place| place.is_open) {
+                    place.before = Some(place.address);
+                    place.address.incarnation = *incarnation;
+                }
+                None
             }
             _ => None,
         }
@@ -103,6 +118,7 @@ pub(crate) fn resolve(
             Command::Call { from, to, payload: question.clone(), timeout_ms: *timeout_ms }
         }
         MailOrder::Monitor { place, of } => Command::Monitor { mailbox: own.own(*place)?, of: address(*of)? },
+        MailOrder::Tie { place, with } => Command::Link { mailbox: own.own(*place)?, with: address(*with)? },
     })
 }
 
@@ -154,6 +170,15 @@ mod tests {
         let payload = Bytes::from_static(&[1, 2, 3]);
         assert_eq!(ask(5, 1), Some(Command::Answer { question, payload }));
         assert_eq!((ask(5, 0), ask(6, 1)), (None, None));
+    }
+
+    #[test]
+    fn a_mailbox_that_closes_with_another_has_no_place_until_it_is_opened_anew() {
+        let mut mailboxes = Mailboxes::default();
+        open(&mut mailboxes, 1, 3, address(1, 5));
+        let (because_of, reason) = (address(1, 9), rumormill_core::MailLoss::Gone);
+        mailboxes.on_event(&Event::MailboxClosed { mailbox: MailboxId(5), because_of, reason });
+        assert_eq!((mailboxes.own(3), mailboxes.address(recipient(false))), (None, Some(address(1, 5))));
     }
 
     #[test]

@@ -153,10 +153,16 @@ impl<A, P: Process> Slot<A, P> {
         Some(process)
     }
 
+    /// Tells how the next command will be named.
+    pub(crate) fn upcoming_token(&self, number: u32) -> Token {
+        Token(u64::from(number) << 32 | (self.commands + 1))
+    }
+
     /// Names the next command. Names are unique in the world, and depend on no other node's commands.
     pub(crate) fn next_token(&mut self, number: u32) -> Token {
+        let token = self.upcoming_token(number);
         self.commands += 1;
-        Token(u64::from(number) << 32 | self.commands)
+        token
     }
 
     pub(crate) fn fold(&self, into: &mut Fold) {

@@ -44,6 +44,7 @@ fn schedule(nodes: u32, mut steps: Vec<Step>, end_ms: u64) -> Schedule {
     Schedule {
         nodes,
         config,
+        configs: Vec::new(),
         network,
         clocks: Vec::new(),
         steps,

@@ -22,7 +22,7 @@ struct Ledger {
     by: BTreeMap<u64, (usize, u64)>,
     /// Every message: between which mailboxes, and how often it came.
     sent: BTreeMap<u64, (Address, Address, u32)>,
-    lost: BTreeMap<u64, u32>,
+    lost: BTreeMap<u64, Vec<MailLoss>>,
     /// The last message that came, for each pair of mailboxes.
     last: BTreeMap<(Address, Address), u64>,
     monitors: BTreeMap<u64, (Address, Address, u32)>,
@@ -136,7 +136,7 @@ impl Net {
                 }
             }
             Told::Asked { question, .. } => self.ledger.asked.push((n, question)),
-            Told::MailLost { token, .. } => *self.ledger.lost.entry(token.0).or_default() += 1,
+            Told::MailLost { token, reason, .. } => self.ledger.lost.entry(token.0).or_default().push(reason),
             Told::MailboxDown { monitor, .. } => {
                 let Some((.., fired)) = self.ledger.monitors.get_mut(&monitor.0) else { return };
                 *fired += 1;
@@ -374,10 +374,21 @@ impl Net {
             }
         }
         for (token, (_, to, came)) in sent {
-            let refused = done.get(token).is_some_and(|results| results.iter().any(Result::is_err));
-            let told_lost = lost.get(token).copied().unwrap_or(0);
-            if (refused || told_lost > 0) && *came > 0 || told_lost > 1 {
-                faults.push(format!("message {token} to {} came and was lost", name(*to)));
+            let results = done.get(token).map_or(&[][..], Vec::as_slice);
+            let lost = lost.get(token).map_or(&[][..], Vec::as_slice);
+            // What a peer was not known to have heard may have come; what it refused has not.
+            let is_refused = results.iter().any(Result::is_err)
+                || lost.contains(&MailLoss::Gone) && is_current(to) && !closed.contains(to);
+            if is_refused && *came > 0 || lost.len() > 1 {
+                faults.push(format!(
+                    "message {token} to {} came {came} times and was lost: {lost:?}",
+                    name(*to)
+                ));
+            }
+            let (n, life) = by[token];
+            let is_accepted = results.iter().any(Result::is_ok) && self.lives[n] == life;
+            if is_accepted && *came == 0 && lost.is_empty() {
+                faults.push(format!("message {token} to {} vanished", name(*to)));
             }
         }
         for (token, (watcher, of, fired)) in monitors {

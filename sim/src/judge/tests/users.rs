@@ -140,6 +140,16 @@ impl Case {
         self.tell(node, Event::MailboxDown { monitor, address, reason: MailLoss::Gone });
     }
 
+    fn tie(&mut self, node: u32, mailbox: Address, with: Address) {
+        let token = self.command(node, &Command::Link { mailbox: mailbox.mailbox, with });
+        self.done(node, token, Ok(Reply::Ok));
+    }
+
+    fn close_with(&mut self, node: u32, mailbox: Address, because_of: Address) {
+        let (mailbox, reason) = (mailbox.mailbox, MailLoss::Gone);
+        self.tell(node, Event::MailboxClosed { mailbox, because_of, reason });
+    }
+
     fn watch_partitions(&mut self, node: u32, owned: &[(u32, u64)]) -> Token {
         let owned = owned.iter().map(|(partition, token)| (*partition, Stamp(*token))).collect();
         self.watch(node, Watch::Partitions, News::Owned(owned))
@@ -171,6 +181,7 @@ fn what_was_never_tried_does_not_hold() {
         Check::MailToTheLiving,
         Check::CallsAnsweredOnce { slack_ns: second },
         Check::MonitorsFireOnce { within_ns: second },
+        Check::TiesCloseBoth { within_ns: second },
         Check::OwnersAlternate,
         Check::BootingOwnsNothing,
         Check::OwnershipStill { max: 0 },
@@ -530,6 +541,62 @@ fn every_question_has_one_answer_in_its_time() {
     case.at_ms(10_000).holds();
     case.done(0, token, Err(CommandError::Timeout));
     case.fails(0, "a second time");
+}
+
+#[test]
+fn who_has_just_come_may_be_out_of_reach_and_nobody_else() {
+    let check = Check::MonitorsFireOnce { within_ns: 10 * SECOND };
+    let mut case = Case::joined(2, PropertySpec::always(check));
+    case.open(0, 1);
+    let to = case.open(1, 1);
+    let monitor = case.monitor(0, to);
+    let fire = |case: &mut Case, reason| {
+        case.tell(0, Event::MailboxDown { monitor, address: to, reason });
+    };
+    let mut new = case.clone();
+    fire(new.at_ms(4_999), MailLoss::Unreachable);
+    new.holds();
+    let mut gone = case.clone();
+    fire(gone.at_ms(4_999), MailLoss::Gone);
+    gone.fails(0, "for a mailbox that is open");
+    fire(case.at_ms(5_000), MailLoss::Unreachable);
+    case.fails(0, "for a mailbox that is open");
+}
+
+#[test]
+fn tied_mailboxes_close_together_each_once_and_no_others_do() {
+    let check = Check::TiesCloseBoth { within_ns: 10 * SECOND };
+    let mut case = Case::joined(2, PropertySpec::always(check));
+    let (here, there) = (case.open(0, 1), case.open(1, 1));
+    let other = Address { mailbox: MailboxId(2), ..there };
+    case.tie(0, here, there);
+    case.at_ms(60_000).holds();
+    let mut early = case.clone();
+    early.close_with(0, here, there);
+    early.fails(0, "because of one that is open");
+    case.stop(1);
+    let mut strange = case.clone();
+    strange.close_with(0, here, other);
+    strange.fails(0, "never tied to");
+    case.at_ms(70_000).holds();
+    case.clone().at_ms(70_001).fails(0, "is open 10001 ms after");
+    case.close_with(0, here, there);
+    case.at_ms(90_000).holds();
+    case.close_with(0, here, there);
+    case.fails(0, "a second time");
+}
+
+#[test]
+fn a_tie_that_its_maker_may_not_have_told_of_before_it_died_binds_the_maker_alone() {
+    let check = Check::TiesCloseBoth { within_ns: 10 * SECOND };
+    let mut case = Case::joined(2, PropertySpec::always(check));
+    let (here, there) = (case.open(0, 1), case.open(1, 1));
+    case.tie(0, here, there);
+    let mut old = case.clone();
+    old.at_ms(60_000).stop(0);
+    old.at_ms(70_001).fails(1, "is open 10001 ms after");
+    case.stop(0);
+    case.at_ms(90_000).holds();
 }
 
 #[test]
