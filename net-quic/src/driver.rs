@@ -255,6 +255,7 @@ impl Driver {
         let addr = connection.remote_address();
         let link = Link::new(id, connection, self.tools.arrivals.clone());
         self.links.insert(key, (link, peer.incarnation.0));
+        tracing::debug!(peer = peer.name, ?dialer, %addr, "linked");
         let (incarnation, version) = (peer.incarnation, peer.version);
         self.step(Input::LinkUp { peer: peer.id, incarnation, version, addr, dialer });
     }

@@ -149,7 +149,6 @@ impl Hearers {
                 let _ = answer.send(result);
                 return None;
             }
-            Hearer::Nobody => return None,
             Hearer::News { began, news } => {
                 is_done.then(|| self.news.insert(token, news));
                 began

@@ -35,8 +35,6 @@ pub(crate) type Began = oneshot::Sender<(Token, Answer)>;
 
 /// Who hears what comes of a command.
 pub(crate) enum Hearer {
-    /// Nobody.
-    Nobody,
     /// Its answer, once.
     Answer(oneshot::Sender<Answer>),
     /// Its answer, then news.

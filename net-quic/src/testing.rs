@@ -13,7 +13,7 @@
 //! # Ok(()) }
 //! ```
 
-use crate::{BuildError, Builder, Cluster, Error};
+use crate::{BuildError, Builder, Cluster, Error, Identity};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime, UdpPoller};
 use rumormill_core::{MemberState, News};
@@ -110,6 +110,13 @@ impl AsyncUdpSocket for CutSocket {
     }
 }
 
+/// A node that starts again is who it was.
+fn identity_of(number: usize) -> Identity {
+    let mut secret = [0x5a; 32];
+    secret[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    Identity::from_secret(&secret)
+}
+
 /// Real nodes in this process, each with a socket on loopback. Numbers name them, in the order in which they started.
 pub struct TestCluster {
     nodes: BTreeMap<usize, Cluster>,
@@ -158,7 +165,7 @@ impl TestCluster {
         let socket = CutSocket { inner, addr, cuts: self.cuts.clone() };
         let seeds = self.nodes.values().map(Cluster::local_addr);
         let builder = Cluster::builder("test").secret("test").name(format!("node-{number}"));
-        let builder = builder.socket(Arc::new(socket)).seeds(seeds);
+        let builder = builder.socket(Arc::new(socket)).seeds(seeds).identity(identity_of(number));
         let node = (self.turn)(number, builder).start().await?;
         self.addrs.insert(number, addr);
         Ok(self.nodes.entry(number).insert_entry(node).into_mut())
@@ -180,7 +187,9 @@ impl TestCluster {
     /// Lets nothing through from one node to another; the way back stays open.
     pub fn cut_one_way(&self, from: usize, to: usize) {
         let (from, to) = (self.addrs[&from], self.addrs[&to]);
-        self.cuts.change(|pairs| drop(pairs.insert((from, to))));
+        self.cuts.change(|pairs| {
+            pairs.insert((from, to));
+        });
     }
 
     /// Lets nothing through between two nodes.

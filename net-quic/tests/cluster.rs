@@ -1,10 +1,13 @@
 //! Real nodes on loopback: they meet, find each other's services, talk, share maps.
 
-use rumormill_net_quic::core::{CommandError, MailLoss, MemberState, News};
-use rumormill_net_quic::{Cluster, Error, Found, Identity, Incoming, Offer, ServiceExt as _};
+use rumormill_net_quic::core::log::{LogHeader, Reader};
+use rumormill_net_quic::core::{Boot, CommandError, MailLoss, MemberState, News, Node, Output};
+use rumormill_net_quic::testing::TestCluster;
+use rumormill_net_quic::{Builder, Cluster, Error, Found, Identity, Incoming, Offer, ServiceExt as _};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -119,6 +122,92 @@ async fn topics_reach_everybody() {
         let message = timeout(SOON, feed.recv()).await.expect("soon").expect("running");
         assert_eq!(&message.payload[..], b"hello");
     }
+}
+
+#[tokio::test]
+async fn a_stream_carries_bytes_both_ways_and_a_drop_is_no_end() {
+    let nodes = start(2).await;
+    let mut acceptor = nodes[1].accept_streams("dump").expect("nobody takes it yet");
+    assert_eq!(nodes[1].accept_streams("dump").err(), Some(Error::TagTaken));
+    let mut ours = nodes[0].open_stream(nodes[1].id(), "dump").await.expect("opened");
+    let blob: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let sent = blob.clone();
+    let sending = tokio::spawn(async move {
+        ours.write_all(&sent).await.expect("sent");
+        ours.shutdown().await.expect("ended");
+        let mut answer = String::new();
+        ours.read_to_string(&mut answer).await.expect("answered");
+        answer
+    });
+    let mut theirs = timeout(SOON, acceptor.accept()).await.expect("soon").expect("running");
+    assert_eq!((theirs.peer(), theirs.tag()), (nodes[0].id(), &b"dump"[..]));
+    let mut received = Vec::new();
+    theirs.read_to_end(&mut received).await.expect("received");
+    assert!(received == blob, "{} of {} bytes", received.len(), blob.len());
+    theirs.write_all(b"thanks").await.expect("answered");
+    theirs.shutdown().await.expect("ended");
+    assert_eq!(sending.await.expect("no panic"), "thanks");
+    let mut dropped = nodes[0].open_stream(nodes[1].id(), "dump").await.expect("opened");
+    dropped.write_all(b"half").await.expect("sent");
+    let mut theirs = timeout(SOON, acceptor.accept()).await.expect("soon").expect("running");
+    drop(dropped);
+    theirs.read_to_end(&mut Vec::new()).await.expect_err("an unfinished stream has no end");
+    let mut unknown = nodes[0].open_stream(nodes[1].id(), "nobody's").await.expect("opened");
+    unknown.read_to_end(&mut Vec::new()).await.expect_err("nobody takes it");
+}
+
+#[tokio::test]
+async fn a_cut_heals_without_seeds() {
+    let mut cluster = TestCluster::start(4).await.expect("settled");
+    let mut watching = cluster.node(0).watch_members().await.expect("watching");
+    cluster.isolate(3);
+    let lost = cluster.node(3).id();
+    let noticed = async {
+        loop {
+            match watching.recv().await.expect("running") {
+                News::Member { member, .. } if member.id() == lost && member.state == MemberState::Dead => {
+                    return;
+                }
+                _ => {}
+            }
+        }
+    };
+    timeout(SOON, noticed).await.expect("a node that is cut off is found dead");
+    cluster.heal();
+    cluster.settled().await.expect("whole again");
+    cluster.end(1).await;
+    cluster.settled().await.expect("three are left");
+    cluster.add(1).await.expect("started again");
+    cluster.settled().await.expect("four again");
+}
+
+#[tokio::test]
+async fn a_recorded_run_replays_to_its_hash() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inputs");
+    let record = path.clone();
+    let recorded = move |number, builder: Builder| {
+        if number == 1 { builder.map("flags").record(&record) } else { builder.map("flags") }
+    };
+    let mut cluster = TestCluster::start_with(3, recorded).await.expect("settled");
+    let flags = cluster.node(1).map::<String, u32>("flags").await.expect("hosted");
+    for number in 0..50 {
+        flags.put(&format!("key {number}"), &number).await.expect("put");
+    }
+    drop(flags);
+    cluster.end(1).await;
+    let log = Reader::new(std::fs::read(&path).expect("recorded").into()).expect("a log");
+    let LogHeader { now, id, addrs, config, seed, recovered } = log.header().clone();
+    let mut node = Node::new(Boot { id, addrs, config, seed, recovered }, now);
+    let (mut out, mut inputs) = (Output::default(), 0);
+    for record in log {
+        let (now, input) = record.expect("whole");
+        node.handle(now, input, &mut out);
+        inputs += 1;
+    }
+    let expected = std::fs::read_to_string(path.with_added_extension("hash")).expect("the hash");
+    assert_eq!(format!("{:016x}\n", node.trace_hash()), expected, "after {inputs} inputs");
+    assert!(inputs > 50, "only {inputs} inputs: each put is one");
 }
 
 #[tokio::test]
