@@ -12,7 +12,7 @@ use tokio::time::sleep;
 /// How long [`Cluster::whereis_within`] waits before it looks again, at first and at last.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
-/// What is offered: from [`Cluster::offer`].
+/// What a node says of a service when it registers one: see [`Cluster::register`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
     instance: u64,
