@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 /// Requests of users that wait for the node.
 const REQUESTS: usize = 1024;
 /// What connections have brought and the node has not looked at.
-const ARRIVALS: usize = 4096;
+pub(crate) const ARRIVALS: usize = 4096;
 /// The file of the key in a node's folder.
 const KEY_FILE: &str = "node.key";
 
@@ -260,11 +260,13 @@ impl Builder {
         let writer = Writer::new(store, stored_to).map_err(BuildError::Socket)?;
         let recorder = self.record.take().map(FileRecorder::create).transpose()?;
         let (refusals, refused) = watch::channel(0);
+        let (hold, _) = watch::channel(false);
         let clocks = Clocks::new(self.wall.clone());
         // The node first: HELLOs must not go out before it knows which life this is.
         let gate = Gate::new(endpoint, client, Arc::new(greeter), met_to);
         let gate = Arc::new(gate);
-        let tools = Tools { gate: gate.clone(), arrivals: arrivals_to, writer, contact, recorder, refusals };
+        let tools =
+            Tools { gate: gate.clone(), arrivals: arrivals_to, writer, contact, recorder, refusals, hold };
         let driver = Driver::new(boot, clocks, tools, Hearers::default());
         gate.open();
         tokio::spawn(driver.run(Inbox { met, requests, arrivals, stored }));

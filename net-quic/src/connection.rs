@@ -10,7 +10,7 @@ use rumormill_core::{Channel, Dialer, DownReason, Frame, NodeId};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -66,6 +66,9 @@ pub(crate) enum Queued {
     Overflow,
 }
 
+/// Whether users' mail has to wait: a mailbox is nearly full.
+pub(crate) type Hold = watch::Receiver<bool>;
+
 /// A connection as its node holds it.
 pub(crate) struct Link {
     id: ConnectionId,
@@ -77,8 +80,8 @@ pub(crate) struct Link {
 
 impl Link {
     /// Takes over a connection whose HELLO is done.
-    pub(crate) fn new(id: ConnectionId, connection: Connection, arrivals: Arrivals) -> Self {
-        tokio::spawn(receive(id, connection.clone(), arrivals.clone()));
+    pub(crate) fn new(id: ConnectionId, connection: Connection, arrivals: Arrivals, hold: Hold) -> Self {
+        tokio::spawn(receive(id, connection.clone(), arrivals.clone(), hold));
         Self { id, connection, outbox: Arc::default(), writers: Default::default(), arrivals }
     }
 
@@ -261,14 +264,14 @@ async fn finish(mut stream: SendStream) {
 }
 
 /// Takes everything that comes over a connection, until it ends.
-async fn receive(id: ConnectionId, connection: Connection, arrivals: Arrivals) {
+async fn receive(id: ConnectionId, connection: Connection, arrivals: Arrivals, hold: Hold) {
     let mut readers = JoinSet::new();
     let error = loop {
         tokio::select! {
             biased;
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
-                    readers.spawn(read(id, connection.clone(), stream, arrivals.clone()));
+                    readers.spawn(read(id, connection.clone(), stream, arrivals.clone(), hold.clone()));
                 }
                 Err(error) => break error,
             },
@@ -306,7 +309,13 @@ pub(crate) fn down_reason(error: &ConnectionError) -> DownReason {
 }
 
 /// Reads the stream of one channel.
-async fn read(id: ConnectionId, connection: Connection, mut stream: RecvStream, arrivals: Arrivals) {
+async fn read(
+    id: ConnectionId,
+    connection: Connection,
+    mut stream: RecvStream,
+    arrivals: Arrivals,
+    mut hold: Hold,
+) {
     let mut first = [0];
     if stream.read_exact(&mut first).await.is_err() {
         return;
@@ -331,6 +340,9 @@ async fn read(id: ConnectionId, connection: Connection, mut stream: RecvStream, 
                     return connection.close(BROKEN, b"");
                 }
             };
+            if channel == Channel::User && hold.wait_for(|is_held| !is_held).await.is_err() {
+                return;
+            }
             if arrivals.send((id, arrival)).await.is_err() {
                 return;
             }

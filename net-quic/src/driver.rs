@@ -10,8 +10,8 @@ use crate::request::Request;
 use crate::store::{Store, Write};
 use crate::trust::Refusal;
 use rumormill_core::{
-    Boot, Channel, CommandError, Contact, Dialer, DownReason, Effect, Event, Frame, Input, Instant, Node,
-    NodeId, Now, Output, Token, Wall,
+    Boot, Channel, Command, CommandError, Contact, Dialer, DownReason, Effect, Event, Frame, Input, Instant,
+    Node, NodeId, Now, Output, Token, Wall,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,9 @@ use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 
 /// Inputs that are taken in one go before anything else is looked at.
 const BATCH: usize = 256;
+
+/// How soon a mailbox that was nearly full is looked at again.
+const CROWDED: Duration = Duration::from_millis(5);
 
 /// Tells the time of day: milliseconds since the Unix epoch.
 pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -84,6 +87,8 @@ pub(crate) struct Tools {
     pub(crate) contact: Arc<Mutex<Contact>>,
     pub(crate) recorder: Option<Box<dyn Recorder>>,
     pub(crate) refusals: watch::Sender<u64>,
+    /// Whether users' mail waits with its senders.
+    pub(crate) hold: watch::Sender<bool>,
 }
 
 /// The task that owns a node.
@@ -152,6 +157,8 @@ impl Driver {
                 () = &mut sleep => self.step(Input::Timeout),
             }
             self.take_batch(&mut inbox);
+            let is_crowded = self.hearers.is_crowded();
+            self.tools.hold.send_if_modified(|is_held| std::mem::replace(is_held, is_crowded) != is_crowded);
         }
         self.end().await;
     }
@@ -173,7 +180,10 @@ impl Driver {
 
     fn set(&self, sleep: std::pin::Pin<&mut Sleep>) {
         let deadline = self.node.poll_timeout().unwrap_or(Instant::NEVER);
-        let deadline = self.clocks.at(deadline);
+        let mut deadline = self.clocks.at(deadline);
+        if *self.tools.hold.borrow() {
+            deadline = deadline.min(TokioInstant::now() + CROWDED); // nobody tells when a reader has read
+        }
         if sleep.deadline() != deadline {
             sleep.reset(deadline);
         }
@@ -253,7 +263,7 @@ impl Driver {
         self.serial += 1;
         let id = ConnectionId { peer: peer.id, dialer, serial: self.serial };
         let addr = connection.remote_address();
-        let link = Link::new(id, connection, self.tools.arrivals.clone());
+        let link = Link::new(id, connection, self.tools.arrivals.clone(), self.tools.hold.subscribe());
         self.links.insert(key, (link, peer.incarnation.0));
         tracing::debug!(peer = peer.name, ?dialer, %addr, "linked");
         let (incarnation, version) = (peer.incarnation, peer.version);
@@ -283,6 +293,7 @@ impl Driver {
 
     fn on_request(&mut self, request: Request) {
         match request {
+            Request::Command { command, hearer } if self.must_wait(&command) => hearer.refuse(),
             Request::Command { command, hearer } => {
                 let token = self.token();
                 self.hearers.expect(token, hearer);
@@ -317,6 +328,17 @@ impl Driver {
             }
             Request::Read(read) => read(&self.node),
             Request::End(ended) => self.ending = Some(ended),
+        }
+    }
+
+    /// Mail of this node for itself crosses no link that could hold it back.
+    fn must_wait(&self, command: &Command) -> bool {
+        let own = self.node.contact().id();
+        match command {
+            Command::Send { to, .. } | Command::Call { to, .. } => {
+                to.node == own && *self.tools.hold.borrow()
+            }
+            _ => false,
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::driver::Answer;
 use crate::request::{Feed, Hearer, Letter, Message};
 use rumormill_core::{Command, Event, MailLoss, MailboxId, MapId, News, Reply, Token, Topic};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -16,11 +16,18 @@ pub(crate) struct Hearers {
     news: BTreeMap<Token, Feed<News>>,
     topics: BTreeMap<Topic, Vec<(Token, Feed<Message>)>>,
     maps: BTreeMap<MapId, Vec<(Token, Feed<Event>)>>,
-    mailboxes: BTreeMap<MailboxId, (Token, mpsc::UnboundedSender<Letter>)>,
+    mailboxes: BTreeMap<MailboxId, (Token, mpsc::Sender<Letter>)>,
+    /// Those that were nearly full when something came.
+    crowded: BTreeSet<MailboxId>,
     monitors: BTreeMap<Token, oneshot::Sender<MailLoss>>,
     /// Those who hear what a node says of itself.
     node: Vec<(Token, Feed<Event>)>,
 }
+
+/// Letters that wait in a mailbox at most.
+pub(crate) const LETTERS_MAX: usize = 4 * crate::builder::ARRIVALS;
+/// Room that must be left in a mailbox: for everything that has come and is not delivered yet.
+const ROOM_LEFT: usize = 2 * crate::builder::ARRIVALS;
 
 /// Whether somebody still listens.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,11 +140,27 @@ impl Hearers {
 
     fn deliver(&mut self, mailbox: MailboxId, letter: Letter) -> Option<Command> {
         let (_, letters) = self.mailboxes.get(&mailbox)?;
-        if letters.send(letter).is_ok() {
-            return None;
+        if letters.capacity() <= ROOM_LEFT {
+            self.crowded.insert(mailbox);
         }
-        self.mailboxes.remove(&mailbox);
-        Some(Command::CloseMailbox { mailbox })
+        match letters.try_send(letter) {
+            Ok(()) => None,
+            Err(TrySendError::Full(_)) => {
+                tracing::error!(?mailbox, "a letter came where no room was left for it");
+                None
+            }
+            Err(TrySendError::Closed(_)) => {
+                self.mailboxes.remove(&mailbox);
+                Some(Command::CloseMailbox { mailbox })
+            }
+        }
+    }
+
+    /// Tells whether some mailbox is nearly full: mail must wait where it is until its owner reads.
+    pub(crate) fn is_crowded(&mut self) -> bool {
+        let Self { mailboxes, crowded, .. } = self;
+        crowded.retain(|mailbox| mailboxes.get(mailbox).is_some_and(|(_, it)| it.capacity() <= ROOM_LEFT));
+        !crowded.is_empty()
     }
 
     /// Answers a command. Who asked for more than an answer hears the rest under the same token.

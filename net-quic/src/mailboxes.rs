@@ -1,6 +1,7 @@
 //! Typed mailboxes: addresses that may travel inside messages, and what is sent to them.
 
 use crate::cluster::{Cluster, Error, decode, encode};
+use crate::hear::LETTERS_MAX;
 use crate::request::{Hearer, Letter, Request};
 use rumormill_core::{Command, CommandError, MailLoss, MailboxId, Question, Reply, Token};
 use serde::de::DeserializeOwned;
@@ -115,11 +116,14 @@ impl Asked {
 }
 
 /// A mailbox of this node for messages of type `M`. Dropping it closes it, and who monitors it is told.
+///
+/// It holds a bounded number of letters. While one that nobody reads is nearly full, mail for the whole node waits with
+/// its senders, who are told that this node takes no more.
 pub struct Mailbox<M> {
     cluster: Cluster,
     address: rumormill_core::Address,
     token: Token,
-    letters: mpsc::UnboundedReceiver<Letter>,
+    letters: mpsc::Receiver<Letter>,
     types: PhantomData<fn() -> M>,
 }
 
@@ -158,7 +162,7 @@ impl Cluster {
     /// # Errors
     /// [`Error::Refused`] beyond the bound on mailboxes, or [`Error::Ended`].
     pub async fn mailbox<M>(&self) -> Result<Mailbox<M>, Error> {
-        let (letters_to, letters) = mpsc::unbounded_channel();
+        let (letters_to, letters) = mpsc::channel(LETTERS_MAX);
         let (began, begun) = oneshot::channel();
         let hearer = Hearer::Mail { began, letters: letters_to };
         self.request(Request::Command { command: Command::OpenMailbox, hearer }).await?;

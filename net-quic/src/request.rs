@@ -3,7 +3,7 @@
 use crate::driver::Answer;
 use bytes::Bytes;
 use rumormill_core::{
-    Address, Command, Event, MailLoss, MapId, MessageId, News, Node, Question, Token, Topic,
+    Address, Command, CommandError, Event, MailLoss, MapId, MessageId, News, Node, Question, Token, Topic,
 };
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -42,9 +42,18 @@ pub(crate) enum Hearer {
     /// Its answer, then messages of a topic.
     Topic { topic: Topic, began: Began, messages: Feed<Message> },
     /// Its answer, then the mail of the mailbox that it opens.
-    Mail { began: Began, letters: mpsc::UnboundedSender<Letter> },
+    Mail { began: Began, letters: mpsc::Sender<Letter> },
     /// Its answer, then the end of what it monitors.
     Monitor { began: Began, down: oneshot::Sender<MailLoss> },
+}
+
+impl Hearer {
+    /// Answers a command that does not reach the node: it takes no more just now.
+    pub(crate) fn refuse(self) {
+        if let Self::Answer(answer) = self {
+            let _ = answer.send(Err(CommandError::Busy));
+        }
+    }
 }
 
 /// A bounded queue to somebody who may be slow: what does not fit is not sent, and that is counted.

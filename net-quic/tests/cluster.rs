@@ -100,6 +100,33 @@ async fn a_map_is_shared_and_watched() {
 }
 
 #[tokio::test]
+async fn a_mailbox_that_nobody_reads_makes_its_senders_wait_and_loses_nothing() {
+    const FLOOD: u32 = 60_000;
+    /// Refusals in a row that mean that it stays so: each is a round through the node.
+    const PATIENCE: u32 = 20_000;
+    let nodes = start(2).await;
+    let mut theirs = nodes[1].mailbox::<u32>().await.expect("a mailbox");
+    let ours = nodes[0].mailbox::<()>().await.expect("a mailbox");
+    let (mut sent, mut refused) = (0, 0);
+    while sent < FLOOD && refused < PATIENCE {
+        match ours.send(theirs.address(), &sent).await {
+            Ok(()) => (sent, refused) = (sent + 1, 0),
+            Err(Error::Refused(CommandError::Busy | CommandError::Full { .. })) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(refused, PATIENCE, "nobody reads, and {sent} letters were taken");
+    assert!(sent > 4_096, "only {sent} letters were taken");
+    for expected in 0..sent {
+        match timeout(SOON, theirs.recv()).await.expect("soon").expect("running") {
+            Incoming::Message { message, .. } => assert_eq!(message, expected),
+            _ => panic!("not a message"),
+        }
+    }
+    ours.send(theirs.address(), &sent).await.expect("there is room again");
+}
+
+#[tokio::test]
 async fn a_monitor_hears_of_the_end_of_a_node() {
     let nodes = start(2).await;
     let theirs = nodes[1].mailbox::<()>().await.expect("a mailbox");
