@@ -9,7 +9,7 @@
 //! - *Never silence.* Whatever is accepted arrives or is told to be lost, once, while its sender lives. `Gone`: the
 //!   mailbox refused it, or the life that it was for is over. `Unreachable`: its node cannot be reached, and it was not
 //!   known to be heard: it may have arrived. Then the session ends, and the next mail begins another. A refusal is
-//!   numbered too, and what it refuses is not told to be heard before the refusal is.
+//!   numbered too, and what it refuses is kept by its sender until the refusal is heard.
 //! - *What was forgotten is not guessed.* A node that no longer knows what it heard of a session says so; then it ends.
 //! - *Orders arrive.* What must not get lost (who monitors whom, which mailbox has closed) is repeated until it is
 //!   acknowledged, obeyed once and in order. So a monitor needs no standing link: the node that closes a mailbox

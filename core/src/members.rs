@@ -13,9 +13,11 @@
 //! tick(N)  = max(heartbeat_ms / 4, H(N) / 8)
 //! ```
 //!
-//! Idle, that is at most `heartbeat_rows_per_s` rows from each of those that hand on what is new, whatever N is: measured
-//! at 2.3 kB a second and node among 100 and 5.1 kB among 1,000, beside 0.7 kB with members off. A row in the table takes
-//! about 0.5 kB of memory, so that what a node holds grows with N, up to `members_max`.
+//! What it hears is that rate times those neighbours that have the same news for it, two to three of five. Idle, with
+//! all that lies below, in the first minute after everybody joined: 2.6 kB and 16 frames a second and node among 100,
+//! 8.3 kB and 48 among 1,000, 11.7 kB and 82 among 2,000 (130, 354 and 385 rows a second; the bound is
+//! `active_size * heartbeat_rows_per_s`). A row took about 0.55 kB of the simulator's memory; there are at most
+//! `members_max` in a node.
 //!
 //! N falls slowly where many go at once, so that a lease never shrinks before heartbeats have sped up. Leases only back
 //! up what neighbours find first. Who doubts a member (a neighbour whose link is lost or that does not answer, a lease

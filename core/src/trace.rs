@@ -252,7 +252,9 @@ fn fold_mail(kind: u16, mail: &Mail, into: &mut Fold) {
         }
         MailKind::Ack { number, verdict } => (6, [number, verdict as u64, 0, 0]),
         MailKind::Resume { session } => (7, [session, 0, 0, 0]),
-        MailKind::Heard { session, seq } => (8, [session, u64::from(seq.is_some()), seq.unwrap_or(0), 0]),
+        MailKind::Heard { session, seq, settled } => {
+            (8, [session, u64::from(seq.is_some()), seq.unwrap_or(0), settled])
+        }
     };
     into.word(head(kind, 0, tag));
     into.word(from.0);

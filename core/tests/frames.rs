@@ -456,8 +456,8 @@ fn golden_mails() -> Vec<Frame> {
         order(OrderKind::Down),
         mail(MailKind::Ack { number: 9, verdict: Verdict::Full }, b""),
         mail(MailKind::Resume { session: 300 }, b""),
-        mail(MailKind::Heard { session: 3, seq: Some(129) }, b""),
-        mail(MailKind::Heard { session: 3, seq: None }, b""),
+        mail(MailKind::Heard { session: 3, seq: Some(129), settled: 128 }, b""),
+        mail(MailKind::Heard { session: 3, seq: None, settled: 0 }, b""),
     ]
 }
 
@@ -483,8 +483,8 @@ const GOLDEN_MAILS: [&str; 12] = [
     "0f000000 2800 c80107038101 0409080402ac02",
     "0b000000 2800 c80107038101 050902",
     "0b000000 2800 c80107038101 06ac02",
-    "0d000000 2800 c80107038101 0703018101",
-    "0b000000 2800 c80107038101 070300",
+    "0f000000 2800 c80107038101 07030181018001",
+    "0c000000 2800 c80107038101 07030000",
 ];
 
 #[test]

@@ -1,9 +1,9 @@
 //! The registry in a node, and what the directory takes in its memory for each registration.
 
 use bytes::Bytes;
-use rumormill_core::registry::{Event, Input, Registrar};
+use rumormill_core::registry::{Input, Registrar};
 use rumormill_core::{
-    Boot, Command, CommandError, Config, Cx, Effect, Hlc, Incarnation, Instant, Machine, MailboxId, News,
+    Boot, Command, CommandError, Config, Cx, Effect, Frame, Hlc, Incarnation, Instant, Machine, MailboxId, News,
     Node, NodeId, Now, Output, Reply, Rng, Stamp, Stats, Token, Wall, Watch,
 };
 use std::sync::Arc;
@@ -25,32 +25,37 @@ fn id(number: u64) -> NodeId {
     NodeId(bytes)
 }
 
-/// What an owner of ten services broadcasts; `name` tells each one's name.
-fn payload(owner: u64, name: impl Fn(u64) -> String) -> Bytes {
+/// What an owner of ten services tells a neighbour; `name` tells each one's name.
+fn told(owner: u64, name: impl Fn(u64) -> String) -> Frame {
     let mut clock = Hlc::new(Stamp::ZERO, 1_000);
     let mut registrar = Registrar::new(Arc::new(Config::default()), id(owner), LIFE);
     for service in 0..SERVICES {
         let (name, meta) = (Bytes::from(name(service)), Bytes::from_static(b"zone=a;load=17"));
         call(&mut clock, 0, |cx| registrar.register(&name, owner, MailboxId(9), &meta, false, cx)).unwrap();
     }
-    call(&mut clock, 100, |cx| registrar.handle_timeout(cx));
-    let Some(Event::Publish { payload, .. }) = registrar.poll_event() else { panic!("nothing goes out") };
-    assert_eq!(registrar.poll_event(), None);
-    payload
+    call(&mut clock, 0, |cx| registrar.handle(Input::NeighborUp { peer: id(0) }, cx));
+    let sent = call(&mut clock, 100, |cx| {
+        registrar.handle_timeout(cx);
+        cx.effects.drain(..).find_map(|effect| match effect {
+            Effect::Send { frame: frame @ Frame::RegistryRelay(_), .. } => Some(frame),
+            _ => None,
+        })
+    });
+    sent.expect("it goes out")
 }
 
 /// Bytes that a node keeps for each registration of others, beside what arrived.
 fn memory_for_each(name: impl Fn(u64, u64) -> String) -> u64 {
-    let payloads: Vec<Bytes> = (1..=OWNERS).map(|owner| payload(owner, |at| name(owner, at))).collect();
-    let shared: Vec<Bytes> = payloads.clone(); // the count of a buffer's references is made for the second one
+    let frames: Vec<Frame> = (1..=OWNERS).map(|owner| told(owner, |at| name(owner, at))).collect();
+    let shared: Vec<Frame> = frames.clone(); // the count of a buffer's references is made for the second one
     let mut clock = Hlc::new(Stamp::ZERO, 1_000);
     let mut kept = None;
     let memory = allocation_counter::measure(|| {
         let mut registrar = Registrar::new(Arc::new(Config::default()), id(0), LIFE);
-        for (owner, payload) in (1..=OWNERS).zip(payloads) {
+        for (owner, frame) in (1..=OWNERS).zip(frames) {
             call(&mut clock, 100, |cx| {
                 registrar.handle(Input::LifeVisible { node: id(owner), incarnation: LIFE }, cx);
-                registrar.handle(Input::Update { from: id(1), payload }, cx);
+                registrar.handle(Input::Frame { from: id(1), frame }, cx);
             });
         }
         kept = Some(registrar);

@@ -1,6 +1,43 @@
-//! The protocols of Rumormill on a real network.
+//! The protocols of Rumormill on a real network: what services embed.
 //!
-//! This crate will run the very same [`rumormill_core`] node that the simulator runs, on tokio, quinn and
-//! rustls, and hold the API that services embed. It is built in the third step of the project; until then it
-//! only holds its place in the house, so that nothing else moves in.
-#![no_std]
+//! This crate runs the very same [`rumormill_core`] node that the simulator runs, on tokio, quinn and rustls. A
+//! [`Cluster`] is the handle of a running node.
+#![forbid(unsafe_code)]
+
+mod builder;
+mod cluster;
+mod connection;
+mod driver;
+mod endpoint;
+mod handshake;
+mod hear;
+mod hello;
+mod identity;
+mod mailboxes;
+mod maps;
+mod placement;
+mod record;
+mod request;
+mod services;
+mod store;
+mod streams;
+pub mod testing;
+mod tls;
+mod topics;
+mod trust;
+mod watch;
+
+pub use builder::{BuildError, Builder};
+pub use cluster::{Cluster, Error};
+pub use driver::WallClock;
+pub use hello::NAME_LEN_MAX;
+pub use identity::{Identity, IdentityError};
+pub use mailboxes::{Address, Asked, Incoming, Mailbox, Monitor};
+pub use maps::{Change, Changes, Map};
+pub use request::{Letter, Message};
+pub use rumormill_core as core;
+pub use services::{Found, Offer, ServiceExt};
+pub use store::StoreError;
+pub use streams::{Acceptor, Stream, TAG_LEN_MAX};
+pub use trust::{Pin, Refusal, Trust};
+pub use watch::{Feed, Watching};

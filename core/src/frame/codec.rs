@@ -616,7 +616,9 @@ fn mail_len(mail: &Mail) -> usize {
         }
         MailKind::Ack { number, verdict: _ } => varint_len(*number) + 1,
         MailKind::Resume { session } => varint_len(*session),
-        MailKind::Heard { session, seq } => varint_len(*session) + 1 + seq.map_or(0, varint_len),
+        MailKind::Heard { session, seq, settled } => {
+            varint_len(*session) + 1 + seq.map_or(0, varint_len) + varint_len(*settled)
+        }
     };
     head + kind + if what.has_payload() { payload.len() } else { 0 }
 }

@@ -105,13 +105,14 @@ impl Mailboxes {
         node: NodeId,
         life: Incarnation,
         session: u64,
-        seq: Option<u64>,
+        (seq, settled): (Option<u64>, u64),
         cx: &mut Cx<'_>,
     ) {
         let retry_at = cx.now.mono.plus_millis(self.config.mail_retry_ms);
         let Some(peer) = self.peers.get_mut(&node) else { return };
         let is_meant = session == peer.session && session != 0 && peer.life == life;
-        if !is_meant || seq.is_some_and(|seq| seq < peer.acked || seq > peer.sent) {
+        let makes_sense = |seq| peer.acked <= settled && settled <= seq && seq <= peer.sent;
+        if !is_meant || seq.is_some_and(|seq| !makes_sense(seq)) {
             cx.stats.mail_stale += 1;
             return;
         }
@@ -119,16 +120,17 @@ impl Mailboxes {
             return self.lose_unheard(node, |_| true, MailLoss::Unreachable, cx);
         };
         let mut has_refused = false;
-        let is_heard = |sent: &&Sent| sent.seq <= seq;
-        while let Some(sent) = peer.outbox.front().filter(is_heard) {
-            has_refused |= sent.refuses != 0;
+        for sent in peer.outbox.iter_mut().take_while(|sent| sent.seq <= seq) {
+            has_refused |= core::mem::take(&mut sent.refuses) != 0;
+        }
+        while peer.outbox.front().is_some_and(|sent| sent.seq <= settled) {
             peer.outbox.pop_front();
         }
-        (peer.acked, peer.asks) = (seq, 0);
+        (peer.acked, peer.asks) = (settled, 0);
         peer.ask_at = if peer.outbox.is_empty() { Instant::NEVER } else { retry_at };
         self.due = self.due.min(peer.ask_at);
         if core::mem::take(&mut peer.is_held) {
-            self.send_again(node);
+            self.send_again(node, seq);
         }
         if has_refused {
             self.note_heard(node, cx);
@@ -136,10 +138,11 @@ impl Mailboxes {
     }
 
     /// Sends what a peer has not heard.
-    fn send_again(&mut self, node: NodeId) {
+    fn send_again(&mut self, node: NodeId, heard: u64) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         let (from, session) = (self.life, peer.session);
-        for Sent { seq, to, what, payload, .. } in peer.outbox.iter().cloned() {
+        for Sent { seq, to, what, payload, .. } in peer.outbox.iter().filter(|sent| sent.seq > heard).cloned()
+        {
             let mail = Box::new(Mail { from, to: to.incarnation, session, seq, what, payload });
             self.events.push_back(super::Event::Frame { to: node, frame: Frame::Mail(mail) });
         }
@@ -206,28 +209,28 @@ impl Mailboxes {
     pub(super) fn tell_heard(&mut self, node: NodeId) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         (peer.told, peer.tell_at) = (peer.telling(), Instant::NEVER);
-        let (life, session, seq) = (peer.life, peer.heard_session, Some(peer.told));
+        let (life, session, seq, settled) = (peer.life, peer.heard_session, Some(peer.heard), peer.told);
         if !peer.is_torn {
-            self.push_loose(node, self.life, life, MailKind::Heard { session, seq });
+            self.push_loose(node, self.life, life, MailKind::Heard { session, seq, settled });
         }
     }
 
     /// A peer asks how far its mail was heard.
     pub(super) fn on_resume(&mut self, node: NodeId, life: Incarnation, session: u64, cx: &mut Cx<'_>) {
         let has_forgotten = self.has_forgotten;
-        let seq = match self.peers.get_mut(&node).filter(|peer| peer.heard_session != 0) {
+        let (seq, settled) = match self.peers.get_mut(&node).filter(|peer| peer.heard_session != 0) {
             Some(peer) if life < peer.life || session < peer.heard_session => {
                 cx.stats.mail_stale += 1;
                 return;
             }
             Some(peer) if session == peer.heard_session => {
                 (peer.told, peer.tell_at) = (peer.telling(), Instant::NEVER);
-                (!peer.is_torn).then_some(peer.told)
+                if peer.is_torn { (None, 0) } else { (Some(peer.heard), peer.told) }
             }
             // It has given up the last one, of which this node has heard.
-            Some(_) => Some(0),
-            None => (!has_forgotten).then_some(0),
+            Some(_) => (Some(0), 0),
+            None => ((!has_forgotten).then_some(0), 0),
         };
-        self.push_loose(node, self.life, life, MailKind::Heard { session, seq });
+        self.push_loose(node, self.life, life, MailKind::Heard { session, seq, settled });
     }
 }

@@ -102,6 +102,8 @@ pub enum MailKind {
         session: u64,
         /// The last number before which none is missing; none when this node no longer knows.
         seq: Option<u64>,
+        /// Up to where the receiver may forget its mail: whatever was refused of it, that has been told and heard.
+        settled: u64,
     },
 }
 

@@ -42,7 +42,7 @@ pub(super) struct Sent {
     pub(super) payload: Bytes,
     /// The command to tell a loss by; none for what no command waits for.
     pub(super) token: Option<Token>,
-    /// The number of the peer's mail that it refuses; zero for none.
+    /// The number of the peer's mail that it refuses; zero for none, or once the peer has heard it.
     pub(super) refuses: u64,
 }
 
@@ -70,9 +70,9 @@ pub(super) struct Peer {
     pub(super) session: u64,
     /// Mail numbered in that session.
     pub(super) sent: u64,
-    /// How far it has told that it heard.
+    /// How far it has told that it heard and will not refuse.
     pub(super) acked: u64,
-    /// What it has not told that it heard, in order.
+    /// What is behind that, in order.
     pub(super) outbox: VecDeque<Sent>,
     /// Whether that is held back until it has told how far it heard.
     pub(super) is_held: bool,
@@ -89,7 +89,7 @@ pub(super) struct Peer {
     pub(super) heard_session: u64,
     /// How far it was taken in.
     pub(super) heard: u64,
-    /// How far it was told that it is heard.
+    /// How far it was told that it may forget what it sent.
     pub(super) told: u64,
     /// When that is told again; never when nothing is new.
     pub(super) tell_at: Instant,
@@ -199,7 +199,7 @@ impl Peer {
         (self.is_held, self.ask_at, self.asks) = (false, Instant::NEVER, 0);
     }
 
-    /// Tells how far it may be told that it is heard: up to the first mail whose refusal it has not heard.
+    /// Tells how far it may forget what it sent: up to the first mail whose refusal it has not heard.
     pub(super) fn telling(&self) -> u64 {
         let refused = self.outbox.iter().find(|sent| sent.refuses != 0);
         refused.map_or(self.heard, |sent| sent.refuses - 1).max(self.told)

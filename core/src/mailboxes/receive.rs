@@ -147,7 +147,9 @@ impl Mailboxes {
             }
             MailKind::Ack { number, verdict } => self.on_ack(from, mail.from, number, verdict, cx),
             MailKind::Resume { session } => self.on_resume(from, mail.from, session, cx),
-            MailKind::Heard { session, seq } => self.on_heard(from, mail.from, session, seq, cx),
+            MailKind::Heard { session, seq, settled } => {
+                self.on_heard(from, mail.from, session, (seq, settled), cx);
+            }
         }
     }
 

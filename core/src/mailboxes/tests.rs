@@ -262,7 +262,7 @@ fn a_message_waits_for_the_link_and_goes_out_once() {
     assert_eq!(given(&mut bench, Input::Reaching { node: node(2) }), ["3 Ok(Ok)"]);
     assert_eq!(given(&mut bench, send(4, address(2, 5, 9))), ["4 Ok(Ok)"]);
     assert_eq!(given(&mut bench, up(2, 5)), [to_2(1, 1, SEND_3), to_2(1, 2, SEND_4)]);
-    given(&mut bench, mail(0, 0, MailKind::Heard { session: 1, seq: Some(2) }));
+    given(&mut bench, mail(0, 0, MailKind::Heard { session: 1, seq: Some(2), settled: 2 }));
     given(&mut bench, down(2, true));
     assert_eq!(given(&mut bench, up(2, 5)), [""; 0]);
 }
@@ -386,7 +386,7 @@ fn early_mail_is_bounded_and_what_is_beyond_must_come_again() {
 // --- what is heard, and what is not
 
 fn heard(session: u64, seq: Option<u64>) -> Input {
-    mail(0, 0, MailKind::Heard { session, seq })
+    mail(0, 0, MailKind::Heard { session, seq, settled: seq.unwrap_or(0) })
 }
 
 fn resume(session: u64) -> Input {
@@ -394,7 +394,11 @@ fn resume(session: u64) -> Input {
 }
 
 fn heard_to_2(session: u64, seq: Option<u64>) -> String {
-    to_2(0, 0, &format!("Heard {{ session: {session}, seq: {seq:?} }}"))
+    settled_to_2(session, seq, seq.unwrap_or(0))
+}
+
+fn settled_to_2(session: u64, seq: Option<u64>, settled: u64) -> String {
+    to_2(0, 0, &format!("Heard {{ session: {session}, seq: {seq:?}, settled: {settled} }}"))
 }
 
 const RESUME_1: &str = "Resume { session: 1 }";
@@ -484,15 +488,33 @@ fn what_is_heard_is_told_together_and_at_once_when_it_is_much() {
 }
 
 #[test]
-fn what_was_refused_is_heard_only_once_the_refusal_is() {
+fn what_was_refused_may_be_forgotten_only_once_the_refusal_is_heard() {
     let mut bench = linked();
     let what = MailKind::Send { from: MailboxId(9), to: MailboxId(8), token: 77 };
     let refused = "Refused { is_question: false, number: 77, mailbox: MailboxId(8), why: Gone }";
     assert_eq!(given(&mut bench, mail(3, 1, what)), [to_2(1, 1, refused)]);
     given(&mut bench, message(3, 2));
-    assert_eq!(given(&mut bench, resume(3)), [heard_to_2(3, Some(0))]);
+    assert_eq!(given(&mut bench, resume(3)), [settled_to_2(3, Some(2), 0)]);
     given(&mut bench, heard(1, Some(1)));
     assert_eq!(run_to(&mut bench, 200), [heard_to_2(3, Some(2))]);
+}
+
+#[test]
+fn two_who_refuse_each_others_mail_do_not_wait_for_each_other() {
+    let mut bench = linked();
+    given(&mut bench, send(3, address(2, 5, 9)));
+    let what = MailKind::Send { from: MailboxId(9), to: MailboxId(8), token: 77 };
+    given(&mut bench, mail(3, 1, what));
+    let refused =
+        MailKind::Refused { is_question: false, number: 3, mailbox: MailboxId(9), why: Verdict::Gone };
+    assert_eq!(given(&mut bench, mail(3, 2, refused)), ["3 lost n2.5/9 Gone"]);
+    assert_eq!(run_to(&mut bench, 200), [settled_to_2(3, Some(2), 0)]);
+    // The peer has heard the refusal, but holds what it has refused itself.
+    let half = MailKind::Heard { session: 1, seq: Some(2), settled: 0 };
+    assert_eq!(given(&mut bench, mail(0, 0, half)), [""; 0]);
+    assert_eq!(run_to(&mut bench, 400), [heard_to_2(3, Some(2))]);
+    given(&mut bench, heard(1, Some(2)));
+    assert_eq!(run_to(&mut bench, 600_000), [""; 0]);
 }
 
 #[test]
@@ -505,7 +527,7 @@ fn who_forgot_a_peer_or_gave_up_telling_it_a_refusal_does_not_say_what_it_heard(
     assert_eq!(given(&mut bench, resume(3)), [heard_to_2(3, None)]);
     let what = MailKind::Send { from: MailboxId(9), to: MailboxId(8), token: 77 };
     given(&mut bench, mail(4, 1, what));
-    assert_eq!(given(&mut bench, resume(4)), [heard_to_2(4, Some(0))]);
+    assert_eq!(given(&mut bench, resume(4)), [settled_to_2(4, Some(1), 0)]);
     given(&mut bench, heard(1, None));
     assert_eq!(given(&mut bench, resume(4)), [heard_to_2(4, None)]);
 }

@@ -33,6 +33,10 @@ impl Members {
         self.publish(&Told::Record(self.entry(ME, cx)));
     }
 
+    pub(super) fn publish_entry(&mut self, entry: &MemberEntry) {
+        self.publish(&Told::Record(entry.clone()));
+    }
+
     pub(super) fn publish_alive(&mut self, cx: &Cx<'_>) {
         self.publish(&Told::Alive(self.beat(ME, cx)));
     }

@@ -231,6 +231,9 @@ impl Members {
             return;
         }
         if record.revision > row.record.revision {
+            if row.is_suspected() && row.is_accused && record.state == MemberState::Left {
+                self.publish_entry(entry); // whom this node told to suspect it is told why it is silent
+            }
             self.change(place, |row| {
                 row.record = record.clone();
                 if row.state == MemberState::Dead {

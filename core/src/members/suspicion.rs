@@ -15,6 +15,7 @@ impl Members {
         cx.stats.suspicions += 1;
         self.publish_suspicion(life, counter);
         self.mark(place, counter, cx);
+        self.table.change(place, |row| row.is_accused = true);
     }
 
     /// Somebody suspects a life that it has not heard of beyond a counter.
@@ -43,7 +44,10 @@ impl Members {
     fn mark(&mut self, place: u32, counter: u32, cx: &Cx<'_>) {
         let until = cx.now.mono.plus_millis(self.health.stretch(self.config.suspicion_ms));
         self.suspects.insert((until, place));
-        self.change(place, |row| (row.suspected_until, row.suspected_with) = (until, counter));
+        self.change(place, |row| {
+            (row.suspected_until, row.suspected_with) = (until, counter);
+            row.is_accused = false;
+        });
     }
 
     /// This node is suspected: it shows itself alive, at once and to everybody.

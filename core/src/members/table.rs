@@ -31,6 +31,8 @@ pub(super) struct Row {
     pub(super) suspected_with: u32,
     /// The neighbours that have this counter.
     pub(super) known_by: u32,
+    /// Whether it was this node that told everybody to suspect it.
+    pub(super) is_accused: bool,
     /// Where it stands, by its own word or by this node's verdict.
     pub(super) state: MemberState,
 }
@@ -48,6 +50,7 @@ impl Row {
             counter,
             suspected_with: 0,
             known_by: 0,
+            is_accused: false,
             state,
         }
     }

@@ -549,6 +549,25 @@ fn who_suspects_a_member_that_has_left_is_told_its_own_word() {
 }
 
 #[test]
+fn who_accused_a_member_that_has_left_tells_everybody_so() {
+    for is_accuser in [true, false] {
+        let mut bench = bench(3);
+        if is_accuser {
+            let lost = give(&mut bench, down(2, NeighborLoss::LinkLost));
+            refuse_help(&mut bench, &lost);
+            pass(&mut bench, 1_500);
+        } else {
+            give(&mut bench, news(3, &Told::Suspect { life: life(2), counter: 1 }));
+        }
+        assert_eq!(state(&bench, 2), Some((MemberState::Active, true)));
+        let left = entry_of(record(2, 1, 3, MemberState::Left), 2, 0);
+        let seen = give(&mut bench, push(3, Answered::Lives, vec![left.clone()]));
+        let told = if is_accuser { vec![Told::Record(left)] } else { Vec::new() };
+        assert_eq!((seen.news, seen.losses), (told, vec![(2, ServiceLoss::Left)]));
+    }
+}
+
+#[test]
 fn a_neighbours_good_bye_on_its_link_is_enough() {
     let mut bench = bench(3);
     assert_eq!(give(&mut bench, down(2, NeighborLoss::Left)).losses, [(2, ServiceLoss::Left)]);

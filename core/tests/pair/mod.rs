@@ -15,6 +15,8 @@ pub(crate) struct Pair {
     nodes: [Node; 2],
     addresses: [Address; 2],
     out: Output,
+    /// What comes of being told that mail was heard: nothing.
+    quiet: Output,
     tokens: u64,
 }
 
@@ -47,7 +49,7 @@ impl Pair {
                 ref other => panic!("{other:?}"),
             }
         });
-        let mut pair = Self { nodes, addresses, out, tokens: 0 };
+        let mut pair = Self { nodes, addresses, out, quiet: Output::default(), tokens: 0 };
         for _ in 0..1_000 {
             pair.local();
             pair.remote();
@@ -74,6 +76,12 @@ impl Pair {
         };
         assert!(matches!(frame, Frame::Mail(_)));
         self.handle(1 - from, Input::Frame { from: id(from), channel, frame });
+        // Now and then it says what it has heard.
+        if let Some(Effect::Send { channel, frame, .. }) = self.out.effects.pop() {
+            let input = Input::Frame { from: id(1 - from), channel, frame };
+            self.nodes[from].handle(NOW, input, &mut self.quiet);
+            assert!(self.quiet.effects.is_empty() && self.quiet.events.is_empty());
+        }
     }
 
     fn send(&mut self, to: usize) {

@@ -48,6 +48,8 @@ struct Shown {
     services: Vec<Service>,
     /// The owner of each partition, by number.
     owners: Vec<u32>,
+    /// The partitions that it says it owns, each with its token.
+    owned: Vec<(u32, u64)>,
 }
 
 /// Nodes that show what they are told to.
@@ -76,7 +78,7 @@ impl Nodes for Fakes {
             left: false,
             maps: Vec::new(),
             members: None,
-            owned: Vec::new(),
+            owned: shown.owned.iter().map(|(partition, token)| (*partition, Stamp(*token))).collect(),
             registry: None,
             stats: &self.totals,
         })

@@ -650,9 +650,13 @@ fn every_partition_has_one_owner_that_is_there() {
     let mut case = Case::joined(3, PropertySpec::eventually(10, Check::OneOwner));
     case.fails(0, "partition 0 belongs to nobody");
     (0..3).for_each(|node| case.shown(node).owners = vec![0, 1, 2, 0]);
+    case.fails(0, "owns 0 partitions, and others by its own count");
+    case.shown(0).owned = vec![(0, 1), (3, 1)];
+    (1..3).for_each(|node| case.shown(node).owned = vec![(node, 1)]);
     case.holds();
     let mut split = case.clone();
     split.shown(2).owners[1] = 2;
+    split.shown(2).owned.push((1, 1));
     split.fails(2, "partition 1 has another owner");
     case.stop(1);
     case.fails(0, "node 1, which is gone");
@@ -674,14 +678,16 @@ fn a_dead_owner_is_replaced_in_time() {
 fn partitions_are_acquired_and_released_in_turn_with_rising_tokens() {
     let mut case = Case::joined(2, PropertySpec::always(Check::OwnersAlternate));
     let watch = case.watch_partitions(0, &[(1, 5)]);
-    case.shown(0).owners = vec![1, 0, 1, 1];
-    case.holds();
-    let changes: [(&dyn Fn(&mut Case), &str); 5] = [
+    case.shown(0).owners = vec![1, 0, 1, 0];
+    case.shown(0).owned = vec![(1, 5)];
+    case.holds(); // the last one is its own too, and waits for its token
+    let changes: [(&dyn Fn(&mut Case), &str); 6] = [
         (&|case| case.acquire(0, watch, 1, 6), "acquired twice"),
         (&|case| case.release(0, watch, 2, 5), "released and not owned"),
         (&|case| case.release(0, watch, 1, 4), "another token"),
         (&|case| case.news(0, watch, News::Owned(Vec::new())), "second snapshot"),
-        (&|case| case.shown(0).owners[3] = 0, "are not those that it owns"),
+        (&|case| case.shown(0).owners[1] = 1, "are not those that it owns"),
+        (&|case| case.shown(0).owned.push((3, 5)), "are not those that it owns"),
     ];
     for (change, with) in changes {
         let mut broken = case.clone();
@@ -689,10 +695,12 @@ fn partitions_are_acquired_and_released_in_turn_with_rising_tokens() {
         broken.fails(0, with);
     }
     case.release(0, watch, 1, 5);
+    case.shown(0).owned.clear();
     let mut old = case.clone();
     old.acquire(0, watch, 1, 5);
     old.fails(0, "does not rise");
     case.acquire(0, watch, 1, 6);
+    case.shown(0).owned.push((1, 6));
     case.holds();
 }
 

@@ -1,0 +1,340 @@
+//! How a node is started: everything that it needs, named once.
+
+use crate::cluster::{Cluster, Inner};
+use crate::driver::{Clocks, Driver, Inbox, Tools, WallClock, Writer, system_clock};
+use crate::endpoint::{Gate, Opening};
+use crate::handshake::Greeter;
+use crate::hear::Hearers;
+use crate::hello::{Cookie, NAME_LEN_MAX, is_name};
+use crate::identity::{Identity, IdentityError};
+use crate::record::FileRecorder;
+use crate::store::{Store, StoreError};
+use crate::trust::{Admission, Trust};
+use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime};
+use rumormill_core::{Boot, Config, ConfigError, Contact, Incarnation, MapConfig, Schema};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
+
+/// Requests of users that wait for the node.
+const REQUESTS: usize = 1024;
+/// What connections have brought and the node has not looked at.
+pub(crate) const ARRIVALS: usize = 4096;
+/// The file of the key in a node's folder.
+const KEY_FILE: &str = "node.key";
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// No secret was given.
+    #[error("a node needs the cluster's secret: call .secret(\"…\") with the same words on every node")]
+    NoSecret,
+    /// The name cannot be used.
+    #[error("the name {0:?} cannot be used: 1 to {NAME_LEN_MAX} letters, digits, -, _, . and @")]
+    Name(String),
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// There is no store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// TLS takes no such configuration.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The socket cannot be opened.
+    #[error("the socket cannot be opened: {0}")]
+    Socket(io::Error),
+    /// The address is taken, or not one of this machine.
+    #[error("cannot listen at {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The recording cannot be written.
+    #[error("cannot record to {}: {source}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Everything a node is started with. From [`Cluster::builder`].
+pub struct Builder {
+    cluster: String,
+    secret: Option<Zeroizing<Vec<u8>>>,
+    name: Option<String>,
+    listen: SocketAddr,
+    advertise: Vec<SocketAddr>,
+    folder: Option<PathBuf>,
+    identity: Option<Identity>,
+    trust: Trust,
+    seeds: Vec<SocketAddr>,
+    config: Config,
+    socket: Option<Arc<dyn AsyncUdpSocket>>,
+    wall: WallClock,
+    entropy: Option<[u8; 32]>,
+    record: Option<PathBuf>,
+}
+
+impl Builder {
+    pub(crate) fn new(cluster: &str) -> Self {
+        let config =
+            Config { members: true, registry: true, mailboxes: true, placement: true, ..Config::default() };
+        Self {
+            cluster: cluster.into(),
+            secret: None,
+            name: None,
+            listen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+            advertise: Vec::new(),
+            folder: None,
+            identity: None,
+            trust: Trust::default(),
+            seeds: Vec::new(),
+            config,
+            socket: None,
+            wall: system_clock(),
+            entropy: None,
+            record: None,
+        }
+    }
+
+    /// The words that every node of the cluster knows, and nobody else.
+    #[must_use]
+    pub fn secret(mut self, secret: impl AsRef<[u8]>) -> Self {
+        self.secret = Some(Zeroizing::new(secret.as_ref().to_vec()));
+        self
+    }
+
+    /// What the node is called, by people and in logs; one to one with its key. Otherwise `node-` and the beginning of
+    /// its key.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Where the node listens; otherwise on every IPv4 address, at a port that the system chooses.
+    #[must_use]
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.listen = addr;
+        self
+    }
+
+    /// Where others reach the node, where that is not where it listens. Can be said up to four times.
+    #[must_use]
+    pub fn advertise(mut self, addr: SocketAddr) -> Self {
+        self.advertise.push(addr);
+        self
+    }
+
+    /// The folder that the node keeps its key, pins and marks in; made where it is missing. Without one the node is a
+    /// new one each time.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// The key of the node, where it does not come from its folder.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Whom the node lets in.
+    #[must_use]
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// Nodes to come in through: tried again, ever more rarely, until one of them answers. The node's own address among
+    /// them is passed over, so that every node may be given the same list; without any, the node is the first.
+    #[must_use]
+    pub fn seeds(mut self, seeds: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.seeds.extend(seeds);
+        self
+    }
+
+    /// Hosts a replicated map from the start.
+    #[must_use]
+    pub fn map(mut self, name: impl Into<String>) -> Self {
+        self.config.maps.push(MapConfig { name: name.into(), schema: 0 });
+        self
+    }
+
+    /// Hosts a replicated map whose values a schema judges: here, and wherever they come from.
+    #[must_use]
+    pub fn map_with(mut self, name: impl Into<String>, schema: Schema) -> Self {
+        self.config.maps.push(MapConfig { name: name.into(), schema: schema.id });
+        self.config.schemas.push(schema);
+        self
+    }
+
+    /// Turns numbers of the core's configuration.
+    #[must_use]
+    pub fn configure(mut self, turn: impl FnOnce(&mut Config)) -> Self {
+        turn(&mut self.config);
+        self
+    }
+
+    /// The socket that packets go through: a relay, a tunnel, a simulation. `listen` is not looked at then.
+    #[must_use]
+    pub fn socket(mut self, socket: Arc<dyn AsyncUdpSocket>) -> Self {
+        self.socket = Some(socket);
+        self
+    }
+
+    /// Where the time of day comes from: milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn wall_clock(mut self, wall: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.wall = Arc::new(wall);
+        self
+    }
+
+    /// Where the node's draws come from, instead of the system: for simulations that must repeat.
+    #[must_use]
+    pub fn entropy(mut self, seed: [u8; 32]) -> Self {
+        self.entropy = Some(seed);
+        self
+    }
+
+    /// Records every input of the node to a file that the simulator replays, step by step, to the same hash.
+    #[must_use]
+    pub fn record(mut self, path: impl Into<PathBuf>) -> Self {
+        self.record = Some(path.into());
+        self
+    }
+
+    /// Starts the node on the current tokio runtime. It runs until [`Cluster::shutdown`], or until the last handle is
+    /// dropped.
+    ///
+    /// # Errors
+    /// [`BuildError`] says what is missing or cannot be had.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn start(mut self) -> Result<Cluster, BuildError> {
+        let secret = self.secret.take().ok_or(BuildError::NoSecret)?;
+        self.config.validate()?;
+        let identity = self.take_identity()?;
+        let id = identity.node_id();
+        let name = self.name.clone().unwrap_or_else(|| format!("node-{}", &id.to_string()[..8]));
+        if !is_name(&name) {
+            return Err(BuildError::Name(name));
+        }
+        let store = self.folder.as_deref().map_or_else(Store::in_memory, Store::open)?;
+        let admission = Arc::new(Admission::new(self.trust.clone(), store.clone(), id, &name)?);
+        let socket = self.open_socket()?;
+        let local = socket.local_addr().map_err(BuildError::Socket)?;
+        let addrs = self.addrs(local);
+        let opening = Opening {
+            identity: &identity,
+            cluster: &self.cluster,
+            store: &store,
+            socket,
+            rng_seed: self.entropy,
+        };
+        let (endpoint, client) = opening.open()?;
+        let contact = Arc::new(Mutex::new(Contact::new(id, Incarnation(0), &addrs)));
+        let cookie = Cookie::new(&secret, &self.cluster);
+        let greeter =
+            Greeter { contact: contact.clone(), name: name.clone(), cookie, admission: admission.clone() };
+        let boot = self.boot(id, addrs.clone(), &store)?;
+        let (met_to, met) = mpsc::unbounded_channel();
+        let (stored_to, stored) = mpsc::unbounded_channel();
+        let (requests_to, requests) = mpsc::channel(REQUESTS);
+        let (arrivals_to, arrivals) = mpsc::channel(ARRIVALS);
+        let writer = Writer::new(store, stored_to).map_err(BuildError::Socket)?;
+        let recorder = self.record.take().map(FileRecorder::create).transpose()?;
+        let (refusals, refused) = watch::channel(0);
+        let (hold, _) = watch::channel(false);
+        let clocks = Clocks::new(self.wall.clone());
+        // The node first: HELLOs must not go out before it knows which life this is.
+        let gate = Gate::new(endpoint, client, Arc::new(greeter), met_to);
+        let gate = Arc::new(gate);
+        let tools =
+            Tools { gate: gate.clone(), arrivals: arrivals_to, writer, contact, recorder, refusals, hold };
+        let driver = Driver::new(boot, clocks, tools, Hearers::default());
+        gate.open();
+        tokio::spawn(driver.run(Inbox { met, requests, arrivals, stored }));
+        let inner = Inner { requests: requests_to, gate, admission, id, name, addrs, local, refused };
+        let cluster = Cluster::new(inner);
+        cluster.join_seeds(std::mem::take(&mut self.seeds));
+        Ok(cluster)
+    }
+
+    fn take_identity(&mut self) -> Result<Identity, IdentityError> {
+        match (self.identity.take(), &self.folder) {
+            (Some(identity), _) => Ok(identity),
+            (None, Some(folder)) => Identity::load_or_create(&folder.join(KEY_FILE)),
+            (None, None) => Identity::generate(),
+        }
+    }
+
+    fn boot(
+        &mut self,
+        id: rumormill_core::NodeId,
+        addrs: Vec<SocketAddr>,
+        store: &Store,
+    ) -> Result<Boot, BuildError> {
+        let mut seed = [0; 32];
+        match self.entropy {
+            Some(entropy) => seed = entropy,
+            None => getrandom::fill(&mut seed).map_err(IdentityError::Entropy)?,
+        }
+        let config = Arc::new(std::mem::take(&mut self.config));
+        Ok(Boot { id, addrs, config, seed, recovered: store.rows()? })
+    }
+
+    fn open_socket(&mut self) -> Result<Arc<dyn AsyncUdpSocket>, BuildError> {
+        if let Some(socket) = self.socket.take() {
+            return Ok(socket);
+        }
+        let addr = self.listen;
+        let socket = UdpSocket::bind(addr).map_err(|source| BuildError::Listen { addr, source })?;
+        TokioRuntime.wrap_udp_socket(socket).map_err(BuildError::Socket)
+    }
+
+    /// Tells where others reach the node.
+    fn addrs(&self, local: SocketAddr) -> Vec<SocketAddr> {
+        if !self.advertise.is_empty() {
+            return self.advertise.iter().copied().take(rumormill_core::ADDRS_MAX).collect();
+        }
+        if !local.ip().is_unspecified() {
+            return vec![local];
+        }
+        let towards = self.seeds.first().copied();
+        vec![SocketAddr::new(outgoing(towards, local.is_ipv6()), local.port())]
+    }
+}
+
+/// Tells which address of this machine packets would leave from; nothing is sent.
+fn outgoing(towards: Option<SocketAddr>, is_ipv6: bool) -> IpAddr {
+    let (any, somewhere): (IpAddr, SocketAddr) = if is_ipv6 {
+        (
+            Ipv6Addr::UNSPECIFIED.into(),
+            SocketAddr::new(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), 9),
+        )
+    } else {
+        (Ipv4Addr::UNSPECIFIED.into(), SocketAddr::new(Ipv4Addr::new(192, 0, 2, 1).into(), 9)) // RFC 5737
+    };
+    let routed = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect(towards.unwrap_or(somewhere))?;
+        socket.local_addr()
+    });
+    let loopback = if is_ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+    routed.map_or(loopback, |addr| addr.ip())
+}

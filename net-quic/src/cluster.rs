@@ -1,0 +1,309 @@
+//! The handle of a running node.
+
+use crate::StoreError;
+use crate::builder::Builder;
+use crate::driver::Answer;
+use crate::endpoint::Gate;
+use crate::request::{Hearer, Request};
+use crate::trust::{Admission, Pin, Refusal};
+use crate::watch::Watching;
+use rumormill_core::{Command, CommandError, Contact, Event, Member, Node, NodeId, Reply, Watch};
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
+
+/// How soon seeds that did not answer are tried again, and how rarely at last.
+const SEED_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Why something asked of a node was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The node has ended.
+    #[error("the node has ended")]
+    Ended,
+    /// The node refused, and nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+    /// A value has no form in bytes.
+    #[error("the value has no form in bytes: {0}")]
+    Encode(String),
+    /// Bytes are no value of the type.
+    #[error("the bytes are no value of this type: {0}")]
+    Decode(String),
+    /// None of the addresses could be joined through.
+    #[error("no address answered: {}", list(reasons))]
+    NobodyAnswered {
+        /// Each address, and what came of it.
+        reasons: Vec<(SocketAddr, String)>,
+    },
+    /// The node is no member, as far as this node knows.
+    #[error("{0} is no member of the cluster")]
+    UnknownNode(NodeId),
+    /// The node cannot be reached.
+    #[error("the node cannot be reached: {0}")]
+    Unreachable(String),
+    /// Somebody takes the streams of this tag already.
+    #[error("somebody on this node takes the streams of this tag already")]
+    TagTaken,
+    /// The tag is too long.
+    #[error("a tag of {len} bytes is too long, at most {max} are allowed")]
+    TagTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// No node of this name was ever met.
+    #[error("no node called {0} was ever met")]
+    NoSuchNode(String),
+}
+
+fn list(reasons: &[(SocketAddr, String)]) -> String {
+    reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect::<Vec<_>>().join("; ")
+}
+
+/// A running node of a cluster. Clones are the same node; it ends with the last of them.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) addrs: Vec<SocketAddr>,
+    pub(crate) local: SocketAddr,
+    pub(crate) refused: watch::Receiver<u64>,
+}
+
+/// Writes a value as everybody reads it.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<bytes::Bytes, Error> {
+    postcard::to_allocvec(value).map(Into::into).map_err(|error| Error::Encode(error.to_string()))
+}
+
+/// Reads a value.
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    postcard::from_bytes(bytes).map_err(|error| Error::Decode(error.to_string()))
+}
+
+/// Itself.
+impl Cluster {
+    /// Begins to describe a node of the cluster of this name.
+    pub fn builder(cluster: &str) -> Builder {
+        Builder::new(cluster)
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Tells the node's id: its public key.
+    pub fn id(&self) -> NodeId {
+        self.inner.id
+    }
+
+    /// Tells the node's name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Tells where the node listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.local
+    }
+
+    /// Tells where others are told to reach the node.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.inner.addrs
+    }
+
+    /// Counts the connections that this node has refused since it started.
+    pub fn refused(&self) -> u64 {
+        *self.inner.refused.borrow()
+    }
+
+    /// Gives a command, and waits for its answer.
+    pub(crate) async fn ask(&self, command: Command) -> Result<Reply, Error> {
+        let (answer, answered) = oneshot::channel::<Answer>();
+        self.request(Request::Command { command, hearer: Hearer::Answer(answer) }).await?;
+        Ok(answered.await.map_err(|_| Error::Ended)??)
+    }
+
+    pub(crate) async fn request(&self, request: Request) -> Result<(), Error> {
+        self.inner.requests.send(request).await.map_err(|_| Error::Ended)
+    }
+
+    /// Looks something up in the node, between two of its steps.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Node) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (found, finding) = oneshot::channel();
+        let reading = move |node: &Node| drop(found.send(read(node)));
+        self.request(Request::Read(Box::new(reading))).await?;
+        finding.await.map_err(|_| Error::Ended)
+    }
+
+    /// Ends the node without leaving: the others take it for one that comes back, or find it dead.
+    pub async fn shutdown(&self) {
+        let (end, ended) = oneshot::channel();
+        if self.request(Request::End(end)).await.is_ok() {
+            let _ = ended.await;
+        }
+    }
+}
+
+/// Coming and going.
+impl Cluster {
+    /// Comes into the cluster through any of these addresses.
+    ///
+    /// # Errors
+    /// [`Error::NobodyAnswered`] tells what came of each address; [`Error::Refused`] when those who answered did not let
+    /// the node in.
+    pub async fn join(&self, addrs: &[SocketAddr]) -> Result<(), Error> {
+        let (mut contacts, mut reasons) = (Vec::new(), Vec::new());
+        for addr in addrs.iter().filter(|addr| !self.is_own(addr)) {
+            match self.inner.gate.identify(*addr).await {
+                Ok(contact) => contacts.push(contact),
+                Err(broken) => reasons.push((*addr, Gate::why(&broken))),
+            }
+        }
+        if contacts.is_empty() && !reasons.is_empty() {
+            return Err(Error::NobodyAnswered { reasons });
+        }
+        self.ask(Command::Join { contacts }).await.map(drop)
+    }
+
+    fn is_own(&self, addr: &SocketAddr) -> bool {
+        *addr == self.inner.local || self.inner.addrs.contains(addr)
+    }
+
+    /// Comes in through seeds, as soon as one of them answers.
+    pub(crate) fn join_seeds(&self, seeds: Vec<SocketAddr>) {
+        let (weak, requests) = (Arc::downgrade(&self.inner), self.inner.requests.downgrade());
+        tokio::spawn(async move {
+            let (mut pause, longest) = SEED_BACKOFF;
+            while requests.upgrade().is_some() {
+                let Some(inner) = weak.upgrade() else { return };
+                match (Cluster { inner }).join(&seeds).await {
+                    Err(error @ Error::NobodyAnswered { .. }) => tracing::info!(%error, "seeds"),
+                    Err(error) => return tracing::warn!(%error, "seeds"),
+                    Ok(()) => return,
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(longest);
+            }
+        });
+    }
+
+    /// Leaves the cluster: everybody is told, and the node stays out until it joins again.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub async fn leave(&self) -> Result<(), Error> {
+        self.ask(Command::Leave).await.map(drop)
+    }
+}
+
+/// Who is there. These are four different things: the active view is not the cluster.
+impl Cluster {
+    /// Lists the node's neighbours in the overlay: a handful, whatever the size of the cluster.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub async fn active_view(&self) -> Result<Vec<NodeId>, Error> {
+        self.read(|node| node.active().collect()).await
+    }
+
+    /// Lists the nodes that would become neighbours if some were lost.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub async fn passive_view(&self) -> Result<Vec<NodeId>, Error> {
+        self.read(|node| node.status().passive).await
+    }
+
+    /// Lists the nodes that a connection stands with, neighbours or not.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub async fn connected(&self) -> Result<Vec<NodeId>, Error> {
+        self.read(|node| node.connected().collect()).await
+    }
+
+    /// Lists the members of the whole cluster, this node included.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub async fn members(&self) -> Result<Vec<Member>, Error> {
+        self.read(|node| node.members().map_or_else(Vec::new, |members| members.iter().collect())).await
+    }
+
+    /// Watches the members: a snapshot first, then every change.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] beyond the bound on watches, or [`Error::Ended`].
+    pub async fn watch_members(&self) -> Result<Watching, Error> {
+        Watching::begin(self, Watch::Members).await
+    }
+
+    /// Finds how a member is reached.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub async fn contact(&self, node: NodeId) -> Result<Option<Contact>, Error> {
+        self.read(move |it| it.members().and_then(|members| members.contact(&node).cloned())).await
+    }
+
+    /// Finds the node of a name, among those that this node has met.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNode`].
+    pub fn node_called(&self, name: &str) -> Result<NodeId, Error> {
+        self.inner.admission.key_of(name).ok_or_else(|| Error::NoSuchNode(name.into()))
+    }
+
+    /// Tells the name of a node that this node has met.
+    pub fn name_of(&self, node: &NodeId) -> Option<String> {
+        self.inner.admission.name_of(node)
+    }
+
+    /// Hears what the node says of itself: neighbours that come and go, refusals, a store that fails.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub async fn events(&self) -> Result<crate::watch::Feed<Event>, Error> {
+        crate::watch::Feed::of_node(self).await
+    }
+}
+
+/// Whom the node trusts.
+impl Cluster {
+    /// Lists every key that was believed, with its name; the node's own among them.
+    pub fn pins(&self) -> Vec<Pin> {
+        self.inner.admission.pins()
+    }
+
+    /// Pins a key to a name before the node is met.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that a node of this key and name would meet.
+    pub fn add_pin(&self, pin: Pin) -> Result<(), Refusal> {
+        self.inner.admission.add(pin)
+    }
+
+    /// Forgets a pin: its key, and its name, may come as a stranger again. Tells whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that cannot be written; the pin stays.
+    pub fn remove_pin(&self, key: &NodeId) -> Result<bool, StoreError> {
+        self.inner.admission.remove(key)
+    }
+}

@@ -1,0 +1,451 @@
+//! One connection that carries frames: a stream for each channel and direction, and datagrams.
+//!
+//! Nobody here decides anything. What is sent waits in an outbox until QUIC takes it; rising above a high-water mark
+//! is told to the node, and a peer that takes nothing for too long loses the connection rather than single frames.
+
+use bytes::{Bytes, BytesMut};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
+use rumormill_core::frame::{BODY_LEN_MAX, DecodeError, decode_within};
+use rumormill_core::{Channel, Dialer, DownReason, Frame, NodeId};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+/// Channels that are streams: all but datagrams.
+const STREAMS: usize = Channel::COUNT - 1;
+/// Bytes that wait on a channel above which the node is told.
+const HIGH_WATER: usize = 1 << 20;
+/// Bytes that wait on a channel above which the connection is given up.
+const OVERFLOW: usize = 8 << 20;
+/// Bytes that are encoded into one write.
+const BATCH: usize = 16 << 10;
+/// The longest body on the control channel.
+const CONTROL_BODY_LEN_MAX: usize = 64 << 10;
+/// How long what was sent before a close may take.
+const LINGER: Duration = Duration::from_secs(1);
+/// The code of a connection that ends in good order.
+const CLOSED: VarInt = VarInt::from_u32(0);
+/// The code of a connection whose peer does not keep to the protocol.
+const BROKEN: VarInt = VarInt::from_u32(2);
+
+/// Which connection something came from: an older one with the same peer may still be talking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConnectionId {
+    pub(crate) peer: NodeId,
+    pub(crate) dialer: Dialer,
+    pub(crate) serial: u64,
+}
+
+/// What a connection tells its node.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// A frame came.
+    Frame(Channel, Frame),
+    /// Bytes came that are no frame.
+    Malformed,
+    /// A full channel has drained.
+    Ready(Channel),
+    /// It ended; nothing comes after this.
+    Down(DownReason),
+}
+
+/// Where connections put what they tell.
+pub(crate) type Arrivals = mpsc::Sender<(ConnectionId, Arrival)>;
+
+/// What came of handing in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queued {
+    /// It is on its way.
+    Taken,
+    /// It is on its way, and its channel has just risen above the high-water mark.
+    Full,
+    /// The peer takes nothing: the connection must be given up.
+    Overflow,
+}
+
+/// Whether users' mail has to wait: a mailbox is nearly full.
+pub(crate) type Hold = watch::Receiver<bool>;
+
+/// A connection as its node holds it.
+pub(crate) struct Link {
+    id: ConnectionId,
+    connection: Connection,
+    outbox: Arc<Outbox>,
+    writers: [Option<JoinHandle<()>>; STREAMS],
+    arrivals: Arrivals,
+}
+
+impl Link {
+    /// Takes over a connection whose HELLO is done.
+    pub(crate) fn new(id: ConnectionId, connection: Connection, arrivals: Arrivals, hold: Hold) -> Self {
+        tokio::spawn(receive(id, connection.clone(), arrivals.clone(), hold));
+        Self { id, connection, outbox: Arc::default(), writers: Default::default(), arrivals }
+    }
+
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Sends a frame, later: nothing here waits.
+    pub(crate) fn send(&mut self, channel: Channel, frame: Frame) -> Queued {
+        if channel == Channel::Datagram {
+            // A datagram that does not fit, or finds no room, is lost like any other.
+            let _ = self.connection.send_datagram(encoded([&frame]));
+            return Queued::Taken;
+        }
+        let lane = channel as usize;
+        if self.writers[lane].is_none() {
+            let (id, connection) = (self.id, self.connection.clone());
+            let (outbox, arrivals) = (self.outbox.clone(), self.arrivals.clone());
+            self.writers[lane] = Some(tokio::spawn(write(id, connection, channel, outbox, arrivals)));
+        }
+        self.outbox.push(channel, frame)
+    }
+
+    /// Ends the connection after what was sent has arrived, or a second has passed.
+    pub(crate) fn close(mut self) -> JoinHandle<()> {
+        self.outbox.close();
+        tokio::spawn(async move {
+            let flushed = async {
+                for writer in self.writers.iter_mut().flatten() {
+                    let _ = writer.await;
+                }
+            };
+            let _ = timeout(LINGER, flushed).await;
+            self.connection.close(CLOSED, b"");
+        })
+    }
+
+    /// Ends the connection at once.
+    pub(crate) fn abort(self) {
+        self.connection.close(BROKEN, b"");
+    }
+}
+
+/// What waits to be written.
+#[derive(Default)]
+struct Outbox {
+    lanes: [Lane; STREAMS],
+}
+
+#[derive(Default)]
+struct Lane {
+    state: Mutex<LaneState>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct LaneState {
+    queue: VecDeque<Frame>,
+    /// Bytes of the queue and of the write that is under way.
+    bytes: usize,
+    is_full: bool,
+    is_closing: bool,
+}
+
+/// What the writer of a channel does next.
+enum Work {
+    Write(Bytes),
+    Wait,
+    Finish,
+}
+
+impl Lane {
+    fn state(&self) -> MutexGuard<'_, LaneState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what fits into one write.
+    fn take(&self) -> Work {
+        let mut state = self.state();
+        let (mut count, mut bytes) = (0, 0);
+        while bytes < BATCH && count < state.queue.len() {
+            bytes += state.queue[count].wire_len();
+            count += 1;
+        }
+        if count == 0 {
+            return if state.is_closing { Work::Finish } else { Work::Wait };
+        }
+        let batch: Vec<Frame> = state.queue.drain(..count).collect();
+        drop(state);
+        Work::Write(encoded(&batch))
+    }
+
+    /// Counts bytes as written, and tells whether a full channel has just drained to half its mark.
+    fn settle(&self, bytes: usize) -> bool {
+        let mut state = self.state();
+        state.bytes -= bytes;
+        let is_ready = state.is_full && state.bytes <= HIGH_WATER / 2;
+        state.is_full &= !is_ready;
+        is_ready
+    }
+}
+
+impl Outbox {
+    fn push(&self, channel: Channel, frame: Frame) -> Queued {
+        let lane = &self.lanes[channel as usize];
+        let mut state = lane.state();
+        state.bytes += frame.wire_len();
+        state.queue.push_back(frame);
+        let queued = match state.bytes {
+            bytes if bytes > OVERFLOW => Queued::Overflow,
+            bytes if bytes > HIGH_WATER && !state.is_full => Queued::Full,
+            _ => Queued::Taken,
+        };
+        state.is_full |= queued == Queued::Full;
+        drop(state);
+        lane.wake.notify_one();
+        queued
+    }
+
+    fn close(&self) {
+        for lane in &self.lanes {
+            lane.state().is_closing = true;
+            lane.wake.notify_one();
+        }
+    }
+}
+
+fn encoded<'a>(frames: impl IntoIterator<Item = &'a Frame>) -> Bytes {
+    let mut bytes = Vec::new();
+    frames.into_iter().for_each(|frame| frame.encode(&mut bytes));
+    bytes.into()
+}
+
+/// How urgent a channel is to QUIC: announcements give way to everything else.
+fn priority(channel: Channel) -> i32 {
+    match channel {
+        Channel::Control => 2,
+        Channel::Gossip | Channel::User | Channel::Datagram => 1,
+        Channel::Sync => 0,
+        Channel::Lazy => -1,
+    }
+}
+
+/// Writes one channel for as long as the connection lasts.
+async fn write(
+    id: ConnectionId,
+    connection: Connection,
+    channel: Channel,
+    outbox: Arc<Outbox>,
+    arrivals: Arrivals,
+) {
+    let lane = &outbox.lanes[channel as usize];
+    let Ok(mut stream) = connection.open_uni().await else { return };
+    let _ = stream.set_priority(priority(channel));
+    if stream.write_all(&[channel as u8]).await.is_err() {
+        return;
+    }
+    loop {
+        match lane.take() {
+            Work::Wait => lane.wake.notified().await,
+            Work::Finish => return finish(stream).await,
+            Work::Write(bytes) => {
+                let len = bytes.len();
+                if stream.write_chunk(bytes).await.is_err() {
+                    return; // the connection is over, and its reader says so
+                }
+                if lane.settle(len) && arrivals.send((id, Arrival::Ready(channel))).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Waits until the peer has all of a stream.
+async fn finish(mut stream: SendStream) {
+    if stream.finish().is_ok() {
+        let _ = stream.stopped().await;
+    }
+}
+
+/// Takes everything that comes over a connection, until it ends.
+async fn receive(id: ConnectionId, connection: Connection, arrivals: Arrivals, hold: Hold) {
+    let mut readers = JoinSet::new();
+    let error = loop {
+        tokio::select! {
+            biased;
+            stream = connection.accept_uni() => match stream {
+                Ok(stream) => {
+                    readers.spawn(read(id, connection.clone(), stream, arrivals.clone(), hold.clone()));
+                }
+                Err(error) => break error,
+            },
+            datagram = connection.read_datagram() => match datagram {
+                Ok(mut datagram) => {
+                    let arrival = match decode_within(&mut datagram, CONTROL_BODY_LEN_MAX) {
+                        Ok(Some(frame)) => Arrival::Frame(Channel::Datagram, frame),
+                        Ok(None) => continue,
+                        Err(_) => Arrival::Malformed,
+                    };
+                    if arrivals.send((id, arrival)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => break error,
+            },
+        }
+    };
+    while readers.join_next().await.is_some() {} // what arrived before the end is told before the end
+    let _ = arrivals.send((id, Arrival::Down(down_reason(&error)))).await;
+}
+
+/// Tells the core why a connection ended.
+pub(crate) fn down_reason(error: &ConnectionError) -> DownReason {
+    match error {
+        ConnectionError::TimedOut => DownReason::IdleTimeout,
+        ConnectionError::Reset => DownReason::Reset,
+        ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::ConnectionClosed(_)
+        | ConnectionError::ApplicationClosed(_)
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => DownReason::Closed,
+    }
+}
+
+/// Reads the stream of one channel.
+async fn read(
+    id: ConnectionId,
+    connection: Connection,
+    mut stream: RecvStream,
+    arrivals: Arrivals,
+    mut hold: Hold,
+) {
+    let mut first = [0];
+    if stream.read_exact(&mut first).await.is_err() {
+        return;
+    }
+    let streams = &Channel::ALL[..STREAMS];
+    let Some(channel) = streams.iter().find(|channel| **channel as u8 == first[0]).copied() else {
+        let _ = stream.stop(BROKEN); // a later version may know what this is
+        return;
+    };
+    let body_len_max = if channel == Channel::Control { CONTROL_BODY_LEN_MAX } else { BODY_LEN_MAX };
+    let mut parser = Parser { pending: BytesMut::new(), missing: 0, body_len_max };
+    while let Ok(Some(chunk)) = stream.read_chunk(usize::MAX, true).await {
+        let mut bytes = parser.extend(chunk.bytes);
+        loop {
+            let arrival = match parser.next(&mut bytes) {
+                Parsed::Frame(frame) => Arrival::Frame(channel, frame),
+                Parsed::Unknown => continue,
+                Parsed::Malformed => Arrival::Malformed,
+                Parsed::NeedsMore => break,
+                Parsed::Lost => {
+                    let _ = arrivals.send((id, Arrival::Malformed)).await;
+                    return connection.close(BROKEN, b"");
+                }
+            };
+            if channel == Channel::User && hold.wait_for(|is_held| !is_held).await.is_err() {
+                return;
+            }
+            if arrivals.send((id, arrival)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Cuts a stream of bytes into frames.
+struct Parser {
+    /// The beginning of a frame that has not come whole.
+    pending: BytesMut,
+    /// Bytes that must come before another try makes sense.
+    missing: usize,
+    body_len_max: usize,
+}
+
+enum Parsed {
+    Frame(Frame),
+    /// A frame that this version does not know.
+    Unknown,
+    /// A frame was bad; the next one may be good.
+    Malformed,
+    NeedsMore,
+    /// Nobody knows where the next frame begins.
+    Lost,
+}
+
+impl Parser {
+    /// Takes a chunk; gives back what there is to parse.
+    fn extend(&mut self, chunk: Bytes) -> Bytes {
+        if self.pending.is_empty() {
+            return chunk;
+        }
+        self.pending.extend_from_slice(&chunk);
+        if chunk.len() < self.missing {
+            self.missing -= chunk.len();
+            return Bytes::new();
+        }
+        self.pending.split().freeze()
+    }
+
+    fn next(&mut self, bytes: &mut Bytes) -> Parsed {
+        if bytes.is_empty() {
+            return Parsed::NeedsMore;
+        }
+        match decode_within(bytes, self.body_len_max) {
+            Ok(Some(frame)) => Parsed::Frame(frame),
+            Ok(None) => Parsed::Unknown,
+            Err(DecodeError::Incomplete { missing }) => {
+                self.missing = missing;
+                self.pending.extend_from_slice(&bytes.split_off(0));
+                Parsed::NeedsMore
+            }
+            Err(error) if error.is_recoverable() => Parsed::Malformed,
+            Err(_) => Parsed::Lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Vec<Frame> {
+        let frame = Frame::Prune;
+        vec![frame.clone(), frame.clone(), frame]
+    }
+
+    #[test]
+    fn a_stream_is_cut_into_frames_wherever_it_is_broken() {
+        let whole = encoded(&frames());
+        for size in 1..=whole.len() {
+            let mut parser = Parser { pending: BytesMut::new(), missing: 0, body_len_max: 100 };
+            let mut found = Vec::new();
+            for piece in whole.chunks(size) {
+                let mut bytes = parser.extend(Bytes::copy_from_slice(piece));
+                while let Parsed::Frame(frame) = parser.next(&mut bytes) {
+                    found.push(frame);
+                }
+            }
+            assert_eq!(found, frames(), "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_frame_too_long_ends_the_stream() {
+        let mut parser = Parser { pending: BytesMut::new(), missing: 0, body_len_max: 100 };
+        let mut bytes = parser.extend(Bytes::from_static(&[255, 0, 0, 0, 1, 0]));
+        assert!(matches!(parser.next(&mut bytes), Parsed::Lost));
+    }
+
+    #[test]
+    fn a_channel_is_full_once_and_ready_once() {
+        let outbox = Outbox::default();
+        let lane = &outbox.lanes[0];
+        let frame = Frame::Prune;
+        let count = HIGH_WATER / frame.wire_len() + 1;
+        let queued: Vec<_> = (0..count + 5).map(|_| outbox.push(Channel::Control, frame.clone())).collect();
+        assert_eq!(queued.iter().filter(|queued| **queued == Queued::Full).count(), 1);
+        let mut ready = 0;
+        while let Work::Write(bytes) = lane.take() {
+            ready += usize::from(lane.settle(bytes.len()));
+        }
+        assert_eq!((ready, lane.state().bytes), (1, 0));
+    }
+}

@@ -1,0 +1,458 @@
+//! The driver: one task that owns the node, hands inputs in and carries effects out. It decides nothing.
+//!
+//! It never waits for a peer, a user or a disk. What others have to tell comes through queues; what they are told goes
+//! into queues that are theirs.
+
+use crate::connection::{Arrival, Arrivals, ConnectionId, Link, Queued};
+use crate::endpoint::{Gate, Met};
+use crate::hear::Hearers;
+use crate::request::Request;
+use crate::store::{Store, Write};
+use crate::trust::Refusal;
+use rumormill_core::{
+    Boot, Channel, Command, CommandError, Contact, Dialer, DownReason, Effect, Event, Frame, Input, Instant,
+    Node, NodeId, Now, Output, Token, Wall,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
+
+/// Inputs that are taken in one go before anything else is looked at.
+const BATCH: usize = 256;
+
+/// How soon a mailbox that was nearly full is looked at again.
+const CROWDED: Duration = Duration::from_millis(5);
+
+/// Tells the time of day: milliseconds since the Unix epoch.
+pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Reads the system's wall clock.
+pub(crate) fn system_clock() -> WallClock {
+    Arc::new(|| {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    })
+}
+
+/// Both clocks of a node.
+pub(crate) struct Clocks {
+    origin: TokioInstant,
+    wall: WallClock,
+}
+
+impl Clocks {
+    pub(crate) fn new(wall: WallClock) -> Self {
+        Self { origin: TokioInstant::now(), wall }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let mono = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Now { mono: Instant(mono), wall: Wall((self.wall)()) }
+    }
+
+    fn at(&self, instant: Instant) -> TokioInstant {
+        // A deadline that never comes lies a day away: the node is asked again then.
+        let since = Duration::from_nanos(instant.0).min(self.origin.elapsed() + Duration::from_secs(86_400));
+        self.origin + since
+    }
+}
+
+/// Takes note of every input, for a replay.
+pub(crate) trait Recorder: Send {
+    /// Notes what the node starts from.
+    fn boot(&mut self, boot: &Boot, now: Now);
+    /// Notes one input.
+    fn input(&mut self, now: &Now, input: &Input);
+    /// Notes the hash that a replay must come to.
+    fn hash(&mut self, trace_hash: u64);
+}
+
+/// What the driver hears from.
+pub(crate) struct Inbox {
+    pub(crate) met: mpsc::UnboundedReceiver<Met>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) arrivals: mpsc::Receiver<(ConnectionId, Arrival)>,
+    pub(crate) stored: mpsc::UnboundedReceiver<(Token, bool)>,
+}
+
+/// What the driver works with.
+pub(crate) struct Tools {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) writer: Writer,
+    /// How the node introduces itself, for the HELLOs that go on beside it.
+    pub(crate) contact: Arc<Mutex<Contact>>,
+    pub(crate) recorder: Option<Box<dyn Recorder>>,
+    pub(crate) refusals: watch::Sender<u64>,
+    /// Whether users' mail waits with its senders.
+    pub(crate) hold: watch::Sender<bool>,
+}
+
+/// The task that owns a node.
+pub(crate) struct Driver {
+    node: Node,
+    clocks: Clocks,
+    tools: Tools,
+    out: Output,
+    /// Inputs that came of carrying out effects.
+    queue: VecDeque<Input>,
+    links: BTreeMap<(NodeId, Dialer), (Link, u64)>,
+    dials: BTreeMap<NodeId, AbortHandle>,
+    serial: u64,
+    tokens: u64,
+    hearers: Hearers,
+    ending: Option<oneshot::Sender<()>>,
+}
+
+impl Driver {
+    pub(crate) fn new(boot: Boot, clocks: Clocks, mut tools: Tools, hearers: Hearers) -> Self {
+        let now = clocks.now();
+        tools.recorder.iter_mut().for_each(|recorder| recorder.boot(&boot, now));
+        let node = Node::new(boot, now);
+        let (links, dials) = (BTreeMap::new(), BTreeMap::new());
+        let (out, queue) = (Output::default(), VecDeque::new());
+        let driver = Self {
+            node,
+            clocks,
+            tools,
+            out,
+            queue,
+            links,
+            dials,
+            serial: 0,
+            tokens: 0,
+            hearers,
+            ending: None,
+        };
+        driver.note_contact();
+        driver
+    }
+
+    /// Lets HELLOs say which life of the node speaks.
+    fn note_contact(&self) {
+        let mut contact = self.tools.contact.lock().unwrap_or_else(PoisonError::into_inner);
+        if *contact != *self.node.contact() {
+            *contact = self.node.contact().clone();
+        }
+    }
+
+    /// Runs the node until its users have all gone, or one of them ends it.
+    pub(crate) async fn run(mut self, mut inbox: Inbox) {
+        let sleep = sleep_until(TokioInstant::now());
+        tokio::pin!(sleep);
+        while self.ending.is_none() {
+            self.set(sleep.as_mut());
+            tokio::select! {
+                biased;
+                Some(met) = inbox.met.recv() => self.on_met(met),
+                Some((token, is_durable)) = inbox.stored.recv() => self.on_stored(token, is_durable),
+                Some((id, arrival)) = inbox.arrivals.recv() => self.on_arrival(id, arrival),
+                request = inbox.requests.recv() => match request {
+                    Some(request) => self.on_request(request),
+                    None => break,
+                },
+                () = &mut sleep => self.step(Input::Timeout),
+            }
+            self.take_batch(&mut inbox);
+            let is_crowded = self.hearers.is_crowded();
+            self.tools.hold.send_if_modified(|is_held| std::mem::replace(is_held, is_crowded) != is_crowded);
+        }
+        self.end().await;
+    }
+
+    /// Takes what is there without waiting: a burst costs one turn of the task.
+    fn take_batch(&mut self, inbox: &mut Inbox) {
+        for _ in 0..BATCH {
+            let Ok((id, arrival)) = inbox.arrivals.try_recv() else { break };
+            self.on_arrival(id, arrival);
+        }
+        for _ in 0..BATCH {
+            if self.ending.is_some() {
+                break;
+            }
+            let Ok(request) = inbox.requests.try_recv() else { break };
+            self.on_request(request);
+        }
+    }
+
+    fn set(&self, sleep: std::pin::Pin<&mut Sleep>) {
+        let deadline = self.node.poll_timeout().unwrap_or(Instant::NEVER);
+        let mut deadline = self.clocks.at(deadline);
+        if *self.tools.hold.borrow() {
+            deadline = deadline.min(TokioInstant::now() + CROWDED); // nobody tells when a reader has read
+        }
+        if sleep.deadline() != deadline {
+            sleep.reset(deadline);
+        }
+    }
+
+    async fn end(mut self) {
+        if let Some(recorder) = &mut self.tools.recorder {
+            recorder.hash(self.node.trace_hash());
+        }
+        self.dials.values().for_each(AbortHandle::abort);
+        let links = std::mem::take(&mut self.links);
+        let closing: Vec<_> = links.into_values().map(|(link, _)| link.close()).collect();
+        for closed in closing {
+            let _ = closed.await;
+        }
+        self.tools.gate.hub().close();
+        self.tools.gate.endpoint().close(0_u32.into(), b"");
+        self.tools.gate.endpoint().wait_idle().await;
+        self.tools.writer.end().await;
+        self.ending.take().map(|ending| ending.send(()));
+    }
+}
+
+/// Inputs.
+impl Driver {
+    /// Hands an input in, and carries out what comes of it.
+    fn step(&mut self, input: Input) {
+        self.queue.push_back(input);
+        while let Some(input) = self.queue.pop_front() {
+            let now = self.clocks.now();
+            self.tools.recorder.iter_mut().for_each(|recorder| recorder.input(&now, &input));
+            let mut out = std::mem::take(&mut self.out);
+            self.node.handle(now, input, &mut out);
+            out.effects.drain(..).for_each(|effect| self.carry_out(effect));
+            out.events.drain(..).for_each(|event| self.tell(event));
+            self.out = out;
+        }
+        self.note_contact();
+    }
+
+    fn on_met(&mut self, met: Met) {
+        match met {
+            Met::Dialled { connection, peer } => match self.dials.remove(&peer.id) {
+                Some(_) => self.link(Dialer::Local, connection, peer),
+                None => connection.close(0_u32.into(), b""), // closed meanwhile
+            },
+            Met::DialFailed { peer, reason, refusal } => {
+                if let Some(refusal) = refusal {
+                    self.on_refusal(&refusal, &format!("{peer}"));
+                }
+                if self.dials.remove(&peer).is_some() {
+                    self.step(Input::LinkDown { peer, dialer: Dialer::Local, reason });
+                }
+            }
+            Met::Accepted { connection, peer } => self.link(Dialer::Remote, connection, peer),
+            Met::Refused { addr, refusal } => self.on_refusal(&refusal, &addr.to_string()),
+        }
+    }
+
+    fn on_refusal(&mut self, refusal: &Refusal, whom: &str) {
+        tracing::warn!(peer = whom, reason = %refusal, "refused");
+        self.tools.refusals.send_modify(|count| *count += 1);
+    }
+
+    /// Takes over a connection. One that stands from the same end is over: its peer has forgotten it.
+    fn link(&mut self, dialer: Dialer, connection: quinn::Connection, peer: crate::handshake::Peer) {
+        let key = (peer.id, dialer);
+        if self.links.get(&key).is_some_and(|(_, incarnation)| *incarnation > peer.incarnation.0) {
+            return connection.close(0_u32.into(), b""); // an older life's, that came late
+        }
+        if let Some((old, incarnation)) = self.links.remove(&key) {
+            old.abort();
+            let reason =
+                if incarnation < peer.incarnation.0 { DownReason::Reset } else { DownReason::Closed };
+            self.step(Input::LinkDown { peer: peer.id, dialer, reason });
+        }
+        self.serial += 1;
+        let id = ConnectionId { peer: peer.id, dialer, serial: self.serial };
+        let addr = connection.remote_address();
+        let link = Link::new(id, connection, self.tools.arrivals.clone(), self.tools.hold.subscribe());
+        self.links.insert(key, (link, peer.incarnation.0));
+        tracing::debug!(peer = peer.name, ?dialer, %addr, "linked");
+        let (incarnation, version) = (peer.incarnation, peer.version);
+        self.step(Input::LinkUp { peer: peer.id, incarnation, version, addr, dialer });
+    }
+
+    fn on_arrival(&mut self, id: ConnectionId, arrival: Arrival) {
+        let ConnectionId { peer, dialer, serial } = id;
+        let key = (peer, dialer);
+        if self.links.get(&key).is_none_or(|(link, _)| link.id().serial != serial) {
+            return; // an earlier connection still had something to say
+        }
+        if let Arrival::Down(_) = arrival {
+            self.links.remove(&key);
+        }
+        self.step(match arrival {
+            Arrival::Frame(channel, frame) => Input::Frame { from: peer, channel, frame },
+            Arrival::Malformed => Input::Malformed { from: peer },
+            Arrival::Ready(channel) => Input::LinkReady { peer, channel },
+            Arrival::Down(reason) => Input::LinkDown { peer, dialer, reason },
+        });
+    }
+
+    fn on_stored(&mut self, token: Token, is_durable: bool) {
+        self.step(if is_durable { Input::Persisted { token } } else { Input::PersistFailed { token } });
+    }
+
+    fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Command { command, hearer } if self.must_wait(&command) => hearer.refuse(),
+            Request::Command { command, hearer } => {
+                let token = self.token();
+                self.hearers.expect(token, hearer);
+                self.step(Input::Command { token, command });
+            }
+            Request::Again { token, command } => self.step(Input::Command { token, command }),
+            Request::Forget { token } => {
+                if let Some(command) = self.hearers.forget(token) {
+                    let token = self.token();
+                    self.step(Input::Command { token, command });
+                }
+            }
+            Request::HearMap { map, began, changes } => {
+                let token = self.token();
+                let entries = self
+                    .node
+                    .map(map)
+                    .map(|map| map.iter().map(|(key, value)| (key.clone(), value)).collect());
+                if entries.is_some() {
+                    self.hearers.hear_map(token, map, changes);
+                }
+                if began.send((token, entries)).is_err() {
+                    self.hearers.forget(token);
+                }
+            }
+            Request::HearNode { began, events } => {
+                let token = self.token();
+                self.hearers.hear_node(token, events);
+                if began.send(token).is_err() {
+                    self.hearers.forget(token);
+                }
+            }
+            Request::Read(read) => read(&self.node),
+            Request::End(ended) => self.ending = Some(ended),
+        }
+    }
+
+    /// Mail of this node for itself crosses no link that could hold it back.
+    fn must_wait(&self, command: &Command) -> bool {
+        let own = self.node.contact().id();
+        match command {
+            Command::Send { to, .. } | Command::Call { to, .. } => {
+                to.node == own && *self.tools.hold.borrow()
+            }
+            _ => false,
+        }
+    }
+
+    fn token(&mut self) -> Token {
+        self.tokens += 1;
+        Token(self.tokens)
+    }
+}
+
+/// Effects and events.
+impl Driver {
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Dial { contact } => {
+                let dial = self.tools.gate.dial(contact.clone());
+                if let Some(earlier) = self.dials.insert(contact.id(), dial) {
+                    earlier.abort();
+                }
+            }
+            Effect::Send { to, channel, frame } => self.send(to, channel, frame),
+            Effect::Close { peer, dialer, .. } => {
+                for end in [Dialer::Local, Dialer::Remote] {
+                    if dialer.is_none_or(|dialer| dialer == end) {
+                        self.links.remove(&(peer, end)).map(|(link, _)| link.close());
+                    }
+                }
+                if dialer != Some(Dialer::Remote) {
+                    self.dials.remove(&peer).iter().for_each(AbortHandle::abort);
+                }
+            }
+            Effect::Persist { token, class, rows } => self.tools.writer.write(Write { token, class, rows }),
+        }
+    }
+
+    fn send(&mut self, to: NodeId, channel: Channel, frame: Frame) {
+        let crossed = if self.node.contact().id() < to { Dialer::Local } else { Dialer::Remote };
+        let other = if crossed == Dialer::Local { Dialer::Remote } else { Dialer::Local };
+        let key = if self.links.contains_key(&(to, crossed)) { (to, crossed) } else { (to, other) };
+        let Some((link, _)) = self.links.get_mut(&key) else { return };
+        match link.send(channel, frame) {
+            Queued::Taken => {}
+            Queued::Full => self.queue.push_back(Input::LinkFull { peer: to, channel }),
+            Queued::Overflow => {
+                tracing::warn!(peer = %to, ?channel, "takes nothing; the connection is given up");
+                if let Some((link, _)) = self.links.remove(&key) {
+                    link.abort();
+                }
+                self.queue.push_back(Input::LinkDown { peer: to, dialer: key.1, reason: DownReason::Closed });
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        if let Some(command) = self.hearers.tell(event) {
+            let token = self.token();
+            self.queue.push_back(Input::Command { token, command });
+        }
+    }
+}
+
+/// Where writes go.
+pub(crate) enum Writer {
+    /// To a thread, because a flush takes milliseconds.
+    Thread { writes: Option<std::sync::mpsc::Sender<Write>>, ended: Option<oneshot::Receiver<()>> },
+    /// To memory, at once.
+    Here { store: Store, stored: mpsc::UnboundedSender<(Token, bool)> },
+}
+
+impl Writer {
+    pub(crate) fn new(store: Store, stored: mpsc::UnboundedSender<(Token, bool)>) -> std::io::Result<Self> {
+        if !store.is_on_disk() {
+            return Ok(Self::Here { store, stored });
+        }
+        let (writes, to_do) = std::sync::mpsc::channel::<Write>();
+        let (ended, end) = oneshot::channel();
+        std::thread::Builder::new().name("rumor-store".into()).spawn(move || {
+            for write in to_do {
+                let _ = stored.send((write.token, write_down(&store, &write)));
+            }
+            drop(store);
+            let _ = ended.send(());
+        })?;
+        Ok(Self::Thread { writes: Some(writes), ended: Some(end) })
+    }
+
+    fn write(&self, write: Write) {
+        match self {
+            Self::Thread { writes, .. } => {
+                let _ = writes.as_ref().map(|writes| writes.send(write));
+            }
+            Self::Here { store, stored } => {
+                let _ = stored.send((write.token, write_down(store, &write)));
+            }
+        }
+    }
+
+    /// Waits until everything is written.
+    async fn end(&mut self) {
+        if let Self::Thread { writes, ended } = self {
+            drop(writes.take());
+            if let Some(ended) = ended.take() {
+                let _ = ended.await;
+            }
+        }
+    }
+}
+
+fn write_down(store: &Store, write: &Write) -> bool {
+    let written = store.write(write.class, &write.rows);
+    if let Err(error) = &written {
+        tracing::error!(%error, "a write failed; the node takes no more");
+    }
+    written.is_ok()
+}
+
+/// What a command is answered, as its caller gets it.
+pub(crate) type Answer = Result<rumormill_core::Reply, CommandError>;

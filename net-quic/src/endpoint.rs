@@ -1,0 +1,288 @@
+//! The socket's end: dials, accepts, and hands over connections whose HELLO is done.
+
+use crate::connection::down_reason;
+use crate::handshake::{Broken, Greeter, Peer, TIMEOUT};
+use crate::hello::Purpose;
+use crate::identity::Identity;
+use crate::store::Store;
+use crate::streams::Hub;
+use crate::tls::Tls;
+use crate::trust::Refusal;
+use crate::{BuildError, hello};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{
+    AsyncUdpSocket, ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, Incoming,
+    ServerConfig, TokioRuntime, TransportConfig, VarInt,
+};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
+use rumormill_core::{Contact, DownReason, NodeId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+/// Handshakes under way above which newcomers must prove their address first.
+const HALF_OPEN_SOFT: usize = 64;
+/// Handshakes under way above which newcomers are not answered.
+const HALF_OPEN_HARD: usize = 256;
+/// Streams that a peer may have open: one for each channel.
+const LANES: u32 = 8;
+/// Streams that a peer may open before HELLO is done: the one of HELLO.
+const BEFORE_HELLO: u32 = 1;
+/// Streams of users that a peer may have open.
+const USER_STREAMS: u32 = 64;
+
+/// What the socket's end tells the node.
+#[derive(Debug)]
+pub(crate) enum Met {
+    /// A connection is ready.
+    Dialled { connection: Connection, peer: Peer },
+    /// A dial came to nothing.
+    DialFailed { peer: NodeId, reason: DownReason, refusal: Option<Refusal> },
+    /// Somebody dialled us and was let in.
+    Accepted { connection: Connection, peer: Peer },
+    /// Somebody dialled us and was refused.
+    Refused { addr: SocketAddr, refusal: Refusal },
+}
+
+/// A node's socket, and what it takes to use it.
+pub(crate) struct Gate {
+    endpoint: Endpoint,
+    client: ClientConfig,
+    greeter: Arc<Greeter>,
+    met: mpsc::UnboundedSender<Met>,
+    hub: Arc<Hub>,
+}
+
+/// What is needed to open a [`Gate`].
+pub(crate) struct Opening<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) cluster: &'a str,
+    pub(crate) store: &'a Store,
+    pub(crate) socket: Arc<dyn AsyncUdpSocket>,
+    /// What quinn's own draws follow from, where they must repeat.
+    pub(crate) rng_seed: Option<[u8; 32]>,
+}
+
+impl Opening<'_> {
+    /// Opens the socket's end for dialling and accepting.
+    pub(crate) fn open(self) -> Result<(Endpoint, ClientConfig), BuildError> {
+        let protocol = hello::protocol(self.cluster);
+        let Tls { client, server } =
+            Tls::new(self.identity, &protocol).map_err(|it| BuildError::Tls(it.to_string()))?;
+        let no_cipher = |_| BuildError::Tls("no cipher suite for QUIC's first packets".into());
+        let client = QuicClientConfig::try_from(client).map_err(no_cipher)?;
+        let server = QuicServerConfig::try_from(server).map_err(no_cipher)?;
+        let transport = Arc::new(transport());
+        let mut client = ClientConfig::new(Arc::new(client));
+        client.transport_config(transport.clone());
+        let mut server = ServerConfig::with_crypto(Arc::new(server));
+        server.transport_config(transport).max_incoming(2 * HALF_OPEN_HARD).incoming_buffer_size(64 << 10);
+        let config = endpoint_config(self.store, self.rng_seed)?;
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), self.socket, runtime);
+        Ok((endpoint.map_err(BuildError::Socket)?, client))
+    }
+}
+
+/// A node that restarts must be known by the packets of its earlier life: its keys for resets and connection ids last.
+fn endpoint_config(store: &Store, rng_seed: Option<[u8; 32]>) -> Result<EndpointConfig, BuildError> {
+    let mut fresh = [[0; 32]; 2];
+    for key in &mut fresh {
+        getrandom::fill(key).map_err(|error| BuildError::Identity(crate::IdentityError::Entropy(error)))?;
+    }
+    let reset = store.key("stateless reset", fresh[0])?;
+    let ids = store.key("connection ids", fresh[1])?;
+    let ids = u64::from_le_bytes(*ids.first_chunk().expect("32 bytes hold 8"));
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &reset)));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids))).rng_seed(rng_seed);
+    Ok(config)
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .initial_rtt(Duration::from_millis(50))
+        .max_idle_timeout(Some(VarInt::from_u32(10_000).into()))
+        .keep_alive_interval(Some(Duration::from_secs(3)))
+        .max_concurrent_bidi_streams(BEFORE_HELLO.into())
+        .max_concurrent_uni_streams(0_u32.into())
+        .stream_receive_window(VarInt::from_u32(1 << 20))
+        .receive_window(VarInt::from_u32(8 << 20))
+        .send_window(1 << 20)
+        .datagram_receive_buffer_size(Some(64 << 10))
+        .datagram_send_buffer_size(64 << 10);
+    transport
+}
+
+/// Lets a peer whose HELLO is done open its streams.
+fn open_up(connection: &Connection) {
+    connection.set_max_concurrent_uni_streams(LANES.into());
+    connection.set_max_concurrent_bi_streams((BEFORE_HELLO + USER_STREAMS).into());
+}
+
+impl Gate {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        client: ClientConfig,
+        greeter: Arc<Greeter>,
+        met: mpsc::UnboundedSender<Met>,
+    ) -> Self {
+        Self { endpoint, client, greeter, met, hub: Arc::default() }
+    }
+
+    /// Begins to accept.
+    pub(crate) fn open(&self) {
+        let (endpoint, greeter) = (self.endpoint.clone(), self.greeter.clone());
+        tokio::spawn(accept(endpoint, greeter, self.met.clone(), self.hub.clone()));
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Dials a node; the outcome is told.
+    pub(crate) fn dial(&self, contact: Contact) -> tokio::task::AbortHandle {
+        let (endpoint, client, greeter) = (self.endpoint.clone(), self.client.clone(), self.greeter.clone());
+        let met = self.met.clone();
+        let dialling = async move {
+            let peer = contact.id();
+            let outcome = dial_any(&endpoint, &client, &greeter, &contact, Purpose::Link).await;
+            let _ = met.send(match outcome {
+                Ok((connection, peer)) => Met::Dialled { connection, peer },
+                Err(broken) => dial_failed(peer, broken),
+            });
+        };
+        tokio::spawn(dialling).abort_handle()
+    }
+
+    /// The streams of users.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Dials a node for something else than frames.
+    pub(crate) async fn dial_for(&self, contact: &Contact, purpose: Purpose) -> Result<Connection, Broken> {
+        let dialled = dial_any(&self.endpoint, &self.client, &self.greeter, contact, purpose).await;
+        dialled.map(|(connection, _)| connection)
+    }
+
+    /// Tells people why a connection came to nothing.
+    pub(crate) fn why(broken: &Broken) -> String {
+        match broken {
+            Broken::Refused(refusal) => refusal.to_string(),
+            Broken::Lost(error) => error.to_string(),
+        }
+    }
+
+    /// Learns who listens at an address.
+    pub(crate) async fn identify(&self, addr: SocketAddr) -> Result<Contact, Broken> {
+        let connection = connect(&self.endpoint, &self.client, addr, "identify").await?;
+        let peer = self.greeter.greet(&connection, None, Purpose::Identify).await?;
+        connection.close(VarInt::from_u32(0), b"");
+        let addrs = if peer.addrs.is_empty() { vec![addr] } else { peer.addrs };
+        Ok(Contact::new(peer.id, peer.incarnation, &addrs))
+    }
+}
+
+fn dial_failed(peer: NodeId, broken: Broken) -> Met {
+    match broken {
+        Broken::Refused(refusal) => {
+            Met::DialFailed { peer, reason: DownReason::Refused, refusal: Some(refusal) }
+        }
+        Broken::Lost(error) => {
+            let reason = match down_reason(&error) {
+                DownReason::IdleTimeout => DownReason::Unreachable,
+                _ => DownReason::Refused,
+            };
+            Met::DialFailed { peer, reason, refusal: None }
+        }
+    }
+}
+
+/// Tries the addresses of a node one after another, each for its share of the time.
+async fn dial_any(
+    endpoint: &Endpoint,
+    client: &ClientConfig,
+    greeter: &Greeter,
+    contact: &Contact,
+    purpose: Purpose,
+) -> Result<(Connection, Peer), Broken> {
+    let share = TIMEOUT / contact.addrs().len().max(1) as u32;
+    let name: String = contact.id().0[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut last = Broken::Lost(ConnectionError::TimedOut);
+    for addr in contact.addrs() {
+        let attempt = async {
+            let connection = connect(endpoint, client, *addr, &name).await?;
+            let peer = greeter.greet(&connection, Some(contact.id()), purpose).await?;
+            open_up(&connection);
+            Ok((connection, peer))
+        };
+        match timeout(share, attempt).await {
+            Ok(Ok(linked)) => return Ok(linked),
+            Ok(Err(broken)) => last = broken,
+            Err(_) => {}
+        }
+    }
+    Err(last)
+}
+
+async fn connect(
+    endpoint: &Endpoint,
+    client: &ClientConfig,
+    addr: SocketAddr,
+    name: &str,
+) -> Result<Connection, Broken> {
+    let connecting = endpoint.connect_with(client.clone(), addr, name);
+    let connecting = connecting.map_err(|_| Broken::Lost(ConnectionError::LocallyClosed))?;
+    let connected = timeout(TIMEOUT, connecting).await;
+    connected.unwrap_or(Err(ConnectionError::TimedOut)).map_err(Broken::Lost)
+}
+
+/// Answers everybody who dials, as far as there is room for strangers.
+async fn accept(endpoint: Endpoint, greeter: Arc<Greeter>, met: mpsc::UnboundedSender<Met>, hub: Arc<Hub>) {
+    let room = Arc::new(Semaphore::new(HALF_OPEN_HARD));
+    while let Some(incoming) = endpoint.accept().await {
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            incoming.ignore();
+            continue;
+        };
+        let half_open = HALF_OPEN_HARD - room.available_permits();
+        if half_open > HALF_OPEN_SOFT && incoming.may_retry() {
+            let _ = incoming.retry();
+            continue;
+        }
+        let (greeter, met, hub) = (greeter.clone(), met.clone(), hub.clone());
+        tokio::spawn(async move {
+            let news = welcome(incoming, &greeter, &hub).await;
+            drop(place);
+            news.map(|news| met.send(news));
+        });
+    }
+}
+
+async fn welcome(incoming: Incoming, greeter: &Greeter, hub: &Arc<Hub>) -> Option<Met> {
+    let addr = incoming.remote_address();
+    let connecting = incoming.accept().ok()?;
+    let connection = timeout(TIMEOUT, connecting).await.ok()?.ok()?;
+    match greeter.answer(&connection).await {
+        Ok(peer) => match peer.purpose {
+            Purpose::Link => {
+                open_up(&connection);
+                return Some(Met::Accepted { connection, peer });
+            }
+            Purpose::Streams => {
+                open_up(&connection);
+                hub.accept(peer.id, connection);
+            }
+            Purpose::Identify => {
+                connection.closed().await; // it has what it wanted
+            }
+        },
+        Err(Broken::Refused(refusal)) => return Some(Met::Refused { addr, refusal }),
+        Err(Broken::Lost(_)) => {}
+    }
+    None
+}

@@ -1,0 +1,194 @@
+//! Who hears what: the one place where a node's events find those that wait for them.
+
+use crate::driver::Answer;
+use crate::request::{Feed, Hearer, Letter, Message};
+use rumormill_core::{Command, Event, MailLoss, MailboxId, MapId, News, Reply, Token, Topic};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+/// Everybody who waits for something.
+#[derive(Default)]
+pub(crate) struct Hearers {
+    /// Whose command has not been answered.
+    asked: BTreeMap<Token, Hearer>,
+    news: BTreeMap<Token, Feed<News>>,
+    topics: BTreeMap<Topic, Vec<(Token, Feed<Message>)>>,
+    maps: BTreeMap<MapId, Vec<(Token, Feed<Event>)>>,
+    mailboxes: BTreeMap<MailboxId, (Token, mpsc::Sender<Letter>)>,
+    /// Those that were nearly full when something came.
+    crowded: BTreeSet<MailboxId>,
+    monitors: BTreeMap<Token, oneshot::Sender<MailLoss>>,
+    /// Those who hear what a node says of itself.
+    node: Vec<(Token, Feed<Event>)>,
+}
+
+/// Letters that wait in a mailbox at most.
+pub(crate) const LETTERS_MAX: usize = 4 * crate::builder::ARRIVALS;
+/// Room that must be left in a mailbox: for everything that has come and is not delivered yet.
+const ROOM_LEFT: usize = 2 * crate::builder::ARRIVALS;
+
+/// Whether somebody still listens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ear {
+    Open,
+    Gone,
+}
+
+impl<T> Feed<T> {
+    fn tell(&self, what: T) -> Ear {
+        match self.sender.try_send(what) {
+            Ok(()) => Ear::Open,
+            Err(TrySendError::Full(_)) => {
+                self.missed.fetch_add(1, Relaxed);
+                Ear::Open
+            }
+            Err(TrySendError::Closed(_)) => Ear::Gone,
+        }
+    }
+}
+
+impl Hearers {
+    /// Notes who waits for the answer to a command.
+    pub(crate) fn expect(&mut self, token: Token, hearer: Hearer) {
+        self.asked.insert(token, hearer);
+    }
+
+    /// Notes who hears the changes of a map.
+    pub(crate) fn hear_map(&mut self, token: Token, map: MapId, changes: Feed<Event>) {
+        self.maps.entry(map).or_default().push((token, changes));
+    }
+
+    /// Notes who hears what the node says of itself.
+    pub(crate) fn hear_node(&mut self, token: Token, events: Feed<Event>) {
+        self.node.push((token, events));
+    }
+
+    /// Somebody does not listen any more; gives back what the core must be told.
+    pub(crate) fn forget(&mut self, token: Token) -> Option<Command> {
+        self.node.retain(|(of, _)| *of != token);
+        self.maps.values_mut().for_each(|hearers| hearers.retain(|(of, _)| *of != token));
+        self.maps.retain(|_, hearers| !hearers.is_empty());
+        if self.news.remove(&token).is_some() {
+            return Some(Command::Unwatch { watch: token });
+        }
+        if self.monitors.remove(&token).is_some() {
+            return Some(Command::Demonitor { monitor: token });
+        }
+        if let Some(mailbox) =
+            self.mailboxes.iter().find(|(_, (of, _))| *of == token).map(|(mailbox, _)| *mailbox)
+        {
+            self.mailboxes.remove(&mailbox);
+            return Some(Command::CloseMailbox { mailbox });
+        }
+        let topic = self.topics.iter().find(|(_, hearers)| hearers.iter().any(|(of, _)| *of == token));
+        let topic = topic.map(|(topic, _)| *topic)?;
+        self.leave_topic(topic, token)
+    }
+
+    fn leave_topic(&mut self, topic: Topic, token: Token) -> Option<Command> {
+        let hearers = self.topics.get_mut(&topic)?;
+        hearers.retain(|(of, _)| *of != token);
+        if !hearers.is_empty() {
+            return None;
+        }
+        self.topics.remove(&topic);
+        Some(Command::Unsubscribe { topic })
+    }
+
+    /// Tells an event to whom it concerns. Where nobody listens any more, gives back what the core must be told.
+    pub(crate) fn tell(&mut self, event: Event) -> Option<Command> {
+        match event {
+            Event::Done { token, result } => self.answer(token, result),
+            Event::Watched { watch, news } => {
+                let ear = self.news.get(&watch)?.tell(news);
+                if ear == Ear::Gone { self.forget(watch) } else { None }
+            }
+            Event::Message { topic, id, payload, .. } => self.tell_message(&Message { topic, id, payload }),
+            Event::MapChanged { map, .. } => {
+                let hearers = self.maps.get_mut(&map)?;
+                hearers.retain(|(_, feed)| feed.tell(event.clone()) == Ear::Open);
+                None
+            }
+            Event::Mail { mailbox, from, payload } => self.deliver(mailbox, Letter::Mail { from, payload }),
+            Event::Asked { mailbox, question, payload } => {
+                self.deliver(mailbox, Letter::Asked { question, payload })
+            }
+            Event::MailboxClosed { mailbox, because_of, reason } => {
+                self.deliver(mailbox, Letter::Closed { because_of, reason });
+                self.mailboxes.remove(&mailbox);
+                None
+            }
+            Event::MailboxDown { monitor, reason, .. } => {
+                self.monitors.remove(&monitor).map(|down| down.send(reason));
+                None
+            }
+            other => {
+                self.node.retain(|(_, feed)| feed.tell(other.clone()) == Ear::Open);
+                None
+            }
+        }
+    }
+
+    fn tell_message(&mut self, message: &Message) -> Option<Command> {
+        let hearers = self.topics.get(&message.topic)?;
+        let is_gone = |(_, feed): &&(Token, Feed<Message>)| feed.tell(message.clone()) == Ear::Gone;
+        let gone: Vec<Token> = hearers.iter().filter(is_gone).map(|(token, _)| *token).collect();
+        gone.into_iter().filter_map(|token| self.leave_topic(message.topic, token)).next()
+    }
+
+    fn deliver(&mut self, mailbox: MailboxId, letter: Letter) -> Option<Command> {
+        let (_, letters) = self.mailboxes.get(&mailbox)?;
+        if letters.capacity() <= ROOM_LEFT {
+            self.crowded.insert(mailbox);
+        }
+        match letters.try_send(letter) {
+            Ok(()) => None,
+            Err(TrySendError::Full(_)) => {
+                tracing::error!(?mailbox, "a letter came where no room was left for it");
+                None
+            }
+            Err(TrySendError::Closed(_)) => {
+                self.mailboxes.remove(&mailbox);
+                Some(Command::CloseMailbox { mailbox })
+            }
+        }
+    }
+
+    /// Tells whether some mailbox is nearly full: mail must wait where it is until its owner reads.
+    pub(crate) fn is_crowded(&mut self) -> bool {
+        let Self { mailboxes, crowded, .. } = self;
+        crowded.retain(|mailbox| mailboxes.get(mailbox).is_some_and(|(_, it)| it.capacity() <= ROOM_LEFT));
+        !crowded.is_empty()
+    }
+
+    /// Answers a command. Who asked for more than an answer hears the rest under the same token.
+    fn answer(&mut self, token: Token, result: Answer) -> Option<Command> {
+        let is_done = result.is_ok();
+        let opened = if let Ok(Reply::Opened { address }) = &result { Some(address.mailbox) } else { None };
+        let began = match self.asked.remove(&token)? {
+            Hearer::Answer(answer) => {
+                let _ = answer.send(result);
+                return None;
+            }
+            Hearer::News { began, news } => {
+                is_done.then(|| self.news.insert(token, news));
+                began
+            }
+            Hearer::Topic { topic, began, messages } => {
+                is_done.then(|| self.topics.entry(topic).or_default().push((token, messages)));
+                began
+            }
+            Hearer::Mail { began, letters } => {
+                opened.map(|mailbox| self.mailboxes.insert(mailbox, (token, letters)));
+                began
+            }
+            Hearer::Monitor { began, down } => {
+                is_done.then(|| self.monitors.insert(token, down));
+                began
+            }
+        };
+        if began.send((token, result)).is_err() { self.forget(token) } else { None }
+    }
+}

@@ -1,0 +1,179 @@
+//! HELLO: what two nodes say to each other first on a connection, before anything else is read.
+//!
+//! The dialler sends its HELLO, the accepting node answers with its own; each judges the other's, writes down what it
+//! must not forget, and acknowledges. A tag, keyed by the cluster's secret, binds each HELLO to this very TLS session,
+//! to its sender's role and to both keys: it cannot be replayed, reflected or relayed.
+
+use ring::hmac;
+use rumormill_core::{ADDRS_MAX, Incarnation, NodeId};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Bytes of a HELLO at most.
+pub(crate) const LEN_MAX: usize = 4 << 10;
+/// Bytes of a node's name at most: that of a DNS label.
+pub const NAME_LEN_MAX: usize = 63;
+/// Bytes that TLS gives us to bind to.
+pub(crate) const EXPORTED_LEN: usize = 32;
+/// The label under which TLS exports them.
+pub(crate) const EXPORT_LABEL: &[u8] = b"EXPORTER-rumormill-hello-1";
+
+/// Who sends a HELLO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Role {
+    Dialler = 0,
+    Acceptor = 1,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Purpose {
+    /// To carry frames between two nodes that know each other.
+    Link,
+    /// To learn who listens at an address.
+    Identify,
+    /// To carry streams of users.
+    Streams,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// The oldest and the newest protocol version that it speaks.
+    pub(crate) versions: (u16, u16),
+    pub(crate) purpose: Purpose,
+    pub(crate) name: String,
+    pub(crate) incarnation: u64,
+    pub(crate) addrs: Vec<SocketAddr>,
+    /// Bits for what a later version may offer; unknown ones are ignored.
+    pub(crate) features: u64,
+    pub(crate) tag: [u8; 32],
+}
+
+impl Hello {
+    /// Tells which life of the node speaks.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        Incarnation(self.incarnation)
+    }
+
+    /// Tells whether its lists and texts keep their bounds.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        is_name(&self.name) && self.addrs.len() <= ADDRS_MAX && self.versions.0 <= self.versions.1
+    }
+
+    /// Chooses the newest version that both ends speak.
+    pub(crate) fn common_version(&self, ours: (u16, u16)) -> Option<u16> {
+        let (oldest, newest) = (self.versions.0.max(ours.0), self.versions.1.min(ours.1));
+        (oldest <= newest).then_some(newest)
+    }
+}
+
+/// Tells whether a node may have this name: 1 to 63 letters, digits, `-`, `_`, `.` or `@`.
+pub(crate) fn is_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
+    (1..=NAME_LEN_MAX).contains(&name.len()) && name.bytes().all(is_allowed)
+}
+
+/// What a tag is bound to.
+#[derive(Clone, Copy)]
+pub(crate) struct Session<'a> {
+    pub(crate) exported: &'a [u8; EXPORTED_LEN],
+    /// The sender of the tag.
+    pub(crate) sender: &'a NodeId,
+    /// The node that it is for.
+    pub(crate) receiver: &'a NodeId,
+    pub(crate) role: Role,
+}
+
+/// What makes and checks tags: the cluster's secret and its name.
+pub(crate) struct Cookie {
+    key: hmac::Key,
+    cluster: String,
+}
+
+impl Cookie {
+    pub(crate) fn new(secret: &[u8], cluster: &str) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), cluster: cluster.into() }
+    }
+
+    fn message(&self, session: Session<'_>, hello: &Hello) -> Vec<u8> {
+        let Session { exported, sender, receiver, role } = session;
+        let mut message = b"rumormill hello 1".to_vec();
+        message.push(role as u8);
+        message.extend_from_slice(exported);
+        message.extend_from_slice(&sender.0);
+        message.extend_from_slice(&receiver.0);
+        message.extend_from_slice(&(self.cluster.len() as u64).to_le_bytes());
+        message.extend_from_slice(self.cluster.as_bytes());
+        let untagged = Hello { tag: [0; 32], ..hello.clone() };
+        message.extend(postcard::to_allocvec(&untagged).expect("a HELLO has a form"));
+        message
+    }
+
+    /// Writes the tag into a HELLO of this node.
+    pub(crate) fn seal(&self, session: Session<'_>, hello: &mut Hello) {
+        let tag = hmac::sign(&self.key, &self.message(session, hello));
+        hello.tag.copy_from_slice(tag.as_ref());
+    }
+
+    /// Tells, in constant time, whether the sender of a HELLO knows the secret.
+    pub(crate) fn is_sealed(&self, session: Session<'_>, hello: &Hello) -> bool {
+        hmac::verify(&self.key, &self.message(session, hello), &hello.tag).is_ok()
+    }
+}
+
+/// The name of the protocol as TLS negotiates it: the major version and the cluster, so that strangers fail early.
+pub(crate) fn protocol(cluster: &str) -> Vec<u8> {
+    let digest = ring::digest::digest(&ring::digest::SHA256, cluster.as_bytes());
+    let hash: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("rumor/1/{hash}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        let addrs = vec!["127.0.0.1:9100".parse().expect("an address")];
+        let (name, incarnation, features) = ("a".into(), 7, 0);
+        Hello { versions: (1, 3), purpose: Purpose::Link, name, incarnation, addrs, features, tag: [0; 32] }
+    }
+
+    #[test]
+    fn a_tag_holds_for_one_session_role_and_pair_only() {
+        let (cookie, a, b, exported) =
+            (Cookie::new(b"secret", "c"), NodeId([1; 32]), NodeId([2; 32]), [3; 32]);
+        let session = Session { exported: &exported, sender: &a, receiver: &b, role: Role::Dialler };
+        let mut hello = hello();
+        cookie.seal(session, &mut hello);
+        assert!(cookie.is_sealed(session, &hello));
+        let other = [4; 32];
+        assert!(!cookie.is_sealed(Session { exported: &other, ..session }, &hello), "replayed");
+        assert!(!cookie.is_sealed(Session { role: Role::Acceptor, ..session }, &hello), "reflected");
+        assert!(!cookie.is_sealed(Session { sender: &b, receiver: &a, ..session }, &hello), "turned round");
+        assert!(!cookie.is_sealed(Session { receiver: &NodeId([5; 32]), ..session }, &hello), "relayed");
+        assert!(!Cookie::new(b"Secret", "c").is_sealed(session, &hello), "another secret");
+        assert!(!Cookie::new(b"secret", "d").is_sealed(session, &hello), "another cluster");
+        let renamed = Hello { name: "b".into(), ..hello };
+        assert!(!cookie.is_sealed(session, &renamed), "altered");
+    }
+
+    #[test]
+    fn versions_meet_at_the_newest_common_one() {
+        let hello = hello();
+        assert_eq!(hello.common_version((2, 9)), Some(3));
+        assert_eq!(hello.common_version((1, 1)), Some(1));
+        assert_eq!(hello.common_version((4, 9)), None);
+    }
+
+    #[test]
+    fn names_are_labels() {
+        for good in ["a", "node-1@host.example", &"x".repeat(63)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "a b", "ü", &"x".repeat(64), "a\n"] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+}

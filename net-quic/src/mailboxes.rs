@@ -1,0 +1,265 @@
+//! Typed mailboxes: addresses that may travel inside messages, and what is sent to them.
+
+use crate::cluster::{Cluster, Error, decode, encode};
+use crate::hear::LETTERS_MAX;
+use crate::request::{Hearer, Letter, Request};
+use rumormill_core::{Command, CommandError, MailLoss, MailboxId, Question, Reply, Token};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Where messages of type `M` are taken: by one mailbox of one life of a node. It may travel inside messages.
+pub struct Address<M> {
+    raw: rumormill_core::Address,
+    types: PhantomData<fn(M)>,
+}
+
+impl<M> Address<M> {
+    /// Believes that the mailbox at a raw address takes this type; a message of another type is refused there.
+    pub fn new(raw: rumormill_core::Address) -> Self {
+        Self { raw, types: PhantomData }
+    }
+
+    /// The address without its type.
+    pub fn raw(&self) -> rumormill_core::Address {
+        self.raw
+    }
+}
+
+impl<M> Clone for Address<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Address<M> {}
+
+impl<M> PartialEq for Address<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.raw == other.raw
+    }
+}
+
+impl<M> Eq for Address<M> {}
+
+impl<M> fmt::Debug for Address<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.raw.fmt(f)
+    }
+}
+
+impl<M> Serialize for Address<M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.raw.serialize(serializer)
+    }
+}
+
+impl<'de, M> Deserialize<'de> for Address<M> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Deserialize::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// What came to a mailbox.
+pub enum Incoming<M> {
+    /// A message.
+    Message {
+        /// Who sent it.
+        from: rumormill_core::Address,
+        /// The message.
+        message: M,
+    },
+    /// A question, which waits for an answer.
+    Question {
+        /// The question.
+        message: M,
+        /// By which it is answered.
+        asked: Asked,
+    },
+    /// Something came that is not of the mailbox's type.
+    Unreadable {
+        /// Who sent it.
+        from: rumormill_core::Address,
+    },
+    /// A mailbox that this one was linked with is gone, and this one with it: the last thing that comes.
+    Closed {
+        /// The other one.
+        because_of: rumormill_core::Address,
+        /// Why that one is gone.
+        reason: MailLoss,
+    },
+}
+
+/// A question that waits for its answer.
+pub struct Asked {
+    cluster: Cluster,
+    question: Question,
+}
+
+impl Asked {
+    /// Tells who asked.
+    pub fn from(&self) -> rumormill_core::Address {
+        self.question.from
+    }
+
+    /// Answers.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `NoSuchQuestion` when its asker waits no longer.
+    pub async fn answer<A: Serialize + ?Sized>(self, answer: &A) -> Result<(), Error> {
+        let payload = encode(answer)?;
+        self.cluster.ask(Command::Answer { question: self.question, payload }).await.map(drop)
+    }
+}
+
+/// A mailbox of this node for messages of type `M`. Dropping it closes it, and who monitors it is told.
+///
+/// It holds a bounded number of letters. While one that nobody reads is nearly full, mail for the whole node waits with
+/// its senders, who are told that this node takes no more.
+pub struct Mailbox<M> {
+    cluster: Cluster,
+    address: rumormill_core::Address,
+    token: Token,
+    letters: mpsc::Receiver<Letter>,
+    types: PhantomData<fn() -> M>,
+}
+
+impl<M> Drop for Mailbox<M> {
+    fn drop(&mut self) {
+        let _ = self.cluster.inner.requests.try_send(Request::Forget { token: self.token });
+    }
+}
+
+/// The end of a mailbox that somebody waits for. Dropping it ends the waiting.
+pub struct Monitor {
+    cluster: Cluster,
+    token: Token,
+    down: oneshot::Receiver<MailLoss>,
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = self.cluster.inner.requests.try_send(Request::Forget { token: self.token });
+    }
+}
+
+impl Monitor {
+    /// Waits until the mailbox is gone, or its node is known not to be reachable; tells which.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when this node ends first.
+    pub async fn down(&mut self) -> Result<MailLoss, Error> {
+        (&mut self.down).await.map_err(|_| Error::Ended)
+    }
+}
+
+impl Cluster {
+    /// Opens a mailbox.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] beyond the bound on mailboxes, or [`Error::Ended`].
+    pub async fn mailbox<M>(&self) -> Result<Mailbox<M>, Error> {
+        let (letters_to, letters) = mpsc::channel(LETTERS_MAX);
+        let (began, begun) = oneshot::channel();
+        let hearer = Hearer::Mail { began, letters: letters_to };
+        self.request(Request::Command { command: Command::OpenMailbox, hearer }).await?;
+        let (token, answer) = begun.await.map_err(|_| Error::Ended)?;
+        let Reply::Opened { address } = answer? else { return Err(Error::Ended) };
+        Ok(Mailbox { cluster: self.clone(), address, token, letters, types: PhantomData })
+    }
+}
+
+impl<M> Mailbox<M> {
+    /// Tells where messages for it are sent.
+    pub fn address(&self) -> Address<M> {
+        Address::new(self.address)
+    }
+
+    fn id(&self) -> MailboxId {
+        self.address.mailbox
+    }
+
+    /// Sends a message to any mailbox: delivered at most once, and in order for each pair of mailboxes. A connection is
+    /// opened where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: `Gone` when that life of the node is known to be over, `Busy` or `Full` while its node takes
+    /// no more, `TooLarge`.
+    pub async fn send<T: Serialize>(&self, to: Address<T>, message: &T) -> Result<(), Error> {
+        let payload = encode(message)?;
+        self.cluster.ask(Command::Send { from: self.id(), to: to.raw, payload }).await.map(drop)
+    }
+
+    /// Asks a mailbox, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `Timeout`, `Gone` or `Unreachable`; [`Error::Decode`] when the answer is of another type.
+    pub async fn call<T: Serialize, A: DeserializeOwned>(
+        &self,
+        to: Address<T>,
+        message: &T,
+        time: Duration,
+    ) -> Result<A, Error> {
+        let payload = encode(message)?;
+        let timeout_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        match self.cluster.ask(Command::Call { from: self.id(), to: to.raw, payload, timeout_ms }).await? {
+            Reply::Answer { payload } => decode(&payload),
+            _ => Err(Error::Refused(CommandError::Gone)),
+        }
+    }
+
+    /// Waits for the end of another mailbox, on whatever node: told once, with the reason.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] beyond the bound on monitors, or [`Error::Ended`].
+    pub async fn monitor<T>(&self, of: Address<T>) -> Result<Monitor, Error> {
+        let (began, begun) = oneshot::channel();
+        let (down_to, down) = oneshot::channel();
+        let command = Command::Monitor { mailbox: self.id(), of: of.raw };
+        let hearer = Hearer::Monitor { began, down: down_to };
+        self.cluster.request(Request::Command { command, hearer }).await?;
+        let (token, answer) = begun.await.map_err(|_| Error::Ended)?;
+        answer?;
+        Ok(Monitor { cluster: self.cluster.clone(), token, down })
+    }
+
+    /// Ties two mailboxes: when either is gone the other is closed, and told why.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] beyond the bound on monitors, or [`Error::Ended`].
+    pub async fn link<T>(&self, with: Address<T>) -> Result<(), Error> {
+        self.cluster.ask(Command::Link { mailbox: self.id(), with: with.raw }).await.map(drop)
+    }
+
+    /// Takes such a tie back.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when there is none.
+    pub async fn unlink<T>(&self, with: Address<T>) -> Result<(), Error> {
+        self.cluster.ask(Command::Unlink { mailbox: self.id(), with: with.raw }).await.map(drop)
+    }
+}
+
+impl<M: DeserializeOwned> Mailbox<M> {
+    /// Waits for what comes next; `None` when the node has ended.
+    pub async fn recv(&mut self) -> Option<Incoming<M>> {
+        let letter = self.letters.recv().await?;
+        Some(match letter {
+            Letter::Mail { from, payload } => match decode(&payload) {
+                Ok(message) => Incoming::Message { from, message },
+                Err(_) => Incoming::Unreadable { from },
+            },
+            Letter::Asked { question, payload } => match decode(&payload) {
+                Ok(message) => {
+                    let cluster = self.cluster.clone();
+                    Incoming::Question { message, asked: Asked { cluster, question } }
+                }
+                Err(_) => Incoming::Unreadable { from: question.from },
+            },
+            Letter::Closed { because_of, reason } => Incoming::Closed { because_of, reason },
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! Replicated maps with typed keys and values: last writer wins, and every node that hosts one reads its own copy.
+
+use crate::cluster::{Cluster, Error, decode, encode};
+use crate::watch::Feed;
+use rumormill_core::{Command, Event, MapId, Reply, Version};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+
+/// A replicated map that this node hosts. From [`Cluster::map`].
+pub struct Map<K, V> {
+    cluster: Cluster,
+    id: MapId,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Clone for Map<K, V> {
+    fn clone(&self) -> Self {
+        Self { cluster: self.cluster.clone(), id: self.id, types: PhantomData }
+    }
+}
+
+/// One change of a map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change<K, V> {
+    /// The key.
+    pub key: K,
+    /// The value before; none when the key was not there.
+    pub old: Option<V>,
+    /// The value now; none when it was removed.
+    pub new: Option<V>,
+    /// The version of the change: grows with every change of the key.
+    pub version: Version,
+}
+
+/// The changes of a map from a snapshot on. Dropping it unsubscribes.
+pub struct Changes<K, V> {
+    feed: Feed<Event>,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl Cluster {
+    /// Hosts a replicated map, if this node does not host it yet. Nodes that are to share it all call this, or name it
+    /// when they are built.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] beyond the bound on maps, or when it is hosted with a schema.
+    pub async fn map<K, V>(&self, name: &str) -> Result<Map<K, V>, Error> {
+        self.map_with(name, 0).await
+    }
+
+    /// Hosts a replicated map as [`Cluster::map`] does, judged by the schema of this id.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] also when no such schema was registered with the builder.
+    pub async fn map_with<K, V>(&self, name: &str, schema: u32) -> Result<Map<K, V>, Error> {
+        self.ask(Command::CreateMap { name: name.into(), schema }).await?;
+        Ok(Map { cluster: self.clone(), id: MapId::named(name), types: PhantomData })
+    }
+}
+
+fn version(reply: &Reply) -> Result<Version, Error> {
+    if let Reply::Written { version } = reply { Ok(*version) } else { Err(Error::Ended) }
+}
+
+impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V> {
+    /// Writes a key. Once this returns the write is on its way to everybody, and this node never forgets its version.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: too large, too many entries, or the schema's validator said no.
+    pub async fn put(&self, key: &K, value: &V) -> Result<Version, Error> {
+        let (key, value) = (encode(key)?, encode(value)?);
+        version(&self.cluster.ask(Command::Put { map: self.id, key, value, expires: None }).await?)
+    }
+
+    /// Removes a key, everywhere.
+    ///
+    /// # Errors
+    /// As [`Map::put`].
+    pub async fn remove(&self, key: &K) -> Result<Version, Error> {
+        version(&self.cluster.ask(Command::Remove { map: self.id, key: encode(key)? }).await?)
+    }
+
+    /// Reads a key of this node's copy.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] when the value is of another type, or [`Error::Ended`].
+    pub async fn get(&self, key: &K) -> Result<Option<V>, Error> {
+        let (id, key) = (self.id, encode(key)?);
+        let value = self.cluster.read(move |node| node.map(id).and_then(|map| map.get(&key))).await?;
+        value.map(|value| decode(&value)).transpose()
+    }
+
+    /// Lists the keys of this node's copy, in the order of their bytes.
+    ///
+    /// # Errors
+    /// As [`Map::get`].
+    pub async fn keys(&self) -> Result<Vec<K>, Error> {
+        let id = self.id;
+        let read = move |node: &rumormill_core::Node| {
+            node.map(id).map_or_else(Vec::new, |map| map.iter().map(|(key, _)| key.clone()).collect())
+        };
+        self.cluster.read(read).await?.iter().map(|key| decode(key)).collect()
+    }
+
+    /// Lists the entries of this node's copy, in the order of their keys' bytes.
+    ///
+    /// # Errors
+    /// As [`Map::get`].
+    pub async fn entries(&self) -> Result<Vec<(K, V)>, Error> {
+        let id = self.id;
+        let read = move |node: &rumormill_core::Node| -> Vec<_> {
+            node.map(id)
+                .map_or_else(Vec::new, |map| map.iter().map(|(key, value)| (key.clone(), value)).collect())
+        };
+        self.cluster.read(read).await?.iter().map(|(key, value)| Ok((decode(key)?, decode(value)?))).collect()
+    }
+
+    /// Watches the map: its entries now, then every change of this node's copy, made here or elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] when an entry is of another type, or [`Error::Ended`].
+    pub async fn watch(&self) -> Result<(Vec<(K, V)>, Changes<K, V>), Error> {
+        let (entries, feed) = Feed::of_map(&self.cluster, self.id).await?;
+        let entries = entries.unwrap_or_default();
+        let entries = entries.iter().map(|(key, value)| Ok((decode(key)?, decode(value)?)));
+        Ok((entries.collect::<Result<_, Error>>()?, Changes { feed, types: PhantomData }))
+    }
+}
+
+impl<K: DeserializeOwned, V: DeserializeOwned> Changes<K, V> {
+    /// Waits for the next change; `None` when the node has ended.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] when key or value is of another type; the next one may be well.
+    pub async fn recv(&mut self) -> Option<Result<Change<K, V>, Error>> {
+        loop {
+            if let Event::MapChanged { key, old, new, version, .. } = self.feed.recv().await? {
+                return Some(change(&key, old.as_deref(), new.as_deref(), version));
+            }
+        }
+    }
+
+    /// Tells how many changes did not fit since this was asked last: whoever missed some watches anew.
+    pub fn take_missed(&self) -> u64 {
+        self.feed.take_missed()
+    }
+}
+
+fn change<K: DeserializeOwned, V: DeserializeOwned>(
+    key: &[u8],
+    old: Option<&[u8]>,
+    new: Option<&[u8]>,
+    version: Version,
+) -> Result<Change<K, V>, Error> {
+    let (old, new) = (old.map(decode).transpose()?, new.map(decode).transpose()?);
+    Ok(Change { key: decode(key)?, old, new, version })
+}

@@ -1,0 +1,101 @@
+//! What handles ask of the driver, and what they hear.
+
+use crate::driver::Answer;
+use bytes::Bytes;
+use rumormill_core::{
+    Address, Command, CommandError, Event, MailLoss, MapId, MessageId, News, Node, Question, Token, Topic,
+};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::sync::{mpsc, oneshot};
+
+/// What a handle asks.
+pub(crate) enum Request {
+    /// A command of the core, and who hears of it.
+    Command { command: Command, hearer: Hearer },
+    /// A watch begins anew under its token: whoever has it missed some news.
+    Again { token: Token, command: Command },
+    /// Nobody hears under this token any more.
+    Forget { token: Token },
+    /// The entries of a map, then its changes.
+    HearMap { map: MapId, began: oneshot::Sender<(Token, Option<Entries>)>, changes: Feed<Event> },
+    /// What the node says of itself.
+    HearNode { began: oneshot::Sender<Token>, events: Feed<Event> },
+    /// Something to look up in the node.
+    Read(Box<dyn FnOnce(&Node) + Send>),
+    /// The end.
+    End(oneshot::Sender<()>),
+}
+
+/// The keys of a map, with their values.
+pub(crate) type Entries = Vec<(Bytes, Bytes)>;
+
+/// What began: its token, and what the core answered.
+pub(crate) type Began = oneshot::Sender<(Token, Answer)>;
+
+/// Who hears what comes of a command.
+pub(crate) enum Hearer {
+    /// Its answer, once.
+    Answer(oneshot::Sender<Answer>),
+    /// Its answer, then news.
+    News { began: Began, news: Feed<News> },
+    /// Its answer, then messages of a topic.
+    Topic { topic: Topic, began: Began, messages: Feed<Message> },
+    /// Its answer, then the mail of the mailbox that it opens.
+    Mail { began: Began, letters: mpsc::Sender<Letter> },
+    /// Its answer, then the end of what it monitors.
+    Monitor { began: Began, down: oneshot::Sender<MailLoss> },
+}
+
+impl Hearer {
+    /// Answers a command that does not reach the node: it takes no more just now.
+    pub(crate) fn refuse(self) {
+        if let Self::Answer(answer) = self {
+            let _ = answer.send(Err(CommandError::Busy));
+        }
+    }
+}
+
+/// A bounded queue to somebody who may be slow: what does not fit is not sent, and that is counted.
+pub(crate) struct Feed<T> {
+    pub(crate) sender: mpsc::Sender<T>,
+    /// How much did not fit.
+    pub(crate) missed: Arc<AtomicU64>,
+}
+
+/// A message of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The topic.
+    pub topic: Topic,
+    /// The node's life that published it, and its number there.
+    pub id: MessageId,
+    /// The message.
+    pub payload: Bytes,
+}
+
+/// What comes to a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Letter {
+    /// A message.
+    Mail {
+        /// Who sent it.
+        from: Address,
+        /// The message.
+        payload: Bytes,
+    },
+    /// A question that waits for an answer.
+    Asked {
+        /// What to answer it by.
+        question: Question,
+        /// The question.
+        payload: Bytes,
+    },
+    /// A mailbox that it was linked with is gone, and it with that one: the last letter.
+    Closed {
+        /// The other one.
+        because_of: Address,
+        /// Why that one is gone.
+        reason: MailLoss,
+    },
+}

@@ -1,0 +1,201 @@
+//! Services: what nodes offer, under names that are any serialisable value.
+
+use crate::cluster::{Cluster, Error, decode, encode};
+use crate::watch::Watching;
+use bytes::Bytes;
+use rumormill_core::{Address, Command, MailboxId, NodeId, Service, Watch};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How long [`Cluster::whereis_within`] waits before it looks again, at first and at last.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// What a node says of a service when it registers one: see [`Cluster::register`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    instance: u64,
+    mailbox: MailboxId,
+    meta: Bytes,
+    is_unique: bool,
+}
+
+impl Offer {
+    /// An offer that says nothing of itself.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Which instance of the service on this node; otherwise zero.
+    #[must_use]
+    pub fn instance(mut self, instance: u64) -> Self {
+        self.instance = instance;
+        self
+    }
+
+    /// Where the service is reached.
+    #[must_use]
+    pub fn at(mut self, mailbox: Address) -> Self {
+        self.mailbox = mailbox.mailbox;
+        self
+    }
+
+    /// What the service says of itself; register again to change it.
+    ///
+    /// # Errors
+    /// [`Error::Encode`].
+    pub fn meta<M: Serialize + ?Sized>(mut self, meta: &M) -> Result<Self, Error> {
+        self.meta = encode(meta)?;
+        Ok(self)
+    }
+
+    /// The name shall have one instance in the whole cluster: the oldest registration wins.
+    #[must_use]
+    pub fn unique(mut self) -> Self {
+        self.is_unique = true;
+        self
+    }
+}
+
+/// A service's own words about itself, and where it is.
+pub trait ServiceExt {
+    /// Reads its name.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] when it is of another type.
+    fn name_as<N: DeserializeOwned>(&self) -> Result<N, Error>;
+    /// Reads what it says of itself.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] when it is of another type.
+    fn meta_as<M: DeserializeOwned>(&self) -> Result<M, Error>;
+}
+
+impl ServiceExt for Service {
+    fn name_as<N: DeserializeOwned>(&self) -> Result<N, Error> {
+        decode(&self.name)
+    }
+
+    fn meta_as<M: DeserializeOwned>(&self) -> Result<M, Error> {
+        decode(&self.meta)
+    }
+}
+
+/// Where a service was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// On this node.
+    Local(Service),
+    /// On another node.
+    Remote(NodeId, Service),
+    /// Nowhere.
+    NotFound,
+}
+
+impl Found {
+    /// Tells where the service is reached, if it was found and has a mailbox.
+    pub fn address(&self) -> Option<Address> {
+        match self {
+            Self::Local(service) | Self::Remote(_, service) => service.address(),
+            Self::NotFound => None,
+        }
+    }
+}
+
+impl Cluster {
+    /// Offers a service under a name; the same name and instance again changes what it says of itself.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: a name or metadata too long, too many registrations, a unique name that is taken.
+    pub async fn register<N: Serialize + ?Sized>(&self, name: &N, offer: Offer) -> Result<(), Error> {
+        let Offer { instance, mailbox, meta, is_unique } = offer;
+        let name = encode(name)?;
+        self.ask(Command::Register { name, instance, mailbox, meta, is_unique }).await.map(drop)
+    }
+
+    /// Offers a service no longer.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `NoSuchService`.
+    pub async fn unregister<N: Serialize + ?Sized>(&self, name: &N, instance: u64) -> Result<(), Error> {
+        let name = encode(name)?;
+        self.ask(Command::Unregister { name, instance }).await.map(drop)
+    }
+
+    /// Lists the instances of a service, everywhere.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], [`Error::Ended`].
+    pub async fn lookup<N: Serialize + ?Sized>(&self, name: &N) -> Result<Vec<Service>, Error> {
+        let name = encode(name)?;
+        self.read(move |node| node.registry().map_or_else(Vec::new, |it| it.lookup(&name).collect())).await
+    }
+
+    /// Lists the instances of a service on this node.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], [`Error::Ended`].
+    pub async fn lookup_local<N: Serialize + ?Sized>(&self, name: &N) -> Result<Vec<Service>, Error> {
+        let name = encode(name)?;
+        self.read(move |node| node.registry().map_or_else(Vec::new, |it| it.lookup_local(&name).collect()))
+            .await
+    }
+
+    /// Chooses one instance of a service: one on this node first, else always the same as long as it is there.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], [`Error::Ended`].
+    pub async fn whereis<N: Serialize + ?Sized>(&self, name: &N) -> Result<Found, Error> {
+        self.whereis_bytes(encode(name)?).await
+    }
+
+    async fn whereis_bytes(&self, name: Bytes) -> Result<Found, Error> {
+        let found = self.read(move |node| node.registry().and_then(|it| it.whereis(&name))).await?;
+        Ok(match found {
+            None => Found::NotFound,
+            Some(service) if service.owner == self.id() => Found::Local(service),
+            Some(service) => Found::Remote(service.owner, service),
+        })
+    }
+
+    /// Chooses one instance of a service as [`Cluster::whereis`] does; while there is none, looks again, ever more
+    /// rarely, until the time is over. A registration takes a moment to be known everywhere.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], [`Error::Ended`].
+    pub async fn whereis_within<N: Serialize + ?Sized>(
+        &self,
+        name: &N,
+        time: Duration,
+    ) -> Result<Found, Error> {
+        let (name, (mut pause, longest)) = (encode(name)?, LOOK_AGAIN);
+        let end = tokio::time::Instant::now() + time;
+        loop {
+            let found = self.whereis_bytes(name.clone()).await?;
+            let left = end.saturating_duration_since(tokio::time::Instant::now());
+            if found != Found::NotFound || left.is_zero() {
+                return Ok(found);
+            }
+            sleep(pause.min(left)).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Lists every service whose name begins like a value: of tuples, the first elements.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], [`Error::Ended`].
+    pub async fn list<P: Serialize + ?Sized>(&self, prefix: &P) -> Result<Vec<Service>, Error> {
+        let prefix = encode(prefix)?;
+        self.read(move |node| node.registry().map_or_else(Vec::new, |it| it.prefix(&prefix).collect())).await
+    }
+
+    /// Watches the services whose names begin like a value, `()` for all: a snapshot first, then every change once.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] beyond the bound on watches, or [`Error::Ended`].
+    pub async fn watch_services<P: Serialize + ?Sized>(&self, prefix: &P) -> Result<Watching, Error> {
+        Watching::begin(self, Watch::Services { prefix: encode(prefix)? }).await
+    }
+}

@@ -1,0 +1,286 @@
+//! Tagged streams: bytes between two nodes, in both directions, with QUIC's own flow control.
+//!
+//! They have connections of their own, opened on demand: the core closes a link that it does not need, and must not cut
+//! anybody's bytes with it. Such a connection is closed when no stream has been open on it for a minute.
+
+use crate::cluster::{Cluster, Error};
+use crate::endpoint::Gate;
+use crate::handshake::Broken;
+use crate::hello::Purpose;
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use rumormill_core::NodeId;
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+/// Bytes of a tag at most.
+pub const TAG_LEN_MAX: usize = 255;
+/// Streams that have come and that nobody has taken yet, for each tag.
+const WAITING: usize = 64;
+/// How long a stream may take to say its tag.
+const TAG_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection without streams stays open.
+const IDLE: Duration = Duration::from_secs(60);
+/// The version of what stands before a stream's first byte.
+const VERSION: u8 = 1;
+/// The code of a stream that nobody takes.
+const UNKNOWN_TAG: VarInt = VarInt::from_u32(3);
+/// The code of a stream for which there is no room.
+const BUSY: VarInt = VarInt::from_u32(4);
+/// The code of a stream that its user dropped unfinished.
+const DROPPED: VarInt = VarInt::from_u32(5);
+
+/// Bytes to and from another node.
+///
+/// `shutdown` ends what this end sends, and the other end reads an end of file. Dropping a stream before that is a reset:
+/// the other end reads an error, never an end that looks whole.
+pub struct Stream {
+    peer: NodeId,
+    tag: Arc<[u8]>,
+    send: SendStream,
+    receive: RecvStream,
+    is_finished: bool,
+    /// Keeps its connection open.
+    _connection: Arc<Connection>,
+}
+
+impl Stream {
+    /// Tells who is at the other end.
+    pub fn peer(&self) -> NodeId {
+        self.peer
+    }
+
+    /// Tells what the stream is for.
+    pub fn tag(&self) -> &[u8] {
+        &self.tag
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            let _ = self.send.reset(DROPPED);
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        AsyncRead::poll_read(Pin::new(&mut self.receive), cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.send), cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(Pin::new(&mut self.send), cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let done = AsyncWrite::poll_shutdown(Pin::new(&mut self.send), cx);
+        self.is_finished |= matches!(done, Poll::Ready(Ok(())));
+        done
+    }
+}
+
+/// Takes the streams of one tag. Dropping it refuses them from then on.
+pub struct Acceptor {
+    tag: Arc<[u8]>,
+    streams: mpsc::Receiver<Stream>,
+    hub: Arc<Hub>,
+}
+
+impl Acceptor {
+    /// Waits for the next stream; `None` when the node has ended.
+    pub async fn accept(&mut self) -> Option<Stream> {
+        self.streams.recv().await
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.hub.state().acceptors.remove(&self.tag);
+    }
+}
+
+/// The streams of a node: who takes which, and over which connections they go.
+#[derive(Default)]
+pub(crate) struct Hub {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    acceptors: BTreeMap<Arc<[u8]>, mpsc::Sender<Stream>>,
+    connections: BTreeMap<NodeId, Arc<Connection>>,
+}
+
+impl Hub {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends everything: who waits for streams waits no longer.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.acceptors.clear();
+        state.connections.clear();
+    }
+
+    /// Finds a connection to a node that streams may go over.
+    fn connection(&self, peer: &NodeId) -> Option<Arc<Connection>> {
+        let mut state = self.state();
+        let connection = state.connections.get(peer)?.clone();
+        if connection.close_reason().is_none() {
+            return Some(connection);
+        }
+        state.connections.remove(peer);
+        None
+    }
+
+    /// Takes over a connection that this node has dialled for streams, and closes it when it is idle.
+    fn keep(self: &Arc<Self>, peer: NodeId, connection: Connection) -> Arc<Connection> {
+        let connection = Arc::new(connection);
+        self.state().connections.insert(peer, connection.clone());
+        tokio::spawn(close_when_idle(Arc::downgrade(self), peer, Arc::downgrade(&connection)));
+        tokio::spawn(serve(self.clone(), peer, connection.clone()));
+        connection
+    }
+
+    /// Takes over a connection that a peer has dialled for streams.
+    pub(crate) fn accept(self: &Arc<Self>, peer: NodeId, connection: Connection) {
+        tokio::spawn(serve(self.clone(), peer, Arc::new(connection)));
+    }
+
+    /// Hands a stream to whoever takes its tag.
+    async fn welcome(
+        &self,
+        peer: NodeId,
+        connection: Arc<Connection>,
+        mut send: SendStream,
+        mut receive: RecvStream,
+    ) {
+        let Ok(Some(tag)) = timeout(TAG_TIMEOUT, read_tag(&mut receive)).await else {
+            return refuse(&mut send, &mut receive, UNKNOWN_TAG);
+        };
+        let acceptor = self.state().acceptors.get(&tag).cloned();
+        let Some(place) = acceptor.as_ref().map(mpsc::Sender::try_reserve) else {
+            return refuse(&mut send, &mut receive, UNKNOWN_TAG);
+        };
+        match place {
+            Ok(place) => {
+                place.send(Stream { peer, tag, send, receive, is_finished: false, _connection: connection });
+            }
+            Err(_) => refuse(&mut send, &mut receive, BUSY),
+        }
+    }
+}
+
+fn refuse(send: &mut SendStream, receive: &mut RecvStream, code: VarInt) {
+    let _ = send.reset(code);
+    let _ = receive.stop(code);
+}
+
+async fn read_tag(receive: &mut RecvStream) -> Option<Arc<[u8]>> {
+    let mut head = [0; 2];
+    receive.read_exact(&mut head).await.ok()?;
+    let mut tag = vec![0; usize::from(head[1])];
+    receive.read_exact(&mut tag).await.ok()?;
+    (head[0] == VERSION).then(|| tag.into())
+}
+
+/// Takes the streams that the other end opens.
+async fn serve(hub: Arc<Hub>, peer: NodeId, connection: Arc<Connection>) {
+    let weak = Arc::downgrade(&connection);
+    let accepting = (*connection).clone();
+    drop(connection); // who waits for streams does not keep the connection open
+    while let Ok((send, receive)) = accepting.accept_bi().await {
+        let (hub, connection) = (hub.clone(), weak.upgrade().unwrap_or_else(|| Arc::new(accepting.clone())));
+        tokio::spawn(async move { hub.welcome(peer, connection, send, receive).await });
+    }
+}
+
+/// Closes a connection once no stream has been open on it for a while.
+async fn close_when_idle(hub: std::sync::Weak<Hub>, peer: NodeId, connection: std::sync::Weak<Connection>) {
+    let mut idle_since = None;
+    loop {
+        sleep(IDLE / 4).await;
+        let (Some(hub), Some(connection)) = (hub.upgrade(), connection.upgrade()) else { return };
+        let is_used = Arc::strong_count(&connection) > 2; // the hub's and this one
+        idle_since = if is_used { None } else { idle_since.or_else(|| Some(tokio::time::Instant::now())) };
+        if connection.close_reason().is_some() || idle_since.is_some_and(|since| since.elapsed() >= IDLE) {
+            hub.state().connections.remove(&peer);
+            return connection.close(VarInt::from_u32(0), b"");
+        }
+    }
+}
+
+impl Cluster {
+    /// Takes the streams that other nodes open with this tag.
+    ///
+    /// # Errors
+    /// [`Error::TagTaken`] when somebody takes them already; [`Error::TagTooLong`].
+    pub fn accept_streams(&self, tag: impl AsRef<[u8]>) -> Result<Acceptor, Error> {
+        let tag: Arc<[u8]> = tag.as_ref().into();
+        check_len(&tag)?;
+        let hub = self.inner.gate.hub().clone();
+        let (sender, streams) = mpsc::channel(WAITING);
+        let mut state = hub.state();
+        if state.acceptors.contains_key(&tag) {
+            return Err(Error::TagTaken);
+        }
+        state.acceptors.insert(tag.clone(), sender);
+        drop(state);
+        Ok(Acceptor { tag, streams, hub })
+    }
+
+    /// Opens a stream to another node, over a connection that is made where there is none.
+    ///
+    /// The other end hears of it with the first byte. Where nobody takes the tag, reading fails.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNode`] when the node is no member; [`Error::Unreachable`]; [`Error::TagTooLong`].
+    pub async fn open_stream(&self, node: NodeId, tag: impl AsRef<[u8]>) -> Result<Stream, Error> {
+        let tag: Arc<[u8]> = tag.as_ref().into();
+        check_len(&tag)?;
+        let hub = self.inner.gate.hub().clone();
+        let connection = match hub.connection(&node) {
+            Some(connection) => connection,
+            None => {
+                let contact = self.contact(node).await?.ok_or(Error::UnknownNode(node))?;
+                let dialled = self.inner.gate.dial_for(&contact, Purpose::Streams).await;
+                hub.keep(node, dialled.map_err(|broken| unreachable_because(&broken))?)
+            }
+        };
+        let broken = |error: &dyn std::fmt::Display| Error::Unreachable(error.to_string());
+        let (mut send, receive) = connection.open_bi().await.map_err(|error| broken(&error))?;
+        let head = [&[VERSION, tag.len() as u8], &tag[..]].concat();
+        send.write_all(&head).await.map_err(|error| broken(&error))?;
+        Ok(Stream { peer: node, tag, send, receive, is_finished: false, _connection: connection })
+    }
+}
+
+fn check_len(tag: &[u8]) -> Result<(), Error> {
+    if tag.len() <= TAG_LEN_MAX {
+        Ok(())
+    } else {
+        Err(Error::TagTooLong { len: tag.len(), max: TAG_LEN_MAX })
+    }
+}
+
+fn unreachable_because(broken: &Broken) -> Error {
+    Error::Unreachable(Gate::why(broken))
+}

@@ -1,0 +1,29 @@
+//! Topics: messages to everybody who listens.
+
+use crate::cluster::{Cluster, Error};
+use crate::request::Message;
+use crate::watch::Feed;
+use bytes::Bytes;
+use rumormill_core::{Class, Command, MessageId, Reply, Topic};
+
+impl Cluster {
+    /// Hears the messages of a topic from now on, one's own included.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] beyond the bound on topics, or [`Error::Ended`].
+    pub async fn subscribe(&self, topic: &str) -> Result<Feed<Message>, Error> {
+        Feed::of_topic(self, Topic::named(topic)).await
+    }
+
+    /// Sends a message to everybody in the cluster who hears the topic.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `TooLarge`, or with `Busy` while all neighbours are too slow: nothing was sent.
+    pub async fn publish(&self, topic: &str, payload: impl Into<Bytes>) -> Result<MessageId, Error> {
+        let (topic, class, payload) = (Topic::named(topic), Class::Normal, payload.into());
+        match self.ask(Command::Publish { topic, class, payload }).await? {
+            Reply::Published { id } => Ok(id),
+            _ => Err(Error::Ended),
+        }
+    }
+}
