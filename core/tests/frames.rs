@@ -418,20 +418,23 @@ fn golden_frames() -> Vec<Frame> {
         })),
         Frame::RegistryPull(vec![row()]),
         Frame::RegistryUpdates { is_last: true, updates: b"sets".to_vec().into() },
-        Frame::RegistryRelay(Box::new(Relayed {
-            told: vec![Told { tag: 300, seq: 5, word: Word::Graft }],
-            rows: vec![Update {
-                owner: NodeId([5; 32]),
-                incarnation: Incarnation(200),
-                from: Some(3),
-                to: 4,
-                age_ms: 300,
-                count: 1,
-                changes: b"sets".to_vec().into(),
-            }],
-        })),
+        relayed(),
         mail(MailKind::Ask { from: MailboxId(1), to: MailboxId(300), number: 5, timeout_ms: 1_000 }, b"why"),
     ]
+}
+
+fn relayed() -> Frame {
+    let row = Update {
+        owner: NodeId([5; 32]),
+        incarnation: Incarnation(200),
+        from: Some(3),
+        to: 4,
+        age_ms: 300,
+        count: 1,
+        changes: b"sets".to_vec().into(),
+    };
+    let told = vec![Told { tag: 300, seq: 5, word: Word::Graft }];
+    Frame::RegistryRelay(Box::new(Relayed { told, rows: vec![row] }))
 }
 
 fn mail(what: MailKind, payload: &'static [u8]) -> Frame {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use rumormill_core::registry::{Input, Registrar};
 use rumormill_core::{
-    Boot, Command, CommandError, Config, Cx, Effect, Frame, Hlc, Incarnation, Instant, Machine, MailboxId, News,
-    Node, NodeId, Now, Output, Reply, Rng, Stamp, Stats, Token, Wall, Watch,
+    Boot, Command, CommandError, Config, Cx, Effect, Frame, Hlc, Incarnation, Instant, Machine, MailboxId,
+    News, Node, NodeId, Now, Output, Reply, Rng, Stamp, Stats, Token, Wall, Watch,
 };
 use std::sync::Arc;
 
