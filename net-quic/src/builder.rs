@@ -21,6 +21,8 @@ use zeroize::Zeroizing;
 
 /// Requests of users that wait for the node.
 const REQUESTS: usize = 1024;
+/// Connections that are made, refused or failed, and that the node has not looked at.
+const MET: usize = 64;
 /// What connections have brought and the node has not looked at.
 pub(crate) const ARRIVALS: usize = 4096;
 /// The file of the key in a node's folder.
@@ -253,7 +255,7 @@ impl Builder {
         let greeter =
             Greeter { contact: contact.clone(), name: name.clone(), cookie, admission: admission.clone() };
         let boot = self.boot(id, addrs.clone(), &store)?;
-        let (met_to, met) = mpsc::unbounded_channel();
+        let (met_to, met) = mpsc::channel(MET);
         let (stored_to, stored) = mpsc::unbounded_channel();
         let (requests_to, requests) = mpsc::channel(REQUESTS);
         let (arrivals_to, arrivals) = mpsc::channel(ARRIVALS);

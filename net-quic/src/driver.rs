@@ -72,7 +72,7 @@ pub(crate) trait Recorder: Send {
 
 /// What the driver hears from.
 pub(crate) struct Inbox {
-    pub(crate) met: mpsc::UnboundedReceiver<Met>,
+    pub(crate) met: mpsc::Receiver<Met>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) arrivals: mpsc::Receiver<(ConnectionId, Arrival)>,
     pub(crate) stored: mpsc::UnboundedReceiver<(Token, bool)>,
@@ -245,7 +245,9 @@ impl Driver {
 
     fn on_refusal(&mut self, refusal: &Refusal, whom: &str) {
         tracing::warn!(peer = whom, reason = %refusal, "refused");
-        self.tools.refusals.send_modify(|count| *count += 1);
+        if *refusal != Refusal::ByPeer {
+            self.tools.refusals.send_modify(|count| *count += 1);
+        }
     }
 
     /// Takes over a connection. One that stands from the same end is over: its peer has forgotten it.

@@ -52,7 +52,7 @@ pub(crate) struct Gate {
     endpoint: Endpoint,
     client: ClientConfig,
     greeter: Arc<Greeter>,
-    met: mpsc::UnboundedSender<Met>,
+    met: mpsc::Sender<Met>,
     hub: Arc<Hub>,
 }
 
@@ -128,7 +128,7 @@ impl Gate {
         endpoint: Endpoint,
         client: ClientConfig,
         greeter: Arc<Greeter>,
-        met: mpsc::UnboundedSender<Met>,
+        met: mpsc::Sender<Met>,
     ) -> Self {
         Self { endpoint, client, greeter, met, hub: Arc::default() }
     }
@@ -150,10 +150,11 @@ impl Gate {
         let dialling = async move {
             let peer = contact.id();
             let outcome = dial_any(&endpoint, &client, &greeter, &contact, Purpose::Link).await;
-            let _ = met.send(match outcome {
+            let news = match outcome {
                 Ok((connection, peer)) => Met::Dialled { connection, peer },
                 Err(broken) => dial_failed(peer, broken),
-            });
+            };
+            let _ = met.send(news).await;
         };
         tokio::spawn(dialling).abort_handle()
     }
@@ -242,7 +243,7 @@ async fn connect(
 }
 
 /// Answers everybody who dials, as far as there is room for strangers.
-async fn accept(endpoint: Endpoint, greeter: Arc<Greeter>, met: mpsc::UnboundedSender<Met>, hub: Arc<Hub>) {
+async fn accept(endpoint: Endpoint, greeter: Arc<Greeter>, met: mpsc::Sender<Met>, hub: Arc<Hub>) {
     let room = Arc::new(Semaphore::new(HALF_OPEN_HARD));
     while let Some(incoming) = endpoint.accept().await {
         let Ok(place) = room.clone().try_acquire_owned() else {
@@ -256,9 +257,10 @@ async fn accept(endpoint: Endpoint, greeter: Arc<Greeter>, met: mpsc::UnboundedS
         }
         let (greeter, met, hub) = (greeter.clone(), met.clone(), hub.clone());
         tokio::spawn(async move {
-            let news = welcome(incoming, &greeter, &hub).await;
-            drop(place);
-            news.map(|news| met.send(news));
+            if let Some(news) = welcome(incoming, &greeter, &hub).await {
+                let _ = met.send(news).await;
+            }
+            drop(place); // not before the node knows: who is half open bounds what waits for it
         });
     }
 }
@@ -278,7 +280,8 @@ async fn welcome(incoming: Incoming, greeter: &Greeter, hub: &Arc<Hub>) -> Optio
                 hub.accept(peer.id, connection);
             }
             Purpose::Identify => {
-                connection.closed().await; // it has what it wanted
+                let _ = timeout(TIMEOUT, connection.closed()).await; // it has what it wanted
+                connection.close(VarInt::from_u32(0), b"");
             }
         },
         Err(Broken::Refused(refusal)) => return Some(Met::Refused { addr, refusal }),
