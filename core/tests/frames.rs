@@ -13,7 +13,7 @@ use rumormill_core::frame::{
     OrderKind, SyncChunk, SyncEnd, SyncHello, SyncOutcome, SyncVector, VECTOR_ENTRIES_MAX, Verdict, Wanted,
     decode, decode_within,
 };
-use rumormill_core::registry::{Hello, ROWS_MAX, Relayed, Row, Rows, Told, Update, Word};
+use rumormill_core::registry::{Batch, Hello, ROWS_MAX, Relayed, Row, Rows, Told, Update, Word};
 use rumormill_core::{
     Class, ClusterNumbers, Config, Contact, Frame, Incarnation, Life, MailboxId, MapId, MemberRecord,
     MemberState, MessageId, NodeId, Stamp, Topic, Writer,
@@ -424,15 +424,9 @@ fn golden_frames() -> Vec<Frame> {
 }
 
 fn relayed() -> Frame {
-    let row = Update {
-        owner: NodeId([5; 32]),
-        incarnation: Incarnation(200),
-        from: Some(3),
-        to: 4,
-        age_ms: 300,
-        count: 1,
-        changes: b"sets".to_vec().into(),
-    };
+    let changes = b"sets".to_vec().into();
+    let batch = Batch::new(NodeId([5; 32]), Incarnation(200), Some(3), 4, 1, changes);
+    let row = Update { batch: Arc::new(batch), age_ms: 300 };
     let told = vec![Told { tag: 300, seq: 5, word: Word::Graft }];
     Frame::RegistryRelay(Box::new(Relayed { told, rows: vec![row] }))
 }

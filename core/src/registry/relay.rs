@@ -326,10 +326,10 @@ impl Registrar {
     pub(super) fn on_relayed(&mut self, from: NodeId, relayed: Relayed, cx: &mut Cx<'_>) {
         let bit = self.relay.bit(&from);
         for row in relayed.rows {
-            let (owner, tag, seq) = (row.owner, row.tag(), row.to);
+            let (owner, tag, seq) = (row.batch.owner, row.batch.tag, row.batch.to);
             let number = self.registry.tags.get(tag).or_else(|| self.registry.number(&owner));
             let number = number.filter(|number| self.registry.owners[*number as usize].id == owner);
-            let is_new = self.apply_to(number, from, row, Path::Relay, cx);
+            let is_new = self.apply_to(number, from, &row, Path::Relay, cx);
             let number = number.or_else(|| self.registry.number(&owner));
             if let Some(number) = number.filter(|_| bit != 0) {
                 self.on_heard(bit, number, tag, seq, is_new, cx);
