@@ -338,20 +338,21 @@ impl Registrar {
         self.pending_bytes = 0;
         pending.sort_unstable_by(|a, b| a.change.key().cmp(&b.change.key()));
         let (from, to) = (self.announced, self.own_owner().seq);
-        let batch = Batch::of((self.me, self.incarnation), Some(from), to, pending);
+        let batch = Arc::new(Batch::of((self.me, self.incarnation), Some(from), to, pending));
         self.announced = to;
         let own = self.own();
-        self.registry.owners[own as usize].log.push(Arc::new(batch), &self.config);
-        self.announce(cx);
+        self.registry.owners[own as usize].log.push(batch.clone(), &self.config);
+        self.announce(Some(batch), cx);
     }
 
-    fn announce(&mut self, cx: &mut Cx<'_>) {
+    fn announce(&mut self, batch: Option<Arc<Batch>>, cx: &mut Cx<'_>) {
         cx.stats.registry_updates += 1;
-        self.hand_on(self.own(), 0, cx);
+        self.hand_on(self.own(), batch, 0, cx);
     }
 
     /// Withdraws what has lost its name, and hands up what the directory has to tell.
     fn tell(&mut self, cx: &mut Cx<'_>) {
+        self.registry.lost.sort_unstable_by(|a, b| (&a.name, a.instance).cmp(&(&b.name, b.instance)));
         while let Some(lost) = self.registry.lost.pop() {
             let directory::Lost { name, instance, to } = lost;
             if self.unregister(&name, instance, cx).is_ok() {

@@ -213,7 +213,8 @@ impl Registrar {
         self.registry.set_version(number, batch.incarnation, batch.to, before);
         self.after_commit(from, number, update, refused, path, cx);
         if version > held && !self.is_old(*age_ms, path) {
-            self.hand_on(number, self.relay.bit(&from), cx);
+            let told = Some(batch).filter(|_| !is_whole).cloned();
+            self.hand_on(number, told, self.relay.bit(&from), cx);
         }
         true
     }
@@ -313,7 +314,7 @@ impl Registrar {
         owner.changed_at = cx.now.mono;
         self.pending.clear();
         (self.pending_bytes, self.flush_at, self.announced) = (0, None, seq);
-        self.announce(cx);
+        self.announce(None, cx);
     }
 
     /// Tells whether somebody else's row is of a set that we lack and may have.

@@ -16,7 +16,6 @@ use crate::machine::{News, ServiceLoss};
 use crate::observation::RegistryStatus;
 use crate::service::Service;
 use crate::slots::Slots;
-use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -181,6 +180,12 @@ impl Registry {
         let mut shown: Vec<u32> = slots.filter(|slot| self.is_shown(*slot)).collect();
         shown.sort_unstable_by(|a, b| self.record(*a).key().cmp(&self.record(*b).key()));
         shown.into_iter().map(|slot| self.service(slot))
+    }
+
+    /// Lists all services, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = Service> {
+        let slots = (0..).zip(&self.entries).filter(|(_, entry)| entry.is_shown);
+        slots.map(|(slot, _)| self.service(slot))
     }
 
     /// Shows the directory in short.
@@ -380,7 +385,7 @@ impl Registry {
         let was_contested = chain.is_contested;
         let is_other = |other: u32| self.record(other).name() != self.record(slot).name();
         if chain.head == NONE || chain.is_mixed && self.walk(chain.head).all(is_other) {
-            self.order.remove(self.entries[slot as usize].record.name());
+            self.order.remove(self.record(slot).clone());
         }
         if chain.head == NONE {
             self.chains.remove(hash);
@@ -445,6 +450,8 @@ impl Registry {
             self.rank_chain(&mut chain);
         } else if self.is_better(slot, rank, &chain) {
             (chain.best, chain.rank) = (slot, rank);
+        } else {
+            return;
         }
         self.chains.insert(hash, chain);
     }
@@ -456,44 +463,61 @@ impl Registry {
             let owner = &self.owners[*number as usize];
             owner.audit(self);
             for slot in owner.entries.iter().map(|place| place.slot) {
-                let is_listed = self.is_listed(slot);
-                let name = self.record(slot).name();
-                let is_found = self.same_name(name).any(|found| found == slot);
-                assert_eq!(
-                    is_found, is_listed,
-                    "a service is listed and not visible, or the other way round"
+                listed += usize::from(self.is_listed(slot));
+                assert!(
+                    self.is_listed(slot) || !self.is_shown(slot),
+                    "something is shown that is not visible"
                 );
-                let is_shown = is_listed && self.contest(name).shows(slot);
-                assert_eq!(is_shown, self.is_shown(slot), "what is shown is not what is to be shown");
-                listed += usize::from(is_listed);
-                if is_shown {
+                if self.is_shown(slot) {
                     shown += 1;
                     hash = hash.wrapping_add(self.shown_hash(slot));
                 }
             }
         }
         assert_eq!((shown, hash), (self.shown, self.hash), "what is shown is not what was counted");
-        let chained: usize = self.chains.values().map(|chain| self.walk(chain.head).count()).sum();
-        assert_eq!(chained, listed, "something is listed that is not visible");
+        let chained: usize = self.chains.values().map(|chain| self.audit_chain(&chain)).sum();
+        assert_eq!(chained, listed, "a visible service is not listed, or one that is not");
         self.audit_names();
     }
 
-    fn audit_names(&self) {
-        let names: Vec<Bytes> = self.names().collect();
-        assert!(names.is_sorted_by(|a, b| a < b), "names are out of order");
-        assert_eq!(names.len(), self.order.len(), "the order lost a name");
-        for chain in self.chains.values() {
-            let best = self.walk(chain.head).min_by_key(|slot| self.rank(*slot));
-            assert_eq!(best, Some(chain.best), "another service should be told first");
-            assert_eq!(self.rank_head(chain.best), chain.rank, "the best one's rank has changed");
-            let is_contested = self.walk(chain.head).any(|slot| self.record(slot).is_unique);
-            assert_eq!(is_contested, chain.is_contested, "a contest is not what was noted");
-        }
-        let listed = self.chains.values().flat_map(|chain| self.walk(chain.head));
-        let listed: BTreeSet<&[u8]> = listed.map(|slot| self.record(slot).name()).collect();
+    /// Asserts that a chain holds what is listed, as it is ranked and shown, and tells how many that are.
+    fn audit_chain(&self, chain: &Chain) -> usize {
+        let slots = || self.walk(chain.head);
+        assert!(slots().all(|slot| self.is_listed(slot)), "something is listed that is not visible");
+        let best = slots().min_by_key(|slot| self.rank(*slot));
+        assert_eq!(best, Some(chain.best), "another service should be told first");
+        assert_eq!(self.rank_head(chain.best), chain.rank, "the best one's rank has changed");
+        let is_contested = slots().any(|slot| self.record(slot).is_unique);
+        assert_eq!(is_contested, chain.is_contested, "a contest is not what was noted");
+        let is_shown = |slot: u32| {
+            !is_contested || self.contest(self.record(slot).name()).shows(slot) == self.is_shown(slot)
+        };
+        assert!(slots().all(is_shown), "what is shown is not what is to be shown");
         assert!(
-            listed.into_iter().eq(names.iter().map(|name| &name[..])),
-            "the names are not those that are listed"
+            is_contested || slots().all(|slot| self.is_shown(slot)),
+            "a service of an open name is not shown"
         );
+        slots().count()
+    }
+
+    fn audit_names(&self) {
+        let mut names: Vec<&[u8]> = Vec::new();
+        for chain in self.chains.values() {
+            let first = names.len();
+            for slot in self.walk(chain.head) {
+                let name = self.record(slot).name();
+                if !names[first..].contains(&name) {
+                    names.push(name);
+                }
+            }
+            assert!(chain.is_mixed || names.len() == first + 1, "a chain has several names");
+        }
+        let (mut ordered, mut last) = (0, None);
+        for name in self.order.starting_at(&[]).map(Record::name) {
+            assert!(last < Some(name), "names are out of order");
+            assert!(self.same_name(name).next().is_some(), "a name stays in order that is not listed");
+            (ordered, last) = (ordered + 1, Some(name));
+        }
+        assert_eq!(ordered, names.len(), "the order lost a name");
     }
 }

@@ -1,83 +1,95 @@
 //! Names in their order: what prefix listings walk.
 //!
-//! A list in blocks: a record for each name, a search over the blocks' first names and one within a block. Which of a
-//! name's records stands for it says nothing: it may be an older one than the directory holds.
+//! A sorted list, and the last changes beside it, which go into it many at a time: names come in thousands when a node
+//! starts, and nobody lists them then. Which of a name's records stands for it says nothing: it may be an older one than
+//! the directory holds.
 
 use super::update::Record;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use alloc::vec::{IntoIter, Vec};
+use core::iter::Peekable;
 
-/// Names in a block at most; a full one is halved.
-const BLOCK_MAX: usize = 256;
+/// Changes beside the list at most: each listing sorts them.
+const CHANGES_MAX: usize = 64;
 
 /// Names in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
-    blocks: Vec<Vec<Arc<Record>>>,
+    names: Vec<Arc<Record>>,
+    /// Names that came or went, in the order in which they did.
+    changes: Vec<(Arc<Record>, bool)>,
 }
 
 impl Order {
     /// Inserts a name that is not among the others.
     pub(super) fn insert(&mut self, record: Arc<Record>) {
-        if self.blocks.is_empty() {
-            self.blocks.push(Vec::new());
-        }
-        let (block_at, at) = self.find(record.name());
-        let block = &mut self.blocks[block_at];
-        block.insert(at, record);
-        if block.len() >= BLOCK_MAX {
-            let upper = block.split_off(BLOCK_MAX / 2);
-            self.blocks.insert(block_at + 1, upper);
-        }
+        self.change(record, true);
     }
 
     /// Removes a name that is among the others.
-    pub(super) fn remove(&mut self, name: &[u8]) {
-        let (block_at, at) = self.find(name);
-        let Some(block) = self.blocks.get_mut(block_at) else { return };
-        debug_assert!(block.get(at).is_some_and(|record| record.name() == name), "a name is not in order");
-        block.remove(at);
-        if block.is_empty() {
-            self.blocks.remove(block_at);
+    pub(super) fn remove(&mut self, record: Arc<Record>) {
+        self.change(record, false);
+    }
+
+    fn change(&mut self, record: Arc<Record>, is_there: bool) {
+        self.changes.push((record, is_there));
+        if self.changes.len() < CHANGES_MAX {
+            return;
         }
+        let mut changes = core::mem::take(&mut self.changes);
+        let mut names = Vec::with_capacity(self.names.len() + changes.len());
+        let mut old = core::mem::take(&mut self.names).into_iter();
+        changes.sort_by(|(a, _), (b, _)| a.name().cmp(b.name())); // a name's later changes stay behind its earlier ones
+        for of_name in changes.chunk_by(|(a, _), (b, _)| a.name() == b.name()) {
+            let Some((record, is_there)) = of_name.last() else { continue };
+            let before = old.as_slice().partition_point(|other| other.name() < record.name());
+            names.extend(old.by_ref().take(before));
+            if old.as_slice().first().is_some_and(|other| other.name() == record.name()) {
+                old.next();
+            }
+            names.extend(is_there.then(|| record.clone()));
+        }
+        names.extend(old);
+        changes.clear();
+        (self.names, self.changes) = (names, changes);
     }
 
     /// Walks the names that are not before `name`.
     pub(super) fn starting_at(&self, name: &[u8]) -> Walk<'_> {
-        let (block_at, at) = self.find(name);
-        Walk { blocks: self.blocks.get(block_at..).unwrap_or_default(), at }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.blocks.iter().map(Vec::len).sum()
-    }
-
-    /// Finds a name or where it would be: a block, the last one that does not begin after it, and the place in it.
-    fn find(&self, name: &[u8]) -> (usize, usize) {
-        let is_before = |block: &Vec<Arc<Record>>| block.first().is_some_and(|first| first.name() <= name);
-        let block_at = self.blocks.partition_point(is_before).saturating_sub(1);
-        let block = self.blocks.get(block_at).map_or(&[][..], |block| block);
-        (block_at, block.partition_point(|other| other.name() < name))
+        let from = self.names.partition_point(|other| other.name() < name);
+        let changes = self.changes.iter().map(|(record, is_there)| (&**record, *is_there));
+        let mut changes: Vec<(&Record, bool)> = changes.filter(|(it, _)| it.name() >= name).collect();
+        changes.reverse();
+        changes.sort_by(|(a, _), (b, _)| a.name().cmp(b.name()));
+        changes.dedup_by(|(later, _), (first, _)| later.name() == first.name()); // the last change of each counts
+        Walk { names: &self.names[from..], changes: changes.into_iter().peekable() }
     }
 }
 
 /// A walk through an order.
 #[derive(Clone, Debug)]
 pub(super) struct Walk<'a> {
-    blocks: &'a [Vec<Arc<Record>>],
-    at: usize,
+    names: &'a [Arc<Record>],
+    /// What has changed of them, each name once.
+    changes: Peekable<IntoIter<(&'a Record, bool)>>,
 }
 
 impl<'a> Iterator for Walk<'a> {
     type Item = &'a Record;
     fn next(&mut self) -> Option<&'a Record> {
         loop {
-            let (block, others) = self.blocks.split_first()?;
-            if let Some(record) = block.get(self.at) {
-                self.at += 1;
-                return Some(record);
+            let first = self.names.first();
+            let is_due = |change: &(&Record, bool)| first.is_none_or(|it| change.0.name() <= it.name());
+            let change = self.changes.next_if(is_due);
+            let is_same = |it: &Arc<Record>| change.is_none_or(|(record, _)| record.name() == it.name());
+            if first.is_some_and(is_same) {
+                self.names = &self.names[1..];
             }
-            (self.blocks, self.at) = (others, 0);
+            match change {
+                Some((record, true)) => return Some(record),
+                Some((_, false)) => {}
+                None => return first.map(|record| &**record),
+            }
         }
     }
 }

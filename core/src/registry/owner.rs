@@ -63,12 +63,6 @@ impl Log {
         }
     }
 
-    /// Finds the batch that leads to a sequence number.
-    pub(super) fn leading_to(&self, seq: u64) -> Option<&Arc<Batch>> {
-        let at = self.batches.partition_point(|batch| batch.to < seq);
-        self.batches.get(at).filter(|batch| batch.to == seq)
-    }
-
     /// Lists the batches that lead on from a sequence number; none when too much was forgotten.
     pub(super) fn since(&self, seq: u64) -> Option<impl Iterator<Item = &Arc<Batch>>> {
         let at = self.batches.partition_point(|batch| batch.to <= seq);
@@ -183,8 +177,9 @@ impl Owner {
     }
 
     pub(super) fn audit(&self, registry: &Registry) {
-        let place = |it: &Place| (it.hash, registry.record(it.slot).key());
-        assert!(self.entries.is_sorted_by(|a, b| place(a) < place(b)), "a set is out of order");
+        let key = |it: &Place| registry.record(it.slot).key();
+        let is_before = |a: &Place, b: &Place| a.hash < b.hash || a.hash == b.hash && key(a) < key(b);
+        assert!(self.entries.is_sorted_by(is_before), "a set is out of order");
         let entries = || self.entries.iter().map(|it| registry.record(it.slot));
         let is_placed = |it: &Place| it.hash == Place::hash(registry.record(it.slot).name_hash());
         assert!(self.entries.iter().all(is_placed), "a registration is not where it is looked for");

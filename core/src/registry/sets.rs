@@ -82,12 +82,9 @@ impl Registry {
         }
     }
 
-    /// Finds the update that leads to a sequence number, or the whole set where that is what is held; none when it is
-    /// forgotten.
-    pub(super) fn row_to(&self, number: u32, seq: u64, now: Instant) -> Option<Update> {
-        let owner = &self.owners[number as usize];
-        let again = owner.log.leading_to(seq).map(|batch| owner.again(batch, now));
-        again.or_else(|| (owner.seq == seq).then(|| self.whole(number, now)))
+    /// Makes an update of a whole set if that is what is held at a sequence number.
+    pub(super) fn whole_at(&self, number: u32, seq: u64, now: Instant) -> Option<Update> {
+        (self.owners[number as usize].seq == seq).then(|| self.whole(number, now))
     }
 }
 
@@ -141,11 +138,14 @@ impl Registry {
         }
     }
 
-    /// Tells which registrations of an owner are listed while its lease lives, in the order of their keys.
+    /// Tells which registrations of an owner are listed while its lease lives: in the order of their keys where that is
+    /// told.
     fn listable(&self, number: u32) -> Vec<u32> {
         let slots = self.owners[number as usize].entries.iter().map(|place| place.slot);
         let mut slots: Vec<u32> = slots.filter(|slot| !self.entry(*slot).is_refused).collect();
-        slots.sort_unstable_by(|a, b| self.record(*a).key().cmp(&self.record(*b).key()));
+        if self.is_watched {
+            slots.sort_unstable_by(|a, b| self.record(*a).key().cmp(&self.record(*b).key()));
+        }
         slots
     }
 }

@@ -198,8 +198,11 @@ pub struct Batch {
     pub(super) tag: u64,
     /// The changes.
     changes: Bytes,
-    /// The same, and the hash of their bytes, where they were not read from bytes.
-    known: Option<Box<(Changes, u64)>>,
+    /// How many bytes the batch takes on the wire.
+    wire_len: usize,
+    /// The hash of the changes' bytes and the changes as values, where they were not read from bytes.
+    hash: Option<u64>,
+    known: Option<Box<Changes>>,
 }
 
 impl PartialEq for Batch {
@@ -270,7 +273,10 @@ impl Batch {
         changes: Bytes,
     ) -> Self {
         let tag = tag(hash_bytes(&owner.0), incarnation);
-        Self { owner, incarnation, from, to, count, tag, changes, known: None }
+        let numbers = 1 + from.map_or(0, varint_len) + varint_len(incarnation.0) + varint_len(to);
+        let len = varint_len(count) + varint_len(changes.len() as u64) + changes.len();
+        let wire_len = NODE_ID_LEN + numbers + len;
+        Self { owner, incarnation, from, to, count, tag, changes, wire_len, hash: None, known: None }
     }
 
     /// Makes a batch of changes, which are in the order of their keys.
@@ -284,9 +290,9 @@ impl Batch {
         for Numbered { seq, change } in &list {
             change.encode(seq.saturating_sub(from.unwrap_or(*seq)), &mut changes);
         }
-        let known = (list.len() as u32, hash_bytes(&changes));
-        let batch = Self::new(owner, incarnation, from, to, known.0, Bytes::from(changes));
-        Self { known: Some(Box::new((Changes::new(list), known.1))), ..batch }
+        let (count, hash) = (list.len() as u32, Some(hash_bytes(&changes)));
+        let known = Some(Box::new(Changes::new(list)));
+        Self { hash, known, ..Self::new(owner, incarnation, from, to, count, Bytes::from(changes)) }
     }
 
     /// Tells how many bytes the changes take.
@@ -296,12 +302,12 @@ impl Batch {
 
     /// Hashes the changes' bytes.
     pub(crate) fn hash(&self) -> u64 {
-        self.known.as_ref().map_or_else(|| hash_bytes(&self.changes), |known| known.1)
+        self.hash.unwrap_or_else(|| hash_bytes(&self.changes))
     }
 
     /// Shows the changes, if they need not be read.
     pub(super) fn known(&self) -> Option<&Changes> {
-        self.known.as_ref().map(|known| &known.0)
+        self.known.as_deref()
     }
 
     /// Reads the changes.
@@ -349,11 +355,7 @@ impl Update {
 
     /// Tells how many bytes the encoded form has.
     pub(crate) fn wire_len(&self) -> usize {
-        let Batch { incarnation, from, to, count, ref changes, .. } = *self.batch;
-        let from = 1 + from.map_or(0, varint_len);
-        let numbers =
-            varint_len(incarnation.0) + varint_len(to) + varint_len(self.age_ms) + varint_len(count);
-        NODE_ID_LEN + from + numbers + varint_len(changes.len() as u64) + changes.len()
+        self.batch.wire_len + varint_len(self.age_ms)
     }
 
     /// Encodes the update into a buffer of its own.
