@@ -423,6 +423,15 @@ fn golden_frames() -> Vec<Frame> {
     ]
 }
 
+#[test]
+fn the_whole_number_of_a_word_is_folded() {
+    let told = |seq| {
+        let told = vec![Told { tag: 0, seq, word: Word::Have }];
+        Frame::RegistryRelay(Box::new(Relayed { told, rows: Vec::new() })).fingerprint()
+    };
+    assert_ne!(told(1 << 57), told(1 << 57 | 1 << 63));
+}
+
 fn relayed() -> Frame {
     let changes = b"sets".to_vec().into();
     let batch = Batch::new(NodeId([5; 32]), Incarnation(200), Some(3), 4, 1, changes);

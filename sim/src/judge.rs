@@ -409,7 +409,7 @@ impl Judge {
             Check::DetectedByAll { within_ns } => members.detected_by_all(*within_ns, at_ns, troubles),
             Check::LeaveSeenAsLeave { within_ns } => members.leave_seen_as_leave(*within_ns, at_ns, troubles),
             Check::MembersExact => members::exact(lives, nodes),
-            Check::DirectoryExact => registry.exact(lives, nodes, self.is_last),
+            Check::DirectoryExact => registry.exact(lives, nodes),
             Check::DirectorySafe { within_ns } => registry.safe(*within_ns, at_ns, (lives, troubles), nodes),
             Check::TopologySafe { pause_ns } => registry.topology_safe(*pause_ns),
             Check::ServiceEventsOnce => registry.events_once(at_ns, self.is_last, nodes),

@@ -24,22 +24,45 @@ use indexmap::IndexMap;
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// One registration and its place: what its owner wrote is shared.
+/// The number of this node among the owners.
+pub(super) const OWN: u32 = 0;
+
+/// What becomes of a registration in the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The schema refused it: kept and handed on, never listed.
+    Refused,
+    /// Not visible just now, or beaten by an older one of a unique name.
+    Hidden,
+    /// Everybody may have it.
+    Shown,
+}
+
+/// One registration and its place. What its owner wrote is shared, and far away: what lists it is here, in 32 bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) record: Arc<Record>,
+    name_hash: u64,
     pub(super) owner: u32,
     next: u32,
     prev: u32,
-    /// The schema refused it: kept and handed on, never listed.
-    pub(super) is_refused: bool,
-    is_shown: bool,
+    /// What makes nodes prefer different instances, in short.
+    preference: u16,
+    is_unique: bool,
+    pub(super) role: Role,
 }
 
 impl Entry {
-    pub(super) fn new(record: Arc<Record>, owner: u32, is_refused: bool) -> Self {
-        Self { record, owner, next: NONE, prev: NONE, is_refused, is_shown: false }
+    pub(super) fn new(record: Arc<Record>, owner: u32, salt: u64, role: Role) -> Self {
+        let (name_hash, is_unique) = (record.name_hash(), record.is_unique);
+        let preference = (preference(salt, &record) >> 48) as u16;
+        Self { record, name_hash, owner, next: NONE, prev: NONE, preference, is_unique, role }
     }
+}
+
+/// Tells how much a node prefers an instance: the less the more.
+fn preference(salt: u64, record: &Record) -> u64 {
+    mix(salt ^ record.instance)
 }
 
 /// The listed services whose names have one hash: nearly always those of one name.
@@ -184,7 +207,7 @@ impl Registry {
 
     /// Lists all services, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = Service> {
-        let slots = (0..).zip(&self.entries).filter(|(_, entry)| entry.is_shown);
+        let slots = (0..).zip(&self.entries).filter(|(_, entry)| entry.role == Role::Shown);
         slots.map(|(slot, _)| self.service(slot))
     }
 
@@ -194,7 +217,7 @@ impl Registry {
     }
 
     fn own_places(&self) -> &[Place] {
-        self.number(&self.me).map_or(&[], |number| &self.owners[number as usize].entries)
+        self.owners.get(OWN as usize).map_or(&[], |own| &own.entries)
     }
 
     pub(super) fn number(&self, id: &NodeId) -> Option<u32> {
@@ -251,7 +274,7 @@ impl Registry {
 
     /// Tells which services of a name are to be shown.
     fn contest(&self, name: &[u8]) -> Contest {
-        if !self.same_name(name).any(|slot| self.record(slot).is_unique) {
+        if !self.same_name(name).any(|slot| self.entry(slot).is_unique) {
             return Contest::Open;
         }
         let age = |slot: &u32| {
@@ -262,26 +285,26 @@ impl Registry {
     }
 
     fn is_listed(&self, slot: u32) -> bool {
-        !self.entry(slot).is_refused && self.owner_of(slot).is_visible()
+        self.entry(slot).role != Role::Refused && self.owner_of(slot).is_visible()
     }
 
     pub(super) fn is_shown(&self, slot: u32) -> bool {
-        self.entry(slot).is_shown
+        self.entry(slot).role == Role::Shown
     }
 
     /// Tells which of a name's services is told first: this node's own, then what is not suspected, then by a hash that
     /// differs from node to node.
     fn rank(&self, slot: u32) -> (bool, bool, u64, NodeId, u64) {
-        let (instance, owner) = (self.record(slot).instance, self.owner_of(slot));
-        let preference = mix(owner.salt ^ instance);
-        (owner.id != self.me, owner.is_suspected, preference, owner.id, instance)
+        let (record, owner) = (self.record(slot), self.owner_of(slot));
+        let preference = preference(owner.salt, record);
+        (owner.id != self.me, owner.is_suspected, preference, owner.id, record.instance)
     }
 
     /// Packs what of a rank comes first: enough to tell nearly all apart.
     fn rank_head(&self, slot: u32) -> u32 {
-        let (instance, owner) = (self.record(slot).instance, self.owner_of(slot));
-        let preference = (mix(owner.salt ^ instance) >> 34) as u32;
-        u32::from(owner.id != self.me) << 31 | u32::from(owner.is_suspected) << 30 | preference
+        let Entry { owner, preference, .. } = *self.entry(slot);
+        let is_suspected = self.owners[owner as usize].is_suspected;
+        u32::from(owner != OWN) << 17 | u32::from(is_suspected) << 16 | u32::from(preference)
     }
 
     /// Tells whether a service is told before the best of a chain.
@@ -291,21 +314,42 @@ impl Registry {
 
     /// Looks for the service of a chain that is told first.
     fn rank_chain(&self, chain: &mut Chain) {
-        chain.best = self.walk(chain.head).min_by_key(|slot| self.rank(*slot)).unwrap_or(chain.head);
-        chain.rank = self.rank_head(chain.best);
+        (chain.best, chain.rank) = (chain.head, self.rank_head(chain.head));
+        for slot in self.walk(chain.head).skip(1) {
+            let rank = self.rank_head(slot);
+            if self.is_better(slot, rank, chain) {
+                (chain.best, chain.rank) = (slot, rank);
+            }
+        }
     }
 
     /// Lists a registration that was not listed.
     pub(super) fn list(&mut self, slot: u32) {
+        if self.link_and_show(slot) {
+            self.hash = self.hash.wrapping_add(self.shown_hash(slot));
+        }
+    }
+
+    /// Lists a registration, and tells whether it is shown and the hash lacks it.
+    fn link_and_show(&mut self, slot: u32) -> bool {
         if self.link(slot) {
             let record = self.record(slot).clone();
-            return self.settle(record.name());
+            self.settle(record.name());
+            return false;
         }
         self.show(slot); // the usual case does not walk
+        true
     }
 
     /// Lists a registration no longer.
     pub(super) fn unlist(&mut self, slot: u32, loss: Option<ServiceLoss>) {
+        if self.is_shown(slot) {
+            self.hash = self.hash.wrapping_sub(self.shown_hash(slot));
+        }
+        self.hide_and_unlink(slot, loss);
+    }
+
+    fn hide_and_unlink(&mut self, slot: u32, loss: Option<ServiceLoss>) {
         if self.is_shown(slot) {
             self.hide(slot, loss);
         }
@@ -315,17 +359,57 @@ impl Registry {
         }
     }
 
+    /// Lists an owner's registrations. The sum of their hashes is known, so that few have to be looked at.
+    pub(super) fn list_all(&mut self, number: u32) {
+        let owner = &self.owners[number as usize];
+        let (weight, mut sum) = (owner.weight(), owner.fingerprint);
+        for slot in self.slots_of(number) {
+            if self.entry(slot).role == Role::Refused || !self.link_and_show(slot) {
+                sum = sum.wrapping_sub(self.record(slot).hash());
+            }
+        }
+        self.hash = self.hash.wrapping_add(sum.wrapping_mul(weight));
+    }
+
+    /// Lists an owner's registrations no longer.
+    pub(super) fn unlist_all(&mut self, number: u32, loss: Option<ServiceLoss>) {
+        let owner = &self.owners[number as usize];
+        let (weight, mut sum) = (owner.weight(), owner.fingerprint);
+        for slot in self.slots_of(number) {
+            let role = self.entry(slot).role;
+            if role != Role::Shown {
+                sum = sum.wrapping_sub(self.record(slot).hash());
+            }
+            if role != Role::Refused {
+                self.hide_and_unlink(slot, loss);
+            }
+        }
+        self.hash = self.hash.wrapping_sub(sum.wrapping_mul(weight));
+    }
+
+    /// Tells an owner's slots: in the order of their keys where what becomes of them is told.
+    pub(super) fn slots_of(&self, number: u32) -> Vec<u32> {
+        let mut slots: Vec<u32> =
+            self.owners[number as usize].entries.iter().map(|place| place.slot).collect();
+        if self.is_watched {
+            slots.sort_unstable_by(|a, b| self.record(*a).key().cmp(&self.record(*b).key()));
+        }
+        slots
+    }
+
     /// Shows what is to be shown of a contested name, and nothing else.
     fn settle(&mut self, name: &[u8]) {
         let contest = self.contest(name);
         let slots: Vec<u32> = self.same_name(name).collect();
         for slot in slots.iter().copied() {
             if self.is_shown(slot) && !contest.shows(slot) {
+                self.hash = self.hash.wrapping_sub(self.shown_hash(slot));
                 self.hide(slot, None);
             }
         }
         for slot in slots {
             if !self.is_shown(slot) && contest.shows(slot) {
+                self.hash = self.hash.wrapping_add(self.shown_hash(slot));
                 self.show(slot);
             }
             self.note_loss(slot, contest);
@@ -345,17 +429,17 @@ impl Registry {
 
     /// Puts a registration first in its chain, and tells whether that is contested.
     fn link(&mut self, slot: u32) -> bool {
-        let (hash, is_contested) = (self.record(slot).name_hash(), self.record(slot).is_unique);
+        let (hash, is_contested) = (self.entry(slot).name_hash, self.entry(slot).is_unique);
         let rank = self.rank_head(slot);
         let Some(mut chain) = self.chains.get(hash) else {
-            self.order.insert(self.entries[slot as usize].record.clone());
+            self.order.insert(&self.entries[slot as usize].record);
             self.chains.insert(hash, Chain { head: slot, best: slot, rank, is_contested, is_mixed: false });
             return is_contested;
         };
         let is_new = |other: u32| self.record(other).name() != self.record(slot).name();
         chain.is_mixed |= is_new(chain.head);
         if chain.is_mixed && self.walk(chain.head).all(is_new) {
-            self.order.insert(self.record(slot).clone());
+            self.order.insert(&self.entries[slot as usize].record);
         }
         if self.is_better(slot, rank, &chain) {
             (chain.best, chain.rank) = (slot, rank);
@@ -371,7 +455,7 @@ impl Registry {
     /// Takes a registration out of its chain, and tells whether that is contested, or was.
     fn unlink(&mut self, slot: u32) -> bool {
         let entry = &mut self.entries[slot as usize];
-        let (hash, is_unique) = (entry.record.name_hash(), entry.record.is_unique);
+        let (hash, is_unique) = (entry.name_hash, entry.is_unique);
         let (next, prev) =
             (core::mem::replace(&mut entry.next, NONE), core::mem::replace(&mut entry.prev, NONE));
         let Some(mut chain) = self.chains.get(hash) else { return false };
@@ -385,7 +469,7 @@ impl Registry {
         let was_contested = chain.is_contested;
         let is_other = |other: u32| self.record(other).name() != self.record(slot).name();
         if chain.head == NONE || chain.is_mixed && self.walk(chain.head).all(is_other) {
-            self.order.remove(self.record(slot).clone());
+            self.order.remove(&self.entries[slot as usize].record);
         }
         if chain.head == NONE {
             self.chains.remove(hash);
@@ -394,19 +478,17 @@ impl Registry {
         if chain.best == slot {
             self.rank_chain(&mut chain);
         }
-        chain.is_contested &= !is_unique || self.walk(chain.head).any(|other| self.record(other).is_unique);
+        chain.is_contested &= !is_unique || self.walk(chain.head).any(|other| self.entry(other).is_unique);
         self.chains.insert(hash, chain);
         was_contested
     }
 
     fn shown_hash(&self, slot: u32) -> u64 {
-        let owner = self.owner_of(slot);
-        mix(self.record(slot).hash() ^ owner.id_hash ^ mix(owner.incarnation.0))
+        self.record(slot).hash().wrapping_mul(self.owner_of(slot).weight())
     }
 
     fn show(&mut self, slot: u32) {
-        self.entries[slot as usize].is_shown = true;
-        self.hash = self.hash.wrapping_add(self.shown_hash(slot));
+        self.entries[slot as usize].role = Role::Shown;
         self.shown += 1;
         if self.is_watched {
             self.news.push(News::Registered(self.service(slot)));
@@ -414,8 +496,7 @@ impl Registry {
     }
 
     fn hide(&mut self, slot: u32, loss: Option<ServiceLoss>) {
-        self.entries[slot as usize].is_shown = false;
-        self.hash = self.hash.wrapping_sub(self.shown_hash(slot));
+        self.entries[slot as usize].role = Role::Hidden;
         self.shown -= 1;
         if self.is_watched {
             let service = self.service(slot);
@@ -444,7 +525,7 @@ impl Registry {
 
     /// Looks again which service of a name is told first, after one's rank has changed.
     pub(super) fn rank_again(&mut self, slot: u32) {
-        let (hash, rank) = (self.record(slot).name_hash(), self.rank_head(slot));
+        let (hash, rank) = (self.entry(slot).name_hash, self.rank_head(slot));
         let Some(mut chain) = self.chains.get(hash) else { return };
         if chain.best == slot {
             self.rank_chain(&mut chain);
@@ -458,6 +539,10 @@ impl Registry {
 
     /// Asserts that the index and what it indexes agree.
     pub(super) fn audit(&self) {
+        assert!(
+            self.owners.get(OWN as usize).is_none_or(|own| own.id == self.me),
+            "this node is not the first owner"
+        );
         let (mut listed, mut shown, mut hash) = (0, 0, 0_u64);
         for number in self.numbers.values() {
             let owner = &self.owners[*number as usize];
@@ -487,7 +572,7 @@ impl Registry {
         let best = slots().min_by_key(|slot| self.rank(*slot));
         assert_eq!(best, Some(chain.best), "another service should be told first");
         assert_eq!(self.rank_head(chain.best), chain.rank, "the best one's rank has changed");
-        let is_contested = slots().any(|slot| self.record(slot).is_unique);
+        let is_contested = slots().any(|slot| self.entry(slot).is_unique);
         assert_eq!(is_contested, chain.is_contested, "a contest is not what was noted");
         let is_shown = |slot: u32| {
             !is_contested || self.contest(self.record(slot).name()).shows(slot) == self.is_shown(slot)

@@ -48,9 +48,6 @@ impl Log {
         if self.batches.back().is_some_and(|last| batch.from.is_none_or(|from| from > last.to)) {
             self.clear();
         }
-        if self.batches.is_empty() {
-            self.batches.reserve_exact(1); // most sets are told once
-        }
         self.count += batch.count;
         self.bytes += batch.len() as u32;
         self.batches.push_back(batch);
@@ -86,30 +83,15 @@ impl Place {
     }
 }
 
-/// One owner.
+/// One owner. A thousand simulated nodes know a thousand each, so what is needed together lies together: the first 64
+/// bytes tell whether a row is news, the next ones take it.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(super) struct Owner {
     pub(super) id: NodeId,
-    pub(super) id_hash: u64,
-    /// What makes nodes prefer different instances.
-    pub(super) salt: u64,
     pub(super) incarnation: Incarnation,
     /// Zero when nothing is known of its set.
     pub(super) seq: u64,
-    pub(super) fingerprint: u64,
-    /// Its registrations, by their places.
-    pub(super) entries: Vec<Place>,
-    pub(super) bytes: usize,
-    pub(super) log: Log,
-    /// The life of it that is known to go on.
-    pub(super) lease: Option<Incarnation>,
-    pub(super) is_suspected: bool,
-    /// When its set changed last, wherever that was.
-    pub(super) changed_at: Instant,
-    /// When a set that cannot be seen is forgotten.
-    pub(super) purge_at: Option<Instant>,
-    /// An update that broke the rules: it and what is older are not asked for again.
-    pub(super) refused: (Incarnation, u64),
     /// Its name in this life of it, on the relay.
     pub(super) tag: u64,
     /// The number of the relay's latest news of it.
@@ -120,6 +102,23 @@ pub(super) struct Owner {
     pub(super) lazy: u32,
     /// The neighbours that were told so of this node.
     pub(super) pruned: u32,
+    pub(super) is_suspected: bool,
+    pub(super) fingerprint: u64,
+    /// Its registrations, by their places.
+    pub(super) entries: Vec<Place>,
+    /// What makes nodes prefer different instances.
+    pub(super) salt: u64,
+    /// When its set changed last, wherever that was.
+    pub(super) changed_at: Instant,
+    /// The life of it that is known to go on.
+    pub(super) lease: Option<Incarnation>,
+    pub(super) log: Log,
+    pub(super) bytes: usize,
+    pub(super) id_hash: u64,
+    /// When a set that cannot be seen is forgotten.
+    pub(super) purge_at: Option<Instant>,
+    /// An update that broke the rules: it and what is older are not asked for again.
+    pub(super) refused: (Incarnation, u64),
 }
 
 impl Owner {
@@ -156,6 +155,11 @@ impl Owner {
     pub(super) fn again(&self, batch: &Arc<Batch>, now: Instant) -> Update {
         let age_ms = u32::try_from(now.millis_since(self.changed_at)).unwrap_or(u32::MAX);
         Update { batch: batch.clone(), age_ms }
+    }
+
+    /// What the hash of each of its services that are shown is multiplied by.
+    pub(super) fn weight(&self) -> u64 {
+        self.tag | 1
     }
 
     pub(super) fn row(&self) -> Row {

@@ -329,10 +329,12 @@ impl Registrar {
 impl Registrar {
     pub(super) fn on_relayed(&mut self, from: NodeId, relayed: Relayed, cx: &mut Cx<'_>) {
         let bit = self.relay.bit(&from);
+        // All are looked for before one is applied: so the processor waits for memory once, not for each.
+        let is_known = |row: &&Update| self.registry.number_of(&row.batch).is_some();
+        self.relay.news.reserve(relayed.rows.iter().filter(is_known).count());
         for row in relayed.rows {
             let (owner, tag, seq) = (row.batch.owner, row.batch.tag, row.batch.to);
-            let number = self.registry.tags.get(tag).or_else(|| self.registry.number(&owner));
-            let number = number.filter(|number| self.registry.owners[*number as usize].id == owner);
+            let number = self.registry.number_of(&row.batch);
             let is_new = self.apply_to(number, from, &row, Path::Relay, cx);
             let number = number.or_else(|| self.registry.number(&owner));
             if let Some(number) = number.filter(|_| bit != 0) {

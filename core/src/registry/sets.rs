@@ -1,6 +1,6 @@
 //! Owners' sets as they come, change and go, and the leases that show them.
 
-use super::directory::{Entry, NONE, Registry};
+use super::directory::{Entry, NONE, Registry, Role};
 use super::owner::{Owner, Place, Row, tag};
 use super::update::{Batch, Change, Numbered, Record, Update};
 use crate::id::{Incarnation, NodeId};
@@ -24,6 +24,12 @@ impl Registry {
         }
         self.numbers.insert(*id, number);
         number
+    }
+
+    /// Tells the number of the owner of a batch, if it is known.
+    pub(super) fn number_of(&self, batch: &Batch) -> Option<u32> {
+        let number = self.tags.get(batch.tag).or_else(|| self.number(&batch.owner));
+        number.filter(|number| self.owners[*number as usize].id == batch.owner)
     }
 
     /// Forgets an owner and all of its set.
@@ -94,17 +100,23 @@ impl Registry {
         if self.owners[number as usize].lease == Some(incarnation) {
             return;
         }
-        self.unlist_all(number, Some(ServiceLoss::Restarted));
+        if self.owners[number as usize].is_visible() {
+            self.unlist_all(number, Some(ServiceLoss::Restarted));
+        }
         let owner = &mut self.owners[number as usize];
         (owner.lease, owner.is_suspected) = (Some(incarnation), false);
-        self.list_all(number);
+        if owner.is_visible() {
+            self.list_all(number);
+        }
     }
 
     pub(super) fn end_life(&mut self, number: u32, incarnation: Incarnation, reason: ServiceLoss) {
         if self.owners[number as usize].lease != Some(incarnation) {
             return;
         }
-        self.unlist_all(number, Some(reason));
+        if self.owners[number as usize].is_visible() {
+            self.unlist_all(number, Some(reason));
+        }
         let owner = &mut self.owners[number as usize];
         (owner.lease, owner.is_suspected) = (None, false);
     }
@@ -118,35 +130,15 @@ impl Registry {
         if !owner.is_visible() {
             return;
         }
-        for slot in self.listable(number) {
+        for slot in self.slots_of(number) {
+            if self.entry(slot).role == Role::Refused {
+                continue;
+            }
             self.rank_again(slot);
             if self.is_watched && self.is_shown(slot) {
                 self.tell_updated(slot);
             }
         }
-    }
-
-    fn list_all(&mut self, number: u32) {
-        if self.owners[number as usize].is_visible() {
-            self.listable(number).into_iter().for_each(|slot| self.list(slot));
-        }
-    }
-
-    fn unlist_all(&mut self, number: u32, loss: Option<ServiceLoss>) {
-        if self.owners[number as usize].is_visible() {
-            self.listable(number).into_iter().for_each(|slot| self.unlist(slot, loss));
-        }
-    }
-
-    /// Tells which registrations of an owner are listed while its lease lives: in the order of their keys where that is
-    /// told.
-    fn listable(&self, number: u32) -> Vec<u32> {
-        let slots = self.owners[number as usize].entries.iter().map(|place| place.slot);
-        let mut slots: Vec<u32> = slots.filter(|slot| !self.entry(*slot).is_refused).collect();
-        if self.is_watched {
-            slots.sort_unstable_by(|a, b| self.record(*a).key().cmp(&self.record(*b).key()));
-        }
-        slots
     }
 }
 
@@ -179,7 +171,8 @@ impl Registry {
         let slot = self.free.pop().unwrap_or(self.entries.len() as u32);
         owner.entries.insert(at, Place { hash: Place::hash(record.name_hash()), slot });
         let is_listed = !is_refused && owner.is_visible();
-        let entry = Entry::new(record.clone(), number, is_refused);
+        let role = if is_refused { Role::Refused } else { Role::Hidden };
+        let entry = Entry::new(record.clone(), number, owner.salt, role);
         match self.entries.get_mut(slot as usize) {
             Some(free) => *free = entry,
             None => self.push_entry(entry),
@@ -205,7 +198,7 @@ impl Registry {
             return;
         }
         let is_same = (old.is_unique, old.registered_at) == (record.is_unique, record.registered_at);
-        if !is_same || is_refused || entry.is_refused {
+        if !is_same || is_refused || entry.role == Role::Refused {
             self.remove_at(number, at, None);
             return self.insert(number, at, record, is_refused);
         }
@@ -226,10 +219,10 @@ impl Registry {
     fn remove_at(&mut self, number: u32, at: usize, loss: Option<ServiceLoss>) {
         let owner = &self.owners[number as usize];
         let (slot, is_visible) = (owner.entries[at].slot, owner.is_visible());
-        if is_visible && !self.entry(slot).is_refused {
+        if is_visible && self.entry(slot).role != Role::Refused {
             self.unlist(slot, loss);
         }
-        let nobody = Entry::new(self.nothing.clone(), NONE, false);
+        let nobody = Entry::new(self.nothing.clone(), NONE, 0, Role::Hidden);
         let Entry { record, .. } = core::mem::replace(&mut self.entries[slot as usize], nobody);
         let owner = &mut self.owners[number as usize];
         owner.entries.remove(at);

@@ -535,15 +535,15 @@ impl Registry {
         Ok(())
     }
 
-    /// Every member shows exactly what every member offers. At the end each node is looked at as a whole; before, one of
-    /// those whose statuses are equal stands for them.
-    pub(crate) fn exact(&self, lives: &Lives, nodes: &dyn Nodes, is_last: bool) -> Result<(), Fault> {
+    /// Every member shows exactly what every member offers. Nodes show the same exactly when their statuses are equal,
+    /// so one of those is looked at as a whole.
+    pub(crate) fn exact(&self, lives: &Lives, nodes: &dyn Nodes) -> Result<(), Fault> {
         let count: usize = lives.members().map(|node| self.offers[node as usize].len()).sum();
         let sum = lives.members().fold(0u64, |sum, node| sum.wrapping_add(self.sums[node as usize]));
         let mut found = None;
         for node in lives.members() {
             let status = nodes.status(node).and_then(|status| status.registry);
-            if status.is_some() && status == found && !is_last {
+            if status.is_some() && status == found {
                 continue;
             }
             let (mut shown, mut shown_sum) = (0, 0u64);
