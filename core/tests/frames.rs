@@ -356,7 +356,7 @@ fn golden_frames() -> Vec<Frame> {
     let (map, generation, session) = (MapId(0x1122_3344_5566_7788), 1, 128);
     let writer = Writer { node: NodeId([3; 32]), epoch: 2 };
     let buckets = core::array::from_fn(|bucket| bucket as u64 * 100);
-    vec![
+    let overlay = vec![
         Frame::Join(contact(1)),
         Frame::JoinReply { accepted: true, contacts: vec![contact(2), contact(3)] },
         Frame::ForwardJoin { contact: contact(1), ttl: 6 },
@@ -401,6 +401,25 @@ fn golden_frames() -> Vec<Frame> {
             ops: b"ops".to_vec().into(),
         })),
         Frame::SyncEnd(SyncEnd { map, session, outcome: SyncOutcome::Busy }),
+    ];
+    let upper = vec![
+        Frame::RegistryHello(Box::new(Hello { buckets: core::array::from_fn(|bucket| bucket as u64 * 10) })),
+        Frame::RegistryRows(Box::new(Rows {
+            mask: 0x8000_0001,
+            after: Some(NodeId([4; 32])),
+            is_last: true,
+            rows: vec![row()],
+        })),
+        Frame::RegistryPull(vec![row()]),
+        Frame::RegistryUpdates { is_last: true, updates: b"sets".to_vec().into() },
+        relayed(),
+        mail(MailKind::Ask { from: MailboxId(1), to: MailboxId(300), number: 5, timeout_ms: 1_000 }, b"why"),
+    ];
+    [overlay, golden_members(), upper].concat()
+}
+
+fn golden_members() -> Vec<Frame> {
+    vec![
         Frame::Members(MembersFrame::Beats(vec![beat(), beat()])),
         Frame::Members(MembersFrame::Pull(Wanted::Page(300))),
         Frame::Members(MembersFrame::Pull(Wanted::Lives(vec![beat().life]))),
@@ -414,17 +433,6 @@ fn golden_frames() -> Vec<Frame> {
             Rumor::Suspect { life: beat().life, counter: 300 },
             Rumor::Alive(beat()),
         ])),
-        Frame::RegistryHello(Box::new(Hello { buckets: core::array::from_fn(|bucket| bucket as u64 * 10) })),
-        Frame::RegistryRows(Box::new(Rows {
-            mask: 0x8000_0001,
-            after: Some(NodeId([4; 32])),
-            is_last: true,
-            rows: vec![row()],
-        })),
-        Frame::RegistryPull(vec![row()]),
-        Frame::RegistryUpdates { is_last: true, updates: b"sets".to_vec().into() },
-        relayed(),
-        mail(MailKind::Ask { from: MailboxId(1), to: MailboxId(300), number: 5, timeout_ms: 1_000 }, b"why"),
     ]
 }
 

@@ -106,6 +106,9 @@ impl Members {
         let told = self.neighbors.iter().map(|neighbor| neighbor.cursor).min().unwrap_or(self.rises);
         let first = self.log.partition_point(|(rise, _)| *rise < told);
         self.log.drain(..first);
+        if self.log.capacity() > 4 * self.log.len() + 256 {
+            self.log.shrink_to(2 * self.log.len()); // it was long while everybody joined
+        }
         self.sweep_leases(cx);
         self.schedule_relay(cx);
     }

@@ -189,17 +189,13 @@ impl Members {
             self.refuse_mismatch(record, cx);
             return None;
         }
-        if !self.table.is_distinct(record) {
-            self.refuse(record.life(), cx);
-            return None;
-        }
         let Some(place) = self.table.place(&id) else { return self.on_new_member(entry, bit, cx) };
         let known = self.table.row(place).record.contact.incarnation();
         let told = record.contact.incarnation();
         if told == known {
             self.on_same_life(place, entry, bit, cx).then_some(place)
         } else if told > known || self.config.is_planted(Canary::StaleLifeAccepted) {
-            Some(self.on_other_life(place, entry, bit, cx))
+            self.on_other_life(place, entry, bit, cx)
         } else {
             self.refuse(record.life(), cx);
             let ours = self.entry(place, cx);
@@ -222,7 +218,8 @@ impl Members {
     fn on_new_member(&mut self, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) -> Option<u32> {
         let record = &entry.record;
         let (id, incarnation) = (record.contact.id(), record.contact.incarnation());
-        if self.epitaphs.get(&id).is_some_and(|over| incarnation <= *over) {
+        let is_over = self.epitaphs.get(&id).is_some_and(|over| incarnation <= *over);
+        if is_over || !self.table.has_place_for(record) {
             self.refuse(record.life(), cx);
             return None;
         }
@@ -282,8 +279,12 @@ impl Members {
     }
 
     /// A node lives another life: the one that is known is over.
-    fn on_other_life(&mut self, place: u32, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) -> u32 {
+    fn on_other_life(&mut self, place: u32, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) -> Option<u32> {
         let now = cx.now.mono;
+        if self.table.of_life(entry.record.life()).is_some() {
+            self.refuse(entry.record.life(), cx);
+            return None; // the hash is another member's
+        }
         self.clear_suspicion(place);
         let mut member = self.table.row(place).member();
         if member.state.is_present() {
@@ -302,7 +303,7 @@ impl Members {
             self.table.change(place, |row| row.go(record.state, now));
         }
         self.prove_entry(place, entry, bit, cx);
-        place
+        Some(place)
     }
 
     // --- refusing and forgetting

@@ -133,11 +133,9 @@ impl Table {
         self.iter().map(|(place, _)| place).collect()
     }
 
-    /// Tells whether a member can be told from all others by its hashes.
-    pub(super) fn is_distinct(&self, record: &MemberRecord) -> bool {
-        let holder = self.by_id.get(hash_bytes(&record.contact.id().0));
-        let is_other = |place: u32| self.row(place).record.contact.id() != record.contact.id();
-        !holder.is_some_and(is_other) && !self.of_life(record.life()).is_some_and(is_other)
+    /// Tells whether a member that is not here can be told from all others by its hashes.
+    pub(super) fn has_place_for(&self, record: &MemberRecord) -> bool {
+        self.by_id.get(hash_bytes(&record.contact.id().0)).is_none() && self.of_life(record.life()).is_none()
     }
 
     pub(super) fn insert(&mut self, row: Row) -> u32 {
