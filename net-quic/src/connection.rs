@@ -89,6 +89,10 @@ impl Link {
         self.id
     }
 
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Sends a frame, later: nothing here waits.
     pub(crate) fn send(&mut self, channel: Channel, frame: Frame) -> Queued {
         if channel == Channel::Datagram {
