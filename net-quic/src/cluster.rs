@@ -353,6 +353,12 @@ impl Cluster {
         counts
     }
 
+    /// Counts the handshakes under way that others began: 256 at most, and above 64 of them whoever begins another must
+    /// prove its address first.
+    pub fn half_open(&self) -> usize {
+        self.inner.gate.half_open()
+    }
+
     /// Hears from now on whom the node refuses and why, and of keys that change, are stolen or revoked.
     pub fn watch_trust(&self) -> Notices {
         self.inner.admission.board().listen()

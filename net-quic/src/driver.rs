@@ -8,7 +8,7 @@ use crate::endpoint::{Gate, Met};
 use crate::hear::Hearers;
 use crate::request::Request;
 use crate::store::{Store, Write};
-use crate::trust::{Gossip, TOPIC};
+use crate::trust::{Gossip, Refusal, TOPIC};
 use rumormill_core::{
     Boot, Channel, Command, CommandError, Contact, Dialer, DownReason, Effect, Event, Frame, Input, Instant,
     Node, NodeId, Now, Output, Token, Wall,
@@ -293,15 +293,25 @@ impl Driver {
         if self.links.get(&key).is_none_or(|(link, _)| link.id().serial != serial) {
             return; // an earlier connection still had something to say
         }
-        if let Arrival::Down(_) = arrival {
-            self.links.remove(&key);
+        match arrival {
+            Arrival::Malformed => self.note_breach(&key, &Refusal::BadFrame),
+            Arrival::UnknownStream => return self.note_breach(&key, &Refusal::UnknownStream),
+            Arrival::Down(_) => drop(self.links.remove(&key)),
+            Arrival::Frame(..) | Arrival::Ready(_) => {}
         }
         self.step(match arrival {
             Arrival::Frame(channel, frame) => Input::Frame { from: peer, channel, frame },
-            Arrival::Malformed => Input::Malformed { from: peer },
+            Arrival::Malformed | Arrival::UnknownStream => Input::Malformed { from: peer },
             Arrival::Ready(channel) => Input::LinkReady { peer, channel },
             Arrival::Down(reason) => Input::LinkDown { peer, dialer, reason },
         });
+    }
+
+    /// A peer that was let in does not keep to the protocol.
+    fn note_breach(&self, link: &(NodeId, Dialer), breach: &Refusal) {
+        if let Some((link, _)) = self.links.get(link) {
+            self.tools.gate.note(link.connection(), breach);
+        }
     }
 
     fn on_stored(&mut self, token: Token, is_durable: bool) {

@@ -58,6 +58,8 @@ pub(crate) struct Gate {
     greeter: Arc<Greeter>,
     met: mpsc::Sender<Met>,
     hub: Arc<Hub>,
+    /// Places for handshakes that others begin.
+    room: Arc<Semaphore>,
 }
 
 /// What is needed to open a [`Gate`].
@@ -135,13 +137,15 @@ impl Gate {
         greeter: Arc<Greeter>,
         met: mpsc::Sender<Met>,
     ) -> Self {
-        Self { endpoint, client, greeter, met, hub: Arc::default() }
+        let room = Arc::new(Semaphore::new(HALF_OPEN_HARD));
+        Self { endpoint, client, greeter, met, hub: Arc::default(), room }
     }
 
     /// Begins to accept.
     pub(crate) fn open(&self) {
         let (endpoint, greeter) = (self.endpoint.clone(), self.greeter.clone());
-        tokio::spawn(accept(endpoint, greeter, self.met.clone(), self.hub.clone()));
+        let (met, hub, room) = (self.met.clone(), self.hub.clone(), self.room.clone());
+        tokio::spawn(accept(endpoint, greeter, met, hub, room));
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -178,6 +182,16 @@ impl Gate {
     /// Tells whether the node at the other end may not stay, and why.
     pub(crate) fn is_barred(&self, node: NodeId, connection: &Connection) -> Option<Refusal> {
         is_barred(&self.greeter, node, connection)
+    }
+
+    /// Takes note of something that is refused on a connection which goes on.
+    pub(crate) fn note(&self, connection: &Connection, refusal: &Refusal) {
+        self.greeter.admission.board().refused(connection.remote_address(), refusal);
+    }
+
+    /// Counts the handshakes under way that others began.
+    pub(crate) fn half_open(&self) -> usize {
+        HALF_OPEN_HARD - self.room.available_permits()
     }
 
     /// Closes the connection of a node that may not stay.
@@ -279,8 +293,13 @@ fn tls_failed(greeter: &Greeter, addr: SocketAddr, error: ConnectionError) -> Br
 }
 
 /// Answers everybody who dials, as far as there is room for strangers.
-async fn accept(endpoint: Endpoint, greeter: Arc<Greeter>, met: mpsc::Sender<Met>, hub: Arc<Hub>) {
-    let room = Arc::new(Semaphore::new(HALF_OPEN_HARD));
+async fn accept(
+    endpoint: Endpoint,
+    greeter: Arc<Greeter>,
+    met: mpsc::Sender<Met>,
+    hub: Arc<Hub>,
+    room: Arc<Semaphore>,
+) {
     while let Some(incoming) = endpoint.accept().await {
         let Ok(place) = room.clone().try_acquire_owned() else {
             greeter

@@ -258,7 +258,11 @@ async fn strangers_stay_outside() {
     let error = foreigner.join(&[node.local_addr()]).await.expect_err("another cluster");
     assert!(matches!(error, Error::NobodyAnswered { .. }), "{error}");
     let reasons: Vec<_> = node.refusals().into_iter().collect();
-    assert_eq!(reasons, [("name-taken", 1), ("tls", 1), ("wrong-secret", 1)], "each with its reason, here only");
+    assert_eq!(
+        reasons,
+        [("name-taken", 1), ("tls", 1), ("wrong-secret", 1)],
+        "each with its reason, here only"
+    );
     assert_eq!((node.refused(), stranger.refused()), (3, 0), "nobody else refused anybody");
     assert_eq!(node.pins().len(), 1, "nobody was pinned");
 }

@@ -433,3 +433,17 @@ impl Admission {
         Ok(state.pins.remove(node).is_some())
     }
 }
+
+#[cfg(test)]
+impl Admission {
+    /// Pins so many made-up nodes in all.
+    pub(super) fn fill_pins(&self, count: usize) {
+        let mut state = self.state();
+        for number in 1..count as u64 {
+            let mut node = NodeId([0xee; 32]);
+            node.0[..8].copy_from_slice(&number.to_le_bytes());
+            let known = Known { name: format!("made-up-{number}"), chain: Vec::new(), is_frozen: false };
+            state.pins.insert(node, known);
+        }
+    }
+}

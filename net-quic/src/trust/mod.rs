@@ -19,6 +19,8 @@ mod refusal;
 mod revocation;
 mod rotation;
 mod signed;
+#[cfg(test)]
+mod tests;
 
 pub use authority::{Authority, AuthorityKey};
 pub use certificate::{Certificate, Flaw};

@@ -89,6 +89,12 @@ pub enum Refusal {
     /// There is no room: handshakes under way, connections of one node, or pins are at their bound.
     #[error("no room for {0}")]
     NoRoom(&'static str),
+    /// A peer that was let in sent what is no frame; where the next one begins cannot be known, its connection ends.
+    #[error("what it sent is no frame")]
+    BadFrame,
+    /// A peer that was let in opened a stream that this version knows no use for; the stream is stopped.
+    #[error("it opened a stream of an unknown kind")]
+    UnknownStream,
     /// It refused us, and does not say why.
     #[error("it refused this node: its own log has the reason")]
     ByPeer,
@@ -121,6 +127,8 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::TimedOut => "timed-out",
             Self::NoRoom(_) => "no-room",
+            Self::BadFrame => "bad-frame",
+            Self::UnknownStream => "unknown-stream",
             Self::ByPeer => "by-peer",
             Self::Store(_) => "store",
         }
