@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, Inner};
 use crate::driver::{Clocks, Driver, Inbox, Tools, WallClock, Writer, system_clock};
-use crate::endpoint::{Gate, Opening};
+use crate::endpoint::{Gate, HALF_OPEN_MAX, Opening, Room};
 use crate::handshake::{Greeter, TIMEOUT};
 use crate::hear::Hearers;
 use crate::hello::{Cookie, NAME_LEN_MAX, is_name};
@@ -97,6 +97,7 @@ pub struct Builder {
     trust: Trust,
     certificate: Option<Certificate>,
     handshake: Duration,
+    half_open_max: usize,
     seeds: Vec<SocketAddr>,
     config: Config,
     socket: Option<Arc<dyn AsyncUdpSocket>>,
@@ -120,6 +121,7 @@ impl Builder {
             trust: Trust::default(),
             certificate: None,
             handshake: TIMEOUT,
+            half_open_max: HALF_OPEN_MAX,
             seeds: Vec::new(),
             config,
             socket: None,
@@ -192,6 +194,14 @@ impl Builder {
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake = timeout;
+        self
+    }
+
+    /// How many handshakes that others begin may be under way; otherwise 256. Above a quarter of them, whoever begins
+    /// another must prove its address first.
+    #[must_use]
+    pub fn half_open_max(mut self, count: usize) -> Self {
+        self.half_open_max = count;
         self
     }
 
@@ -281,6 +291,7 @@ impl Builder {
             identity: &identity,
             cluster: &self.cluster,
             store: &store,
+            half_open_max: self.half_open_max,
             socket,
             rng_seed: self.entropy,
         };
@@ -299,7 +310,7 @@ impl Builder {
         let (hold, _) = watch::channel(false);
         let clocks = Clocks::new(self.wall.clone());
         // The node first: HELLOs must not go out before it knows which life this is.
-        let gate = Gate::new(endpoint, client, Arc::new(greeter), met_to);
+        let gate = Gate::new(endpoint, client, Arc::new(greeter), met_to, Room::new(self.half_open_max));
         let gate = Arc::new(gate);
         let tools =
             Tools { gate: gate.clone(), arrivals: arrivals_to, writer, contact, recorder, gossip, hold };

@@ -353,8 +353,8 @@ impl Cluster {
         counts
     }
 
-    /// Counts the handshakes under way that others began: 256 at most, and above 64 of them whoever begins another must
-    /// prove its address first.
+    /// Counts the handshakes under way that others began: never above
+    /// [`Builder::half_open_max`](crate::Builder::half_open_max).
     pub fn half_open(&self) -> usize {
         self.inner.gate.half_open()
     }

@@ -23,10 +23,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 
-/// Handshakes under way above which newcomers must prove their address first.
-const HALF_OPEN_SOFT: usize = 64;
-/// Handshakes under way above which newcomers are not answered.
-const HALF_OPEN_HARD: usize = 256;
+/// Handshakes under way above which newcomers are not answered, where the builder says nothing else.
+pub(crate) const HALF_OPEN_MAX: usize = 256;
+/// The share of them above which newcomers must prove their address first.
+const HALF_OPEN_UNPROVEN: usize = 4;
 /// The codes of QUIC's own errors that are alerts of TLS (RFC 9001, section 4.8).
 const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
 /// Streams that a peer may have open: one for each channel.
@@ -58,8 +58,24 @@ pub(crate) struct Gate {
     greeter: Arc<Greeter>,
     met: mpsc::Sender<Met>,
     hub: Arc<Hub>,
-    /// Places for handshakes that others begin.
-    room: Arc<Semaphore>,
+    room: Room,
+}
+
+/// Places for handshakes that others begin.
+#[derive(Clone)]
+pub(crate) struct Room {
+    places: Arc<Semaphore>,
+    max: usize,
+}
+
+impl Room {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(max)), max }
+    }
+
+    fn taken(&self) -> usize {
+        self.max - self.places.available_permits()
+    }
 }
 
 /// What is needed to open a [`Gate`].
@@ -67,6 +83,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) cluster: &'a str,
     pub(crate) store: &'a Store,
+    pub(crate) half_open_max: usize,
     pub(crate) socket: Arc<dyn AsyncUdpSocket>,
     /// What quinn's own draws follow from, where they must repeat.
     pub(crate) rng_seed: Option<[u8; 32]>,
@@ -85,7 +102,10 @@ impl Opening<'_> {
         let mut client = ClientConfig::new(Arc::new(client));
         client.transport_config(transport.clone());
         let mut server = ServerConfig::with_crypto(Arc::new(server));
-        server.transport_config(transport).max_incoming(2 * HALF_OPEN_HARD).incoming_buffer_size(64 << 10);
+        server
+            .transport_config(transport)
+            .max_incoming(2 * self.half_open_max)
+            .incoming_buffer_size(64 << 10);
         let config = endpoint_config(self.store, self.rng_seed)?;
         let runtime = Arc::new(TokioRuntime);
         let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), self.socket, runtime);
@@ -136,8 +156,8 @@ impl Gate {
         client: ClientConfig,
         greeter: Arc<Greeter>,
         met: mpsc::Sender<Met>,
+        room: Room,
     ) -> Self {
-        let room = Arc::new(Semaphore::new(HALF_OPEN_HARD));
         Self { endpoint, client, greeter, met, hub: Arc::default(), room }
     }
 
@@ -191,7 +211,7 @@ impl Gate {
 
     /// Counts the handshakes under way that others began.
     pub(crate) fn half_open(&self) -> usize {
-        HALF_OPEN_HARD - self.room.available_permits()
+        self.room.taken()
     }
 
     /// Closes the connection of a node that may not stay.
@@ -298,10 +318,10 @@ async fn accept(
     greeter: Arc<Greeter>,
     met: mpsc::Sender<Met>,
     hub: Arc<Hub>,
-    room: Arc<Semaphore>,
+    room: Room,
 ) {
     while let Some(incoming) = endpoint.accept().await {
-        let Ok(place) = room.clone().try_acquire_owned() else {
+        let Ok(place) = room.places.clone().try_acquire_owned() else {
             greeter
                 .admission
                 .board()
@@ -309,8 +329,7 @@ async fn accept(
             incoming.ignore();
             continue;
         };
-        let half_open = HALF_OPEN_HARD - room.available_permits();
-        if half_open > HALF_OPEN_SOFT && incoming.may_retry() {
+        if room.taken() > room.max / HALF_OPEN_UNPROVEN && incoming.may_retry() {
             let _ = incoming.retry();
             continue;
         }
