@@ -282,6 +282,7 @@ impl Builder {
         let own = Own::new(&identity, &name, &self.cluster, certificate);
         let (errands_to, errands) = mpsc::channel(ERRANDS);
         let gossip = Gossip::new(errands_to);
+        let expel = gossip.expelling();
         let (trust, wall) = (self.trust.clone(), self.wall.clone());
         let admission = Arc::new(Admission::new(trust, own, store.clone(), wall, gossip.clone())?);
         let socket = self.open_socket()?;
@@ -317,7 +318,7 @@ impl Builder {
         let driver = Driver::new(boot, clocks, tools, Hearers::default());
         gate.open();
         tokio::spawn(driver.run(Inbox { met, requests, arrivals, stored }));
-        tokio::spawn(Gossip::run(errands, Arc::downgrade(&admission), requests_to.downgrade()));
+        tokio::spawn(Gossip::run(errands, expel, Arc::downgrade(&admission), requests_to.downgrade()));
         let inner = Inner { requests: requests_to, gate, admission, id, name, addrs, local };
         let cluster = Cluster::new(inner);
         cluster.join_seeds(std::mem::take(&mut self.seeds));

@@ -7,8 +7,8 @@ use crate::request::{Hearer, Request};
 use bytes::Bytes;
 use rumormill_core::{Class, Command, Topic};
 use serde::{Deserialize, Serialize};
-use std::sync::Weak;
-use tokio::sync::{mpsc, oneshot};
+use std::sync::{Arc, Weak};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// The topic of statements. Whoever writes there convinces nobody without a signature.
 pub(crate) const TOPIC: Topic = Topic(2_455_425_781);
@@ -33,19 +33,19 @@ pub(crate) enum Errand {
     Tell(Bytes),
     /// Somebody told us.
     Heard(Bytes),
-    /// Somebody who is connected may not be any more.
-    Expel,
 }
 
 /// Where errands are given.
 #[derive(Clone)]
 pub(crate) struct Gossip {
     errands: mpsc::Sender<Errand>,
+    /// Somebody who is connected may not be any more. No errand: a flood of those must not keep it waiting.
+    expel: Arc<Notify>,
 }
 
 impl Gossip {
     pub(crate) fn new(errands: mpsc::Sender<Errand>) -> Self {
-        Self { errands }
+        Self { errands, expel: Arc::default() }
     }
 
     fn give(&self, errand: Errand) {
@@ -60,7 +60,7 @@ impl Gossip {
     }
 
     pub(super) fn expel(&self) {
-        self.give(Errand::Expel);
+        self.expel.notify_one();
     }
 
     /// Hands on what came over the topic.
@@ -68,34 +68,48 @@ impl Gossip {
         self.give(Errand::Heard(payload));
     }
 
+    /// What tells that somebody may not stay.
+    pub(crate) fn expelling(&self) -> Arc<Notify> {
+        self.expel.clone()
+    }
+
     /// Runs errands until the node ends.
     pub(crate) async fn run(
         mut errands: mpsc::Receiver<Errand>,
+        expel: Arc<Notify>,
         admission: Weak<Admission>,
         requests: mpsc::WeakSender<Request>,
     ) {
-        while let Some(errand) = errands.recv().await {
-            let request = match errand {
-                Errand::Tell(payload) => {
-                    let (answer, _) = oneshot::channel(); // nobody waits: who is not reached is told at a meeting
-                    let command = Command::Publish { topic: TOPIC, class: Class::Urgent, payload };
-                    Request::Command { command, hearer: Hearer::Answer(answer) }
-                }
-                Errand::Heard(payload) => {
-                    let Some(admission) = admission.upgrade() else { return };
-                    if let Ok(statement) = postcard::from_bytes(&payload) {
-                        admission.hear(statement);
+        loop {
+            let request = tokio::select! {
+                biased;
+                () = expel.notified() => Some(Request::Expel),
+                errand = errands.recv() => match errand {
+                    Some(Errand::Tell(payload)) => Some(publish(payload)),
+                    Some(Errand::Heard(payload)) => {
+                        let Some(admission) = admission.upgrade() else { return };
+                        if let Ok(statement) = postcard::from_bytes(&payload) {
+                            admission.hear(statement);
+                        }
+                        None
                     }
-                    continue;
-                }
-                Errand::Expel => Request::Expel,
+                    None => return,
+                },
             };
+            let Some(request) = request else { continue };
             let Some(requests) = requests.upgrade() else { return };
             if requests.send(request).await.is_err() {
                 return;
             }
         }
     }
+}
+
+/// Publishes a statement. Nobody waits for the answer: who is not reached is told at a meeting.
+fn publish(payload: Bytes) -> Request {
+    let (answer, _) = oneshot::channel();
+    let command = Command::Publish { topic: TOPIC, class: Class::Urgent, payload };
+    Request::Command { command, hearer: Hearer::Answer(answer) }
 }
 
 #[cfg(test)]

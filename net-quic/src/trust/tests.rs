@@ -59,7 +59,7 @@ impl Bench {
         let errands = std::iter::from_fn(|| self.errands.try_recv().ok());
         let told = errands.filter_map(|errand| match errand {
             Errand::Tell(payload) => Some(postcard::from_bytes(&payload).expect("a statement")),
-            Errand::Heard(_) | Errand::Expel => None,
+            Errand::Heard(_) => None,
         });
         told.collect()
     }
