@@ -371,7 +371,10 @@ mod tests {
         first.keep_beside(&path).expect("kept");
         create_private(&beside("node.key.new"), b"-----BEGIN PRIV").expect("torn");
         assert_eq!(Identity::load(&path).expect("whole").public_key(), first.public_key());
+        fs::hard_link(&path, beside("witness")).expect("linked");
         let rotated = Identity::rotate(&path, Duration::ZERO).expect("repeated");
+        let witness = Identity::load(&beside("witness")).expect("whole");
+        assert_eq!(witness.public_key(), first.public_key(), "replaced by another file, never written over");
         assert_eq!(Identity::load(&path).expect("whole").public_key(), rotated.public_key());
         assert_eq!(Identity::load(&beside("node.key.0")).expect("kept").public_key(), first.public_key());
     }

@@ -178,7 +178,7 @@ async fn a_node_that_rotates_its_key_is_who_it_was() {
             Notice::Rotated { node, name, key } => Some((node, name, key)),
             _ => None,
         });
-        assert_eq!(told.await, (id, "b".to_string(), rotated.public_key()), "c hears it over the topic");
+        assert_eq!(told.await, (id, "b".to_string(), rotated.public_key()), "and so does c");
     }
     b.shutdown().await;
     drop(b);
@@ -216,7 +216,7 @@ async fn a_key_that_two_rotated_is_frozen_everywhere_and_for_good() {
             Notice::Forked { node, name } => Some((node, name)),
             _ => None,
         });
-        assert_eq!(told.await, (b.id(), "b".to_string()), "c hears it over the topic");
+        assert_eq!(told.await, (b.id(), "b".to_string()), "and so does c");
     }
     for node in [&a, &c] {
         disconnected(node, b.id()).await;
