@@ -210,6 +210,7 @@ impl Greeter {
     }
 
     async fn receive_sheet(&self, connection: &Connection, stream: &mut RecvStream) -> Result<(), Broken> {
+        connection.set_receive_window(VarInt::from_u32(2 * SHEET_LEN_MAX as u32)); // a member's, not a stranger's
         let sheet: Sheet = receive_framed(connection, stream, SHEET_LEN_MAX).await?;
         self.admission.take_sheet(sheet);
         Ok(())

@@ -280,6 +280,29 @@ async fn a_revoked_node_is_put_out_and_stays_out() {
 }
 
 #[tokio::test]
+async fn a_long_list_of_revocations_is_told_at_one_meeting() {
+    const LOST: u64 = 300; // more than a stranger may send in one go
+    let (a, b) = (start(builder("a")).await, start(builder("b")).await);
+    let mut last = None;
+    for number in 0..LOST {
+        let mut secret = [0x70; 32];
+        secret[..8].copy_from_slice(&number.to_le_bytes());
+        let lost = Identity::from_secret(&secret);
+        a.revoke(lost.revoke("test")).await.expect("the key says so itself");
+        last = Some(lost);
+    }
+    let mut notices = b.watch_trust();
+    meet(&b, &a).await;
+    let mut heard = 0;
+    while heard < LOST {
+        until(&mut notices, |notice| matches!(notice, Notice::Revoked { .. }).then_some(())).await;
+        heard += 1 + notices.take_missed();
+    }
+    let lost = start(builder("lost").identity(last.expect("one of them"))).await;
+    assert_eq!(refused(&lost, &b).await, Refusal::Revoked);
+}
+
+#[tokio::test]
 async fn without_an_authority_a_key_revokes_itself_and_a_user_bars_it_at_home() {
     let (a, b) = (start(builder("a")).await, start(builder("b")).await);
     meet(&b, &a).await;
