@@ -3,10 +3,12 @@
 
 use rumormill_net_quic::core::NodeId;
 use rumormill_net_quic::{
-    Authority, BuildError, Builder, Cluster, Error, Flaw, Identity, Notice, Notices, Refusal, Trust,
+    Authority, BuildError, Builder, Cluster, Error, Flaw, Identity, IdentityError, Notice, Notices,
+    ROTATIONS_MAX, Refusal, Trust,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -190,6 +192,44 @@ async fn a_node_that_rotates_its_key_is_who_it_was() {
     now.store(2 * DAY.as_millis() as u64, Relaxed);
     let old = start(builder("b").identity(backup())).await;
     assert_eq!(refused(&old, &a).await, Refusal::OldKey);
+}
+
+/// Tells the process that a test starts which key file it rotates.
+const ROTATES: &str = "RUMORMILL_TEST_ROTATES";
+
+#[test]
+fn a_process_killed_while_it_rotates_leaves_a_key() {
+    if let Some(path) = std::env::var_os(ROTATES) {
+        for _ in 0..ROTATIONS_MAX {
+            Identity::rotate(Path::new(&path), DAY).expect("rotated");
+        }
+        return;
+    }
+    let own = std::env::current_exe().expect("this test");
+    for round in 0..3 * ROTATIONS_MAX {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("node.key");
+        let first = Identity::load_or_create(&path).expect("made");
+        let mut command = Command::new(&own);
+        command.args(["--exact", "a_process_killed_while_it_rotates_leaves_a_key", "--nocapture"]);
+        command.env(ROTATES, &path).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("started");
+        let (mut seen, mut key) = (0, first.public_key());
+        // It is killed somewhere after this rotation. Until then the file is read as fast as it can be.
+        while seen < round % ROTATIONS_MAX && child.try_wait().expect("a child").is_none() {
+            let now = Identity::load(&path).expect("a key, whole").public_key();
+            seen += usize::from(now != key);
+            key = now;
+        }
+        child.kill().expect("killed");
+        child.wait().expect("gone");
+        let left = Identity::load(&path).expect("a key, whole");
+        assert_eq!(left.node_id(), first.node_id());
+        match Identity::rotate(&path, DAY) {
+            Ok(_) => {}
+            Err(error) => assert!(matches!(error, IdentityError::Worn), "{error}"),
+        }
+    }
 }
 
 #[tokio::test]
