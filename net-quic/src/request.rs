@@ -23,6 +23,8 @@ pub(crate) enum Request {
     HearNode { began: oneshot::Sender<Token>, events: Feed<Event> },
     /// Something to look up in the node.
     Read(Box<dyn FnOnce(&Node) + Send>),
+    /// Some who are connected may not be any more.
+    Expel,
     /// The end.
     End(oneshot::Sender<()>),
 }

@@ -7,6 +7,7 @@ use crate::cluster::{Cluster, Error};
 use crate::endpoint::Gate;
 use crate::handshake::Broken;
 use crate::hello::Purpose;
+use crate::trust::Refusal;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rumormill_core::NodeId;
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ use tokio::time::{sleep, timeout};
 pub const TAG_LEN_MAX: usize = 255;
 /// Streams that have come and that nobody has taken yet, for each tag.
 const WAITING: usize = 64;
+/// Connections for streams that one peer may have dialled. A guess: a node dials one, and more only in a race with itself.
+const CONNECTIONS_MAX: usize = 16;
 /// How long a stream may take to say its tag.
 const TAG_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection without streams stays open.
@@ -126,6 +129,8 @@ pub(crate) struct Hub {
 struct State {
     acceptors: BTreeMap<Arc<[u8]>, mpsc::Sender<Stream>>,
     connections: BTreeMap<NodeId, Arc<Connection>>,
+    /// Those that peers have dialled.
+    accepted: BTreeMap<NodeId, Vec<Connection>>,
 }
 
 impl Hub {
@@ -138,6 +143,7 @@ impl Hub {
         let mut state = self.state();
         state.acceptors.clear();
         state.connections.clear();
+        state.accepted.clear();
     }
 
     /// Finds a connection to a node that streams may go over.
@@ -161,8 +167,33 @@ impl Hub {
     }
 
     /// Takes over a connection that a peer has dialled for streams.
-    pub(crate) fn accept(self: &Arc<Self>, peer: NodeId, connection: Connection) {
+    pub(crate) fn accept(self: &Arc<Self>, peer: NodeId, connection: Connection) -> Result<(), Refusal> {
+        let mut state = self.state();
+        for connections in state.accepted.values_mut() {
+            connections.retain(|connection| connection.close_reason().is_none());
+        }
+        state.accepted.retain(|_, connections| !connections.is_empty());
+        let of_peer = state.accepted.entry(peer).or_default();
+        if of_peer.len() >= CONNECTIONS_MAX {
+            return Err(Refusal::NoRoom("another connection for streams"));
+        }
+        of_peer.push(connection.clone());
+        drop(state);
         tokio::spawn(serve(self.clone(), peer, Arc::new(connection)));
+        Ok(())
+    }
+
+    /// Ends the connections of those who may not stay.
+    pub(crate) fn expel(&self, gate: &Gate) {
+        let state = self.state();
+        let dialled = state.connections.iter().map(|(peer, connection)| (*peer, &**connection));
+        let accepted = state.accepted.iter().flat_map(|(peer, all)| all.iter().map(|it| (*peer, it)));
+        for (peer, connection) in dialled.chain(accepted) {
+            let refusal = gate.is_barred(peer, connection).filter(|_| connection.close_reason().is_none());
+            if let Some(refusal) = refusal {
+                gate.expel(connection, &refusal);
+            }
+        }
     }
 
     /// Hands a stream to whoever takes its tag.
@@ -262,7 +293,12 @@ impl Cluster {
             None => {
                 let contact = self.contact(node).await?.ok_or(Error::UnknownNode(node))?;
                 let dialled = self.inner.gate.dial_for(&contact, Purpose::Streams).await;
-                hub.keep(node, dialled.map_err(|broken| unreachable_because(&broken))?)
+                let dialled = dialled.map_err(|broken| unreachable_because(&broken))?;
+                let kept = hub.keep(node, dialled);
+                if let Some(refusal) = self.inner.gate.is_barred(node, &kept) {
+                    self.inner.gate.expel(&kept, &refusal); // since it was let in
+                }
+                kept
             }
         };
         let broken = |error: &dyn std::fmt::Display| Error::Unreachable(error.to_string());
