@@ -8,7 +8,7 @@ use rumormill_net_quic::{Cluster, Offer, ServiceExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -119,7 +119,9 @@ impl Processes {
         self.lives += 1;
         let (life, addr) = (self.lives, self.addrs[number]);
         let (service, folder) = (format!("life-{life}"), self.folder(number));
-        let mut spec = format!("{},{addr},{service}", folder.display());
+        // On a network of its own a node listens at every address that its host has and will have.
+        let ip = if self.wrappers.is_empty() { addr.ip() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let mut spec = format!("{},{},{service}", folder.display(), SocketAddr::new(ip, addr.port()));
         self.addrs.iter().for_each(|seed| write!(spec, ",{seed}").expect("a text grows"));
         let own = std::env::current_exe().expect("this test");
         let mut command = self.command(number, &own);
