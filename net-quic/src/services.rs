@@ -101,6 +101,11 @@ impl Found {
             Self::NotFound => None,
         }
     }
+
+    /// Tells where the service is reached, believing that it takes messages of type `M`.
+    pub fn typed<M>(&self) -> Option<crate::Address<M>> {
+        self.address().map(crate::Address::new)
+    }
 }
 
 impl Cluster {
