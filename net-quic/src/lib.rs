@@ -33,7 +33,7 @@ pub use driver::WallClock;
 pub use hello::NAME_LEN_MAX;
 pub use identity::{Identity, IdentityError};
 pub use mailboxes::{Address, Asked, Incoming, Mailbox, Monitor};
-pub use maps::{Change, Changes, Map};
+pub use maps::{Change, Changes, Map, schema_of};
 pub use request::{Letter, Message};
 pub use rumormill_core as core;
 pub use services::{Found, Offer, ServiceExt};
