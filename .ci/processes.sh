@@ -14,8 +14,9 @@ matched=()                 # what the last pattern found
 cleanup() {
     local status=$? name
     trap - EXIT INT TERM
-    for name in "${!pids[@]}"; do kill -KILL "${pids[$name]}" 2>/dev/null || true; done
-    wait 2>/dev/null || true
+    exec 2>/dev/null # who is killed here has done its part
+    for name in "${!pids[@]}"; do kill -KILL "${pids[$name]}" || true; done
+    wait || true
     rm -rf "$desk"
     exit "$status"
 }
@@ -43,20 +44,27 @@ say() { # NAME LINE
     printf '%s\n' "$2" >&"${ins[$1]}"
 }
 
-expect() { # NAME PATTERN
-    local line left deadline=$((SECONDS + patience)) seen=""
-    while left=$((deadline - SECONDS)) && [ "$left" -gt 0 ]; do
-        IFS= read -r -t "$left" -u "${outs[$1]}" line || break
+# Reads what a process prints until every pattern has matched some line, in whatever order.
+expect() { # NAME PATTERN...
+    local name="$1" line left deadline=$((SECONDS + patience)) seen="" pattern
+    shift
+    while [ $# -gt 0 ] && left=$((deadline - SECONDS)) && [ "$left" -gt 0 ]; do
+        IFS= read -r -t "$left" -u "${outs[$name]}" line || break
         seen+="      $line"$'\n'
-        if [[ $line =~ $2 ]]; then
-            # shellcheck disable=SC2034 # used by those who source this
-            matched=("${BASH_REMATCH[@]}")
-            printf '   %-8s %s\n' "$1" "$line"
-            return 0
-        fi
+        for pattern in "$@"; do
+            shift
+            if [[ $line =~ $pattern ]]; then
+                # shellcheck disable=SC2034 # used by those who source this
+                matched=("${BASH_REMATCH[@]}")
+                printf '   %-8s %s\n' "$name" "$line"
+            else
+                set -- "$@" "$pattern"
+            fi
+        done
     done
-    printf '   %s did not print %s; since the last match it printed:\n%s' "$1" "$2" "$seen"
-    sed 's/^/   errors: /' "$desk/$1.errors"
+    [ $# -gt 0 ] || return 0
+    printf '   %s did not print %s; it printed:\n%s' "$name" "$1" "$seen"
+    sed 's/^/   errors: /' "$desk/$name.errors"
     exit 1
 }
 

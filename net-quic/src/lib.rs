@@ -36,6 +36,9 @@ pub use mailboxes::{Address, Asked, Incoming, Mailbox, Monitor};
 pub use maps::{Change, Changes, Map, schema_of};
 pub use request::{Letter, Message};
 pub use rumormill_core as core;
+pub use rumormill_core::{
+    CommandError, MailLoss, Member, MemberState, News, NodeId, Schema, Service, ServiceLoss,
+};
 pub use services::{Found, Offer, ServiceExt};
 pub use store::StoreError;
 pub use streams::{Acceptor, Stream, TAG_LEN_MAX};
