@@ -3,6 +3,7 @@
 //! It never waits for a peer, a user or a disk. What others have to tell comes through queues; what they are told goes
 //! into queues that are theirs.
 
+use crate::app::{Stimulus, Theatre};
 use crate::connection::{Arrival, Arrivals, ConnectionId, Link, Queued};
 use crate::endpoint::{Gate, Met};
 use crate::hear::Hearers;
@@ -104,6 +105,8 @@ pub(crate) struct Driver {
     serial: u64,
     tokens: u64,
     hearers: Hearers,
+    app: Option<Theatre>,
+    app_seed: [u8; 32],
     ending: Option<oneshot::Sender<()>>,
 }
 
@@ -111,6 +114,8 @@ impl Driver {
     pub(crate) fn new(boot: Boot, clocks: Clocks, mut tools: Tools, hearers: Hearers) -> Self {
         let now = clocks.now();
         tools.recorder.iter_mut().for_each(|recorder| recorder.boot(&boot, now));
+        let mut app_seed = boot.seed;
+        app_seed[0] ^= 1; // draws of its own
         let node = Node::new(boot, now);
         let (links, dials) = (BTreeMap::new(), BTreeMap::new());
         let (out, queue) = (Output::default(), VecDeque::new());
@@ -125,6 +130,8 @@ impl Driver {
             serial: 0,
             tokens: 0,
             hearers,
+            app: None,
+            app_seed,
             ending: None,
         };
         driver.note_contact();
@@ -154,7 +161,7 @@ impl Driver {
                     Some(request) => self.on_request(request),
                     None => break,
                 },
-                () = &mut sleep => self.step(Input::Timeout),
+                () = &mut sleep => self.on_time(),
             }
             self.take_batch(&mut inbox);
             let is_crowded = self.hearers.is_crowded();
@@ -179,7 +186,8 @@ impl Driver {
     }
 
     fn set(&self, sleep: std::pin::Pin<&mut Sleep>) {
-        let deadline = self.node.poll_timeout().unwrap_or(Instant::NEVER);
+        let app = self.app.as_ref().and_then(Theatre::poll_timeout).unwrap_or(Instant::NEVER);
+        let deadline = self.node.poll_timeout().unwrap_or(Instant::NEVER).min(app);
         let mut deadline = self.clocks.at(deadline);
         if *self.tools.hold.borrow() {
             deadline = deadline.min(TokioInstant::now() + CROWDED); // nobody tells when a reader has read
@@ -212,6 +220,11 @@ impl Driver {
     /// Hands an input in, and carries out what comes of it.
     fn step(&mut self, input: Input) {
         self.queue.push_back(input);
+        self.work();
+    }
+
+    /// Hands in everything that waits.
+    fn work(&mut self) {
         while let Some(input) = self.queue.pop_front() {
             let now = self.clocks.now();
             self.tools.recorder.iter_mut().for_each(|recorder| recorder.input(&now, &input));
@@ -222,6 +235,24 @@ impl Driver {
             self.out = out;
         }
         self.note_contact();
+    }
+
+    fn on_time(&mut self) {
+        self.step(Input::Timeout);
+        let now = self.clocks.now().mono;
+        if self.app.as_ref().and_then(Theatre::poll_timeout).is_some_and(|deadline| deadline <= now) {
+            self.stir(Stimulus::Timeout);
+            self.work();
+        }
+    }
+
+    /// Lets the application react; its commands wait for [`Driver::work`].
+    fn stir(&mut self, to: Stimulus<'_>) {
+        let Some(app) = &mut self.app else { return };
+        for command in app.react(to, self.clocks.now(), &self.node, self.tokens) {
+            self.tokens += 1;
+            self.queue.push_back(Input::Command { token: Token(self.tokens), command });
+        }
     }
 
     fn on_met(&mut self, met: Met) {
@@ -328,6 +359,19 @@ impl Driver {
                     self.hearers.forget(token);
                 }
             }
+            Request::Host { host, began } => {
+                let is_free = self.app.is_none();
+                if is_free {
+                    self.app = Some(Theatre::new(host, self.app_seed));
+                    self.stir(Stimulus::Start);
+                    self.work();
+                }
+                let _ = began.send(is_free);
+            }
+            Request::Say { line } => {
+                self.stir(Stimulus::Line(&line));
+                self.work();
+            }
             Request::Read(read) => read(&self.node),
             Request::End(ended) => self.ending = Some(ended),
         }
@@ -394,6 +438,9 @@ impl Driver {
     }
 
     fn tell(&mut self, event: Event) {
+        if self.app.is_some() && !self.hearers.own(&event) {
+            self.stir(Stimulus::Event(&event));
+        }
         if let Some(command) = self.hearers.tell(event) {
             let token = self.token();
             self.queue.push_back(Input::Command { token, command });

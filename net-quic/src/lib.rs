@@ -4,6 +4,7 @@
 //! [`Cluster`] is the handle of a running node.
 #![forbid(unsafe_code)]
 
+mod app;
 mod builder;
 mod cluster;
 mod connection;
@@ -27,6 +28,7 @@ mod topics;
 mod trust;
 mod watch;
 
+pub use app::Hosted;
 pub use builder::{BuildError, Builder};
 pub use cluster::{Cluster, Error};
 pub use driver::WallClock;
