@@ -3,6 +3,7 @@
 use crate::cluster::{Cluster, Error, decode, encode};
 use crate::hear::LETTERS_MAX;
 use crate::request::{Hearer, Letter, Request};
+use bytes::Bytes;
 use rumormill_core::{Command, CommandError, MailLoss, MailboxId, Question, Reply, Token};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -203,10 +204,22 @@ impl<M> Mailbox<M> {
         message: &T,
         time: Duration,
     ) -> Result<A, Error> {
-        let payload = encode(message)?;
+        decode(&self.call_bytes(to.raw, encode(message)?, time).await?)
+    }
+
+    /// Asks a mailbox in bytes, and waits for the answer in bytes: for tools that know no types.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `Timeout`, `Gone` or `Unreachable`.
+    pub async fn call_bytes(
+        &self,
+        to: rumormill_core::Address,
+        payload: Bytes,
+        time: Duration,
+    ) -> Result<Bytes, Error> {
         let timeout_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        match self.cluster.ask(Command::Call { from: self.id(), to: to.raw, payload, timeout_ms }).await? {
-            Reply::Answer { payload } => decode(&payload),
+        match self.cluster.ask(Command::Call { from: self.id(), to, payload, timeout_ms }).await? {
+            Reply::Answer { payload } => Ok(payload),
             _ => Err(Error::Refused(CommandError::Gone)),
         }
     }
