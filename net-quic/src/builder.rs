@@ -258,6 +258,7 @@ impl Builder {
         let (met_to, met) = mpsc::channel(MET);
         let (stored_to, stored) = mpsc::unbounded_channel();
         let (requests_to, requests) = mpsc::channel(REQUESTS);
+        let (forgotten_to, forgotten) = mpsc::unbounded_channel();
         let (arrivals_to, arrivals) = mpsc::channel(ARRIVALS);
         let writer = Writer::new(store, stored_to).map_err(BuildError::Socket)?;
         let recorder = self.record.take().map(FileRecorder::create).transpose()?;
@@ -271,8 +272,18 @@ impl Builder {
             Tools { gate: gate.clone(), arrivals: arrivals_to, writer, contact, recorder, refusals, hold };
         let driver = Driver::new(boot, clocks, tools, Hearers::default());
         gate.open();
-        tokio::spawn(driver.run(Inbox { met, requests, arrivals, stored }));
-        let inner = Inner { requests: requests_to, gate, admission, id, name, addrs, local, refused };
+        tokio::spawn(driver.run(Inbox { met, requests, forgotten, arrivals, stored }));
+        let inner = Inner {
+            requests: requests_to,
+            forgotten: forgotten_to,
+            gate,
+            admission,
+            id,
+            name,
+            addrs,
+            local,
+            refused,
+        };
         let cluster = Cluster::new(inner);
         cluster.join_seeds(std::mem::take(&mut self.seeds));
         Ok(cluster)

@@ -4,10 +4,11 @@ use crate::StoreError;
 use crate::builder::Builder;
 use crate::driver::Answer;
 use crate::endpoint::Gate;
+use crate::node_ref::NodeRef;
 use crate::request::{Hearer, Request};
 use crate::trust::{Admission, Pin, Refusal};
 use crate::watch::Watching;
-use rumormill_core::{Command, CommandError, Contact, Event, Member, Node, NodeId, Reply, Watch};
+use rumormill_core::{Command, CommandError, Contact, Event, Member, Node, NodeId, Reply, Token, Watch};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,8 +58,8 @@ pub enum Error {
         /// The limit in bytes.
         max: usize,
     },
-    /// No node of this name was ever met.
-    #[error("no node called {0} was ever met")]
+    /// No node is called so, among those that were met or could be.
+    #[error("no node called {0} is known")]
     NoSuchNode(String),
 }
 
@@ -74,6 +75,8 @@ pub struct Cluster {
 
 pub(crate) struct Inner {
     pub(crate) requests: mpsc::Sender<Request>,
+    /// Tokens that nobody hears under any more. Unbounded, for a drop cannot wait: each comes once, of what had a bound.
+    pub(crate) forgotten: mpsc::UnboundedSender<Token>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) id: NodeId,
@@ -257,8 +260,9 @@ impl Cluster {
     /// Finds how a member is reached.
     ///
     /// # Errors
-    /// [`Error::Ended`].
-    pub async fn contact(&self, node: NodeId) -> Result<Option<Contact>, Error> {
+    /// [`Error::NoSuchNode`] for a name, or [`Error::Ended`].
+    pub async fn contact(&self, node: impl Into<NodeRef>) -> Result<Option<Contact>, Error> {
+        let node = self.node_id(node).await?;
         self.read(move |it| it.members().and_then(|members| members.contact(&node).cloned())).await
     }
 

@@ -75,6 +75,7 @@ pub(crate) trait Recorder: Send {
 pub(crate) struct Inbox {
     pub(crate) met: mpsc::Receiver<Met>,
     pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) forgotten: mpsc::UnboundedReceiver<Token>,
     pub(crate) arrivals: mpsc::Receiver<(ConnectionId, Arrival)>,
     pub(crate) stored: mpsc::UnboundedReceiver<(Token, bool)>,
 }
@@ -156,6 +157,7 @@ impl Driver {
                 biased;
                 Some(met) = inbox.met.recv() => self.on_met(met),
                 Some((token, is_durable)) = inbox.stored.recv() => self.on_stored(token, is_durable),
+                Some(token) = inbox.forgotten.recv() => self.on_forgotten(token),
                 Some((id, arrival)) = inbox.arrivals.recv() => self.on_arrival(id, arrival),
                 request = inbox.requests.recv() => match request {
                     Some(request) => self.on_request(request),
@@ -324,6 +326,13 @@ impl Driver {
         self.step(if is_durable { Input::Persisted { token } } else { Input::PersistFailed { token } });
     }
 
+    fn on_forgotten(&mut self, token: Token) {
+        if let Some(command) = self.hearers.forget(token) {
+            let token = self.token();
+            self.step(Input::Command { token, command });
+        }
+    }
+
     fn on_request(&mut self, request: Request) {
         match request {
             Request::Command { command, hearer } if self.must_wait(&command) => hearer.refuse(),
@@ -333,12 +342,6 @@ impl Driver {
                 self.step(Input::Command { token, command });
             }
             Request::Again { token, command } => self.step(Input::Command { token, command }),
-            Request::Forget { token } => {
-                if let Some(command) = self.hearers.forget(token) {
-                    let token = self.token();
-                    self.step(Input::Command { token, command });
-                }
-            }
             Request::HearMap { map, began, changes } => {
                 let token = self.token();
                 let entries = self

@@ -16,6 +16,7 @@ mod hello;
 mod identity;
 mod mailboxes;
 mod maps;
+mod node_ref;
 mod placement;
 mod record;
 mod request;
@@ -36,6 +37,7 @@ pub use hello::NAME_LEN_MAX;
 pub use identity::{Identity, IdentityError};
 pub use mailboxes::{Address, Asked, Incoming, Mailbox, Monitor};
 pub use maps::{Change, Changes, Map, schema_of};
+pub use node_ref::NodeRef;
 pub use request::{Letter, Message};
 pub use rumormill_core as core;
 pub use rumormill_core::{

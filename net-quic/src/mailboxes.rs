@@ -130,7 +130,7 @@ pub struct Mailbox<M> {
 
 impl<M> Drop for Mailbox<M> {
     fn drop(&mut self) {
-        let _ = self.cluster.inner.requests.try_send(Request::Forget { token: self.token });
+        let _ = self.cluster.inner.forgotten.send(self.token);
     }
 }
 
@@ -143,7 +143,7 @@ pub struct Monitor {
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        let _ = self.cluster.inner.requests.try_send(Request::Forget { token: self.token });
+        let _ = self.cluster.inner.forgotten.send(self.token);
     }
 }
 

@@ -16,8 +16,6 @@ pub(crate) enum Request {
     Command { command: Command, hearer: Hearer },
     /// A watch begins anew under its token: whoever has it missed some news.
     Again { token: Token, command: Command },
-    /// Nobody hears under this token any more.
-    Forget { token: Token },
     /// The entries of a map, then its changes.
     HearMap { map: MapId, began: oneshot::Sender<(Token, Option<Entries>)>, changes: Feed<Event> },
     /// What the node says of itself.

@@ -7,6 +7,7 @@ use crate::cluster::{Cluster, Error};
 use crate::endpoint::Gate;
 use crate::handshake::Broken;
 use crate::hello::Purpose;
+use crate::node_ref::NodeRef;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rumormill_core::NodeId;
 use std::collections::BTreeMap;
@@ -25,6 +26,9 @@ pub const TAG_LEN_MAX: usize = 255;
 const WAITING: usize = 64;
 /// How long a stream may take to say its tag.
 const TAG_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that one member may have open to this node for streams: with sixty-four streams on each, the bound on the
+/// streams of one member.
+const CONNECTIONS_MAX: usize = 4;
 /// How long a connection without streams stays open.
 const IDLE: Duration = Duration::from_secs(60);
 /// The version of what stands before a stream's first byte.
@@ -126,6 +130,32 @@ pub(crate) struct Hub {
 struct State {
     acceptors: BTreeMap<Arc<[u8]>, mpsc::Sender<Stream>>,
     connections: BTreeMap<NodeId, Arc<Connection>>,
+    /// How many connections stand that each member has dialled.
+    accepted: Places,
+}
+
+/// Places that are taken, for each member.
+#[derive(Default)]
+struct Places(BTreeMap<NodeId, usize>);
+
+impl Places {
+    /// Takes a place, if there is one left.
+    fn take(&mut self, member: NodeId) -> bool {
+        let taken = self.0.entry(member).or_default();
+        let is_free = *taken < CONNECTIONS_MAX;
+        *taken += usize::from(is_free);
+        is_free
+    }
+
+    /// Gives it back.
+    fn give_back(&mut self, member: NodeId) {
+        if let Some(taken) = self.0.get_mut(&member) {
+            *taken -= 1;
+            if *taken == 0 {
+                self.0.remove(&member);
+            }
+        }
+    }
 }
 
 impl Hub {
@@ -160,9 +190,16 @@ impl Hub {
         connection
     }
 
-    /// Takes over a connection that a peer has dialled for streams.
+    /// Takes over a connection that a peer has dialled for streams, unless it has as many as it may.
     pub(crate) fn accept(self: &Arc<Self>, peer: NodeId, connection: Connection) {
-        tokio::spawn(serve(self.clone(), peer, Arc::new(connection)));
+        if !self.state().accepted.take(peer) {
+            return connection.close(BUSY, b"");
+        }
+        let hub = self.clone();
+        tokio::spawn(async move {
+            serve(hub.clone(), peer, Arc::new(connection)).await;
+            hub.state().accepted.give_back(peer);
+        });
     }
 
     /// Hands a stream to whoever takes its tag.
@@ -252,10 +289,16 @@ impl Cluster {
     /// The other end hears of it with the first byte. Where nobody takes the tag, reading fails.
     ///
     /// # Errors
-    /// [`Error::UnknownNode`] when the node is no member; [`Error::Unreachable`]; [`Error::TagTooLong`].
-    pub async fn open_stream(&self, node: NodeId, tag: impl AsRef<[u8]>) -> Result<Stream, Error> {
+    /// [`Error::NoSuchNode`] or [`Error::UnknownNode`] when the node is no member; [`Error::Unreachable`];
+    /// [`Error::TagTooLong`].
+    pub async fn open_stream(
+        &self,
+        node: impl Into<NodeRef>,
+        tag: impl AsRef<[u8]>,
+    ) -> Result<Stream, Error> {
         let tag: Arc<[u8]> = tag.as_ref().into();
         check_len(&tag)?;
+        let node = self.node_id(node).await?;
         let hub = self.inner.gate.hub().clone();
         let connection = match hub.connection(&node) {
             Some(connection) => connection,
@@ -283,4 +326,22 @@ fn check_len(tag: &[u8]) -> Result<(), Error> {
 
 fn unreachable_because(broken: &Broken) -> Error {
     Error::Unreachable(Gate::why(broken))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_has_so_many_connections_and_leaves_those_of_others_alone() {
+        let (greedy, modest) = (NodeId([1; 32]), NodeId([2; 32]));
+        let mut places = Places::default();
+        let taken = (0..10).filter(|_| places.take(greedy)).count();
+        assert_eq!((taken, places.take(modest)), (CONNECTIONS_MAX, true));
+        places.give_back(greedy);
+        assert_eq!((places.take(greedy), places.take(greedy)), (true, false));
+        (0..CONNECTIONS_MAX).for_each(|_| places.give_back(greedy));
+        places.give_back(modest);
+        assert!(places.0.is_empty(), "nothing is kept of those who have gone");
+    }
 }
