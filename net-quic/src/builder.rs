@@ -7,6 +7,7 @@ use crate::handshake::Greeter;
 use crate::hear::Hearers;
 use crate::hello::{Cookie, NAME_LEN_MAX, is_name};
 use crate::identity::{Identity, IdentityError};
+use crate::published::Published;
 use crate::record::FileRecorder;
 use crate::store::{Store, StoreError};
 use crate::trust::{Admission, Trust};
@@ -268,14 +269,24 @@ impl Builder {
         // The node first: HELLOs must not go out before it knows which life this is.
         let gate = Gate::new(endpoint, client, Arc::new(greeter), met_to);
         let gate = Arc::new(gate);
-        let tools =
-            Tools { gate: gate.clone(), arrivals: arrivals_to, writer, contact, recorder, refusals, hold };
+        let published = Arc::new(Published::default());
+        let tools = Tools {
+            published: published.clone(),
+            gate: gate.clone(),
+            arrivals: arrivals_to,
+            writer,
+            contact,
+            recorder,
+            refusals,
+            hold,
+        };
         let driver = Driver::new(boot, clocks, tools, Hearers::default());
         gate.open();
         tokio::spawn(driver.run(Inbox { met, requests, forgotten, arrivals, stored }));
         let inner = Inner {
             requests: requests_to,
             forgotten: forgotten_to,
+            published,
             gate,
             admission,
             id,

@@ -5,6 +5,7 @@ use crate::builder::Builder;
 use crate::driver::Answer;
 use crate::endpoint::Gate;
 use crate::node_ref::NodeRef;
+use crate::published::Published;
 use crate::request::{Hearer, Request};
 use crate::trust::{Admission, Pin, Refusal};
 use crate::watch::Watching;
@@ -77,6 +78,7 @@ pub(crate) struct Inner {
     pub(crate) requests: mpsc::Sender<Request>,
     /// Tokens that nobody hears under any more. Unbounded, for a drop cannot wait: each comes once, of what had a bound.
     pub(crate) forgotten: mpsc::UnboundedSender<Token>,
+    pub(crate) published: Arc<Published>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) id: NodeId,
@@ -89,6 +91,21 @@ pub(crate) struct Inner {
 /// Writes a value as everybody reads it.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<bytes::Bytes, Error> {
     postcard::to_allocvec(value).map(Into::into).map_err(|error| Error::Encode(error.to_string()))
+}
+
+/// Bytes of a key that is looked up without allocating for it.
+const KEY_ROOM: usize = 128;
+
+/// Writes a key for as long as it is looked up.
+pub(crate) fn with_encoded<K: Serialize + ?Sized, T>(
+    key: &K,
+    look_up: impl FnOnce(&[u8]) -> T,
+) -> Result<T, Error> {
+    let mut room = [0; KEY_ROOM];
+    match postcard::to_slice(key, &mut room) {
+        Ok(bytes) => Ok(look_up(bytes)),
+        Err(_) => Ok(look_up(&encode(key)?)),
+    }
 }
 
 /// Reads a value.

@@ -7,12 +7,13 @@ use crate::app::{Stimulus, Theatre};
 use crate::connection::{Arrival, Arrivals, ConnectionId, Link, Queued};
 use crate::endpoint::{Gate, Met};
 use crate::hear::Hearers;
+use crate::published::Published;
 use crate::request::Request;
 use crate::store::{Store, Write};
 use crate::trust::Refusal;
 use rumormill_core::{
     Boot, Channel, Command, CommandError, Contact, Dialer, DownReason, Effect, Event, Frame, Input, Instant,
-    Node, NodeId, Now, Output, Token, Wall,
+    Node, NodeId, Now, Output, Token, Wall, Watch,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,6 +83,8 @@ pub(crate) struct Inbox {
 
 /// What the driver works with.
 pub(crate) struct Tools {
+    /// What users read without asking.
+    pub(crate) published: Arc<Published>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) arrivals: Arrivals,
     pub(crate) writer: Writer,
@@ -106,6 +109,8 @@ pub(crate) struct Driver {
     serial: u64,
     tokens: u64,
     hearers: Hearers,
+    /// The watch by which the driver hears of services.
+    services: Option<Token>,
     app: Option<Theatre>,
     app_seed: [u8; 32],
     ending: Option<oneshot::Sender<()>>,
@@ -131,6 +136,7 @@ impl Driver {
             serial: 0,
             tokens: 0,
             hearers,
+            services: None,
             app: None,
             app_seed,
             ending: None,
@@ -151,6 +157,7 @@ impl Driver {
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
         let sleep = sleep_until(TokioInstant::now());
         tokio::pin!(sleep);
+        self.watch_services();
         while self.ending.is_none() {
             self.set(sleep.as_mut());
             tokio::select! {
@@ -170,6 +177,16 @@ impl Driver {
             self.tools.hold.send_if_modified(|is_held| std::mem::replace(is_held, is_crowded) != is_crowded);
         }
         self.end().await;
+    }
+
+    /// Hears of every service, for those who look them up without asking.
+    fn watch_services(&mut self) {
+        if self.node.registry().is_some() {
+            let token = self.token();
+            self.services = Some(token);
+            let what = Watch::Services { prefix: bytes::Bytes::new() };
+            self.step(Input::Command { token, command: Command::Watch { what } });
+        }
     }
 
     /// Takes what is there without waiting: a burst costs one turn of the task.
@@ -232,6 +249,9 @@ impl Driver {
             self.tools.recorder.iter_mut().for_each(|recorder| recorder.input(&now, &input));
             let mut out = std::mem::take(&mut self.out);
             self.node.handle(now, input, &mut out);
+            let note = |event| self.tools.published.note(event, &self.node, self.services);
+            out.events.iter().for_each(note); // before anybody is told: who has put a key reads it
+            self.tools.published.note_ring(&self.node);
             out.effects.drain(..).for_each(|effect| self.carry_out(effect));
             out.events.drain(..).for_each(|event| self.tell(event));
             self.out = out;
@@ -441,6 +461,9 @@ impl Driver {
     }
 
     fn tell(&mut self, event: Event) {
+        if matches!(&event, Event::Watched { watch, .. } if Some(*watch) == self.services) {
+            return;
+        }
         if self.app.is_some() && !self.hearers.own(&event) {
             self.stir(Stimulus::Event(&event));
         }

@@ -18,6 +18,7 @@ mod mailboxes;
 mod maps;
 mod node_ref;
 mod placement;
+mod published;
 mod record;
 mod request;
 mod services;

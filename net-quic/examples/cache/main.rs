@@ -56,7 +56,7 @@ impl Prices {
         if let Some((_, price)) = self.known.get(ware) {
             return Ok(format!("{ware} costs {price}, remembered"));
         }
-        let Some(shop) = node.whereis("shop").await?.typed::<String>() else {
+        let Some(shop) = node.whereis("shop")?.typed::<String>() else {
             return Ok(format!("nobody sells {ware}"));
         };
         let price = mailbox.call(shop, &ware.to_string(), Duration::from_secs(2)).await?;

@@ -74,7 +74,7 @@ async fn obey(node: &Cluster, flags: &Map<String, bool>, line: &str) -> Result<(
             careless.put(&key.into(), &value.into()).await.map(drop)
         }
         ["get", key] => {
-            match flags.get(&key.into()).await? {
+            match flags.get(&key.into())? {
                 Some(value) => println!("{key} = {value}"),
                 None => println!("{key} is not set"),
             }

@@ -82,7 +82,7 @@ async fn shop(node: Cluster) -> Result<(), Box<dyn StdError>> {
 
 /// Asks the recommender, for as long as a customer waits. Errors are named: not there, gone, unreachable, too slow.
 async fn recommend(node: &Cluster, mailbox: &Mailbox<()>, customer: &str) -> Result<String, Error> {
-    let found = node.whereis("recommender").await?;
+    let found = node.whereis("recommender")?;
     let to = found.typed::<String>().ok_or_else(|| Error::Unreachable("no recommender".into()))?;
     mailbox.call(to, &customer.to_string(), PATIENCE).await
 }

@@ -100,7 +100,7 @@ impl Chat {
     async fn show(&mut self) -> Result<(), Error> {
         let heard: Vec<Heard> = self.rooms.with(|rooms| rooms.take_heard().collect());
         for heard in &heard {
-            let line = self.line(heard).await?;
+            let line = self.line(heard)?;
             println!("{line}");
             if let Heard::Said { room, .. } = heard {
                 let transcript = self.transcripts.entry(room.clone()).or_default();
@@ -114,13 +114,13 @@ impl Chat {
         Ok(())
     }
 
-    async fn line(&self, heard: &Heard) -> Result<String, Error> {
+    fn line(&self, heard: &Heard) -> Result<String, Error> {
         Ok(match heard {
-            Heard::Said { room, from, text } => format!("[{room}] <{}> {text}", self.name(from).await?),
+            Heard::Said { room, from, text } => format!("[{room}] <{}> {text}", self.name(from)?),
             Heard::Available { room, node } => {
-                format!("*** Room {room} available on {}", self.name(node).await?)
+                format!("*** Room {room} available on {}", self.name(node)?)
             }
-            Heard::Left { room, node } => format!("*** Room {room} left {}", self.name(node).await?),
+            Heard::Left { room, node } => format!("*** Room {room} left {}", self.name(node)?),
             Heard::Refused {
                 room,
                 because: because @ (RoomError::AlreadyJoined | RoomError::RoomNotFound),
@@ -130,7 +130,7 @@ impl Chat {
             Heard::Rooms(rooms) if !rooms.is_empty() => {
                 let mut lines = vec!["rooms:".to_string()];
                 for (room, node) in rooms {
-                    lines.push(format!("{room} on {}", self.name(node).await?));
+                    lines.push(format!("{room} on {}", self.name(node)?));
                 }
                 lines.join("\n  ")
             }
@@ -139,18 +139,18 @@ impl Chat {
     }
 
     /// Finds what a node is called: this node knows those that it has met; others say it themselves.
-    async fn name(&self, id: &NodeId) -> Result<String, Error> {
+    fn name(&self, id: &NodeId) -> Result<String, Error> {
         if let Some(name) = self.node.name_of(id) {
             return Ok(name);
         }
-        let said = self.node.lookup("who").await?.into_iter().find(|it| it.owner == *id);
+        let said = self.node.lookup("who")?.into_iter().find(|it| it.owner == *id);
         Ok(said.and_then(|it| it.meta_as().ok()).unwrap_or_else(|| id.to_string()))
     }
 
     /// Asks another node for its transcript of a room: the room's name one way, the text back.
     async fn fetch(&self, room: &str, name: &str) -> Result<String, Box<dyn StdError>> {
         let is_it = |it: &&Service| it.meta_as::<String>().is_ok_and(|said| said == name);
-        let all = self.node.lookup("who").await?;
+        let all = self.node.lookup("who")?;
         let who = all.iter().find(is_it).ok_or("there is no such node")?;
         let mut stream = self.node.open_stream(who.owner, "transcript").await?;
         stream.write_all(room.as_bytes()).await?;
