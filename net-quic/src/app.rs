@@ -10,6 +10,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 
 /// An application that a node hosts. From [`Cluster::host`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rumormill_net_quic::core::{App, AppCx, Event};
+/// use rumormill_net_quic::testing::TestCluster;
+///
+/// #[derive(Clone, Default)]
+/// struct Parrot(Vec<String>);
+///
+/// impl App for Parrot {
+///     fn on_event(&mut self, _event: &Event, _cx: &mut AppCx<'_>) {}
+///     fn on_request(&mut self, line: &str, _cx: &mut AppCx<'_>) {
+///         self.0.push(line.repeat(2));
+///     }
+/// }
+///
+/// let cluster = TestCluster::start(1).await?;
+/// let mut parrot = cluster.node(0).host(Parrot::default()).await?;
+/// parrot.say("hi").await?;
+/// while parrot.with(|parrot| parrot.0.is_empty()) {
+///     parrot.moved().await?;
+/// }
+/// assert_eq!(parrot.with(|parrot| parrot.0.join("")), "hihi");
+/// # Ok(()) }
+/// ```
 pub struct Hosted<A> {
     cluster: Cluster,
     app: Arc<Mutex<A>>,

@@ -69,6 +69,27 @@ fn list(reasons: &[(SocketAddr, String)]) -> String {
 }
 
 /// A running node of a cluster. Clones are the same node; it ends with the last of them.
+///
+/// What is read *at once* (maps, services, the ring) takes no lock and waits for nobody; everything else is asked of the task
+/// that owns the node, and is a future.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rumormill_net_quic::Cluster;
+///
+/// let listen = "127.0.0.1:0".parse()?;
+/// let ann = Cluster::builder("demo").secret("known to all of us").name("ann").listen(listen).start().await?;
+/// let bob = Cluster::builder("demo").secret("known to all of us").name("bob").listen(listen).start().await?;
+/// bob.join(&[ann.local_addr()]).await?;
+/// assert_eq!(bob.active_view().await?, [ann.id()]);
+///
+/// // A join that fails says why.
+/// let eve = Cluster::builder("demo").secret("something else").listen(listen).start().await?;
+/// let refused = eve.join(&[ann.local_addr()]).await.unwrap_err();
+/// assert!(refused.to_string().starts_with("no address answered: 127.0.0.1:"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Cluster {
     pub(crate) inner: Arc<Inner>,
@@ -232,7 +253,12 @@ impl Cluster {
     }
 }
 
-/// Who is there. These are four different things: the active view is not the cluster.
+/// Who is there. These are four different things, and **the active view is not the cluster**:
+///
+/// * [`members`](Cluster::members): everybody, by leases that are renewed from neighbour to neighbour. This is the cluster.
+/// * [`active_view`](Cluster::active_view): this node's neighbours in the overlay. A handful, and which they are is chance.
+/// * [`passive_view`](Cluster::passive_view): nodes that this one has heard of, and would try if it lost neighbours.
+/// * [`connected`](Cluster::connected): those whom a connection stands with just now, neighbours or partners in talk.
 impl Cluster {
     /// Lists the node's neighbours in the overlay: a handful, whatever the size of the cluster.
     ///
@@ -260,6 +286,19 @@ impl Cluster {
 
     /// Lists the members of the whole cluster, this node included.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rumormill_net_quic::testing::TestCluster;
+    ///
+    /// let cluster = TestCluster::start(3).await?;
+    /// let node = cluster.node(0);
+    /// assert_eq!(node.members().await?.len(), 3);
+    /// let member = node.member("node-2").await?.expect("it is there");
+    /// assert_eq!(member.id(), cluster.node(2).id());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Ended`].
     pub async fn members(&self) -> Result<Vec<Member>, Error> {
@@ -267,6 +306,24 @@ impl Cluster {
     }
 
     /// Watches the members: a snapshot first, then every change.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rumormill_net_quic::testing::TestCluster;
+    /// use rumormill_net_quic::{MemberState, News};
+    ///
+    /// let cluster = TestCluster::start(2).await?;
+    /// let mut watching = cluster.node(0).watch_members().await?;
+    /// assert!(matches!(watching.recv().await, Some(News::Members(members)) if members.len() == 2));
+    /// cluster.node(1).leave().await?;
+    /// while let Some(News::Member { member, .. }) = watching.recv().await {
+    ///     if member.state == MemberState::Left {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Refused`] beyond the bound on watches, or [`Error::Ended`].

@@ -1,7 +1,20 @@
 //! The protocols of Rumormill on a real network: what services embed.
 //!
 //! This crate runs the very same [`rumormill_core`] node that the simulator runs, on tokio, quinn and rustls. A
-//! [`Cluster`] is the handle of a running node.
+//! [`Cluster`] is the handle of a running node, and where everything begins:
+//!
+//! | what | where |
+//! |---|---|
+//! | start a node | [`Cluster::builder`], [`Builder`] |
+//! | who is there | [`Cluster::members`], [`Cluster::watch_members`], [`NodeRef`] |
+//! | services | [`Cluster::register`], [`Cluster::whereis`], [`Offer`] |
+//! | mailboxes | [`Cluster::mailbox`], [`Mailbox`], [`Address`] |
+//! | shared maps | [`Cluster::map`], [`Map`] |
+//! | topics | [`Cluster::subscribe`], [`Cluster::publish`] |
+//! | who owns which key | [`Cluster::place`], [`Cluster::watch_partitions`] |
+//! | streams of bytes | [`Cluster::open_stream`], [`Cluster::accept_streams`], [`Stream`] |
+//! | applications of the simulator | [`Cluster::host`], [`Hosted`] |
+//! | tests of your own | [`testing`] |
 #![forbid(unsafe_code)]
 
 mod app;

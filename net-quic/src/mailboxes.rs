@@ -118,6 +118,33 @@ impl Asked {
 
 /// A mailbox of this node for messages of type `M`. Dropping it closes it, and who monitors it is told.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rumormill_net_quic::testing::TestCluster;
+/// use rumormill_net_quic::{CommandError, Error, Incoming, MailLoss};
+/// use std::time::Duration;
+///
+/// let cluster = TestCluster::start(2).await?;
+/// let mut doubler = cluster.node(1).mailbox::<u32>().await?;
+/// let address = doubler.address(); // may travel inside messages
+/// let serving = tokio::spawn(async move {
+///     if let Some(Incoming::Question { message, asked }) = doubler.recv().await {
+///         let _ = asked.answer(&(2 * message)).await;
+///     }
+///     // Dropped here, the mailbox closes.
+/// });
+/// let ours = cluster.node(0).mailbox::<()>().await?;
+/// let mut monitor = ours.monitor(address).await?;
+/// let second = Duration::from_secs(10);
+/// assert_eq!(ours.call::<_, u32>(address, &21, second).await?, 42);
+/// serving.await?;
+/// assert_eq!(monitor.down().await?, MailLoss::Gone);
+/// let gone = ours.call::<_, u32>(address, &21, second).await;
+/// assert_eq!(gone, Err(Error::Refused(CommandError::Gone)));
+/// # Ok(()) }
+/// ```
+///
 /// It holds a bounded number of letters. While one that nobody reads is nearly full, mail for the whole node waits with
 /// its senders, who are told that this node takes no more.
 pub struct Mailbox<M> {

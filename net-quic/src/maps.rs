@@ -10,6 +10,23 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// A replicated map that this node hosts. From [`Cluster::map`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rumormill_net_quic::testing::TestCluster;
+///
+/// let cluster = TestCluster::start_with(2, |_, builder| builder.map("flags")).await?;
+/// let here = cluster.node(0).map::<String, bool>("flags").await?;
+/// let there = cluster.node(1).map::<String, bool>("flags").await?;
+/// let (entries, mut changes) = there.watch().await?;
+/// assert_eq!(entries, []);
+/// here.put(&"dark".to_string(), &true).await?;
+/// let change = changes.recv().await.expect("the node runs")?;
+/// assert_eq!((change.old, change.new), (None, Some(true)));
+/// assert_eq!(there.get(&"dark".to_string())?, Some(true)); // its own copy: no lock, no await
+/// # Ok(()) }
+/// ```
 pub struct Map<K, V> {
     cluster: Cluster,
     id: MapId,

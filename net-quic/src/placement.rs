@@ -8,6 +8,19 @@ use serde::Serialize;
 impl Cluster {
     /// Finds the owner of a key; none while no member is active. At once, without asking the node.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rumormill_net_quic::testing::TestCluster;
+    ///
+    /// let cluster = TestCluster::start(3).await?;
+    /// let owner = cluster.node(0).place("user 42")?.expect("somebody");
+    /// assert_eq!(cluster.node(1).place("user 42")?, Some(owner)); // all agree, and nobody had to ask
+    /// let owners = cluster.node(2).owners("user 42", 2)?; // the second takes over when the first is gone
+    /// assert_eq!((owners.len(), owners[0]), (2, owner));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Encode`].
     pub fn place<K: Serialize + ?Sized>(&self, key: &K) -> Result<Option<NodeId>, Error> {

@@ -13,6 +13,25 @@ use tokio::time::sleep;
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// What a node says of a service when it registers one: see [`Cluster::register`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rumormill_net_quic::testing::TestCluster;
+/// use rumormill_net_quic::{Found, Offer, ServiceExt as _};
+/// use std::time::Duration;
+///
+/// let cluster = TestCluster::start(2).await?;
+/// let (here, there) = (cluster.node(0), cluster.node(1));
+/// // Names are whatever serde writes: tuples too, which are listed by how they begin.
+/// there.register(&("printer", "hall"), Offer::new().meta("two sides")?).await?;
+/// let found = here.whereis_within(&("printer", "hall"), Duration::from_secs(10)).await?;
+/// let Found::Remote(node, service) = found else { panic!("it is on the other node") };
+/// assert_eq!((node, service.meta_as::<String>()?.as_str()), (there.id(), "two sides"));
+/// assert_eq!(here.list("printer").await?.len(), 1);
+/// assert_eq!(here.lookup(&("printer", "attic"))?, []);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
     instance: u64,

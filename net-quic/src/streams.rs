@@ -42,6 +42,26 @@ const DROPPED: VarInt = VarInt::from_u32(5);
 
 /// Bytes to and from another node.
 ///
+/// Opened with [`Cluster::open_stream`], taken with [`Cluster::accept_streams`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rumormill_net_quic::testing::TestCluster;
+/// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+///
+/// let cluster = TestCluster::start(2).await?;
+/// let mut acceptor = cluster.node(1).accept_streams("upload")?;
+/// let mut ours = cluster.node(0).open_stream("node-1", "upload").await?;
+/// ours.write_all(b"all of it").await?;
+/// ours.shutdown().await?;
+/// let mut theirs = acceptor.accept().await.expect("the node runs");
+/// let mut text = String::new();
+/// theirs.read_to_string(&mut text).await?;
+/// assert_eq!((theirs.peer(), text.as_str()), (cluster.node(0).id(), "all of it"));
+/// # Ok(()) }
+/// ```
+///
 /// `shutdown` ends what this end sends, and the other end reads an end of file. Dropping a stream before that is a reset:
 /// the other end reads an error, never an end that looks whole.
 pub struct Stream {
