@@ -185,6 +185,11 @@ pub struct Config {
     /// Heartbeats of others that a node shall hear in a second at most: with more members than that allows, everybody's
     /// heartbeat slows down and leases grow alike. A guess: about 7 KB a second.
     pub heartbeat_rows_per_s: u64,
+    /// Time between two batches of news of members to one neighbour at least. A guess, well below suspicion_ms over the
+    /// hops to a suspect and back.
+    pub members_relay_ms: u64,
+    /// News of members that are remembered for neighbours at most. A guess.
+    pub members_news_max: usize,
     /// Members that a node knows at most, the gone ones that it remembers included. A guess.
     pub members_max: usize,
     /// How long a probe of a neighbour goes unanswered before others are asked to reach it. A guess, above a few round
@@ -471,6 +476,8 @@ impl Default for Config {
             heartbeat_ms: 2_000,
             ttl_ms: 6_000,
             heartbeat_rows_per_s: 128,
+            members_relay_ms: 100,
+            members_news_max: 4_096,
             members_max: 16_384,
             quiet_after_ms: 500,
             confirm_ms: 800,

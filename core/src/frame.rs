@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 pub use crate::mailboxes::{MAIL_HEADER_LEN_MAX, Mail, MailKind, OrderKind, Verdict};
 pub use codec::{DecodeError, decode, decode_within};
 pub(crate) use codec::{NODE_ID_LEN, as_wire, put, varint_len};
-pub use members::{Answered, BEATS_MAX, Beat, ENTRIES_MAX, LIVES_MAX, MemberEntry, MembersFrame, Wanted};
+pub use members::{
+    Answered, BEATS_MAX, Beat, ENTRIES_MAX, LIVES_MAX, MemberEntry, MembersFrame, RUMORS_MAX, Rumor, Wanted,
+};
 
 /// Bytes of `len` and `type` before a body.
 pub const HEADER_LEN: usize = 6;

@@ -237,8 +237,6 @@ impl Topic {
     pub const RESERVED_MIN: u32 = 0xFFFF_FF00;
     /// Operations on replicated maps.
     pub const REPLICA: Topic = Topic(Self::RESERVED_MIN);
-    /// News of members.
-    pub const MEMBERS: Topic = Topic(Self::RESERVED_MIN + 1);
 
     /// Tells whether the topic belongs to this crate's own machines.
     pub const fn is_reserved(self) -> bool {

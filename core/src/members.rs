@@ -47,8 +47,8 @@ use crate::time::Instant;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use bytes::Bytes;
 use indexmap::IndexMap;
+use news::Subject;
 use table::{Row, Table};
 
 /// The place of this node in its own table.
@@ -96,13 +96,6 @@ pub enum Input {
         /// The frame.
         frame: MembersFrame,
     },
-    /// A broadcast on [`Topic::MEMBERS`](crate::Topic::MEMBERS) was delivered.
-    News {
-        /// The neighbour that handed it on.
-        from: NodeId,
-        /// The encoded news.
-        payload: Bytes,
-    },
     /// A channel to a peer holds more than its high-water mark.
     LinkFull {
         /// The peer.
@@ -142,22 +135,12 @@ pub enum Event {
         /// What that node has.
         theirs: u64,
     },
-    /// News for everybody, to be broadcast on [`Topic::MEMBERS`](crate::Topic::MEMBERS).
-    Publish {
-        /// The encoded news.
-        payload: Bytes,
-    },
     /// A frame for a node that need not be a neighbour: links must reach it.
     Reach {
         /// The node.
         contact: Contact,
         /// The frame.
         frame: MembersFrame,
-    },
-    /// A peer sent a broadcast that is no news of members.
-    Malformed {
-        /// The peer.
-        from: NodeId,
     },
 }
 
@@ -171,6 +154,7 @@ struct Neighbor {
     cursor: u64,
     is_lazy_full: bool,
     is_sync_full: bool,
+    is_control_full: bool,
 }
 
 /// How slow this node is itself (Lifeguard, section 4.1): zero is well.
@@ -202,6 +186,7 @@ pub struct Members {
     cluster: ClusterNumbers,
     table: Table,
     neighbors: Vec<Neighbor>,
+    news: news::News,
     /// Rises of counters that some neighbour may lack: the number of the rise, and the place of the member.
     log: Vec<(u64, u32)>,
     /// Rises so far.
@@ -255,6 +240,7 @@ impl Members {
             cluster,
             table,
             neighbors: Vec::new(),
+            news: news::News::default(),
             log: Vec::new(),
             rises: 0,
             pace: 1,
@@ -328,6 +314,7 @@ impl Members {
         }
         let sizes = [self.log.len(), self.confirmations.len(), self.helps.len(), self.suspects.len()];
         sizes.into_iter().for_each(|size| into.word(size as u64));
+        self.news.digest(span, into);
         into.word(self.rises);
         into.word(u64::from(self.health.0) | self.pace << 8);
         let timers = [self.beat_at, self.relay_at, self.pull_at];
@@ -381,7 +368,7 @@ impl Members {
         let record = MemberRecord { state, ..(*self.me().record).clone() };
         self.renew(MemberRecord { revision: record.revision.saturating_add(1), ..record }, cx);
         if is_told {
-            self.publish_me(cx);
+            self.hand_on(ME, Subject::Record, 0, cx);
         }
     }
 
@@ -436,22 +423,22 @@ impl Members {
         }
     }
 
-    /// Says good-bye, first that it is going and then that it has gone: to everybody, and to neighbours directly, for the
-    /// broadcast may be lost with the links.
+    /// Says good-bye, first that it is going and then that it has gone: to its neighbours, who hand it on.
     fn on_leave(&mut self, cx: &mut Cx<'_>) {
         if !self.me().state.is_present() {
             return;
         }
         let is_told = self.is_running && !self.config.is_planted(Canary::LeaveAsDeath);
         for state in [MemberState::Leaving, MemberState::Left] {
-            self.become_state(state, is_told, cx);
+            self.become_state(state, false, cx);
             let entry = self.entry(ME, cx);
             let neighbors = self.neighbors.iter().filter(|_| is_told);
-            neighbors.for_each(|neighbor| records::tell(neighbor.peer, entry.clone(), cx));
+            neighbors.for_each(|neighbor| news::tell_record(neighbor.peer, entry.clone(), cx));
         }
         self.is_running = false;
         (self.beat_at, self.relay_at, self.pull_at) = (Instant::NEVER, Instant::NEVER, Instant::NEVER);
         self.paging = None;
+        self.news = news::News::default();
         self.confirmations.clear();
         self.helps.clear();
         self.suspects.clear();
@@ -468,7 +455,15 @@ impl Members {
         let bit = 1 << taken.trailing_ones();
         let cursor = self.rises;
         self.table.forget_neighbor(bit);
-        self.neighbors.push(Neighbor { peer, bit, cursor, is_lazy_full: false, is_sync_full: false });
+        self.neighbors.push(Neighbor {
+            peer,
+            bit,
+            cursor,
+            is_lazy_full: false,
+            is_sync_full: false,
+            is_control_full: false,
+        });
+        self.news.offer(bit, cx.now.mono);
         self.start(cx);
         if self.config.is_planted(Canary::EagerBooting) {
             self.take_part(cx);
@@ -480,6 +475,8 @@ impl Members {
     }
 
     fn on_neighbor_down(&mut self, peer: NodeId, loss: NeighborLoss, cx: &mut Cx<'_>) {
+        let bit = self.neighbor(&peer).map_or(0, |neighbor| neighbor.bit);
+        self.news.forget_neighbor(bit);
         self.neighbors.retain(|neighbor| neighbor.peer != peer);
         if self.paging.as_ref().is_some_and(|paging| paging.peer == peer) {
             self.paging = None;
@@ -511,6 +508,7 @@ impl Members {
                 row.go(MemberState::Left, now);
             });
             self.end_doubts_of_gone(place);
+            self.hand_on(place, Subject::Record, 0, cx);
         }
     }
 
@@ -535,7 +533,7 @@ impl Members {
         let confirmation = self.confirmations.iter().map(|confirmation| confirmation.at).min();
         let help = self.helps.iter().map(|help| help.until).min();
         let timers = [self.beat_at, self.relay_at, self.pull_at, suspect];
-        let earliest = timers.into_iter().chain(confirmation).chain(help).min();
+        let earliest = timers.into_iter().chain(self.news.due()).chain(confirmation).chain(help).min();
         earliest.unwrap_or(Instant::NEVER)
     }
 }
@@ -552,10 +550,10 @@ impl Machine for Members {
             Input::NeighborDown { peer, loss } => self.on_neighbor_down(peer, loss, cx),
             Input::Quiet { peer } => self.doubt_node(&peer, cx),
             Input::Frame { from, frame } => self.on_frame(from, frame, cx),
-            Input::News { from, payload } => self.on_news(from, &payload, cx),
-            Input::LinkFull { peer, channel } => self.on_pressure(&peer, channel, true),
-            Input::LinkReady { peer, channel } => self.on_pressure(&peer, channel, false),
+            Input::LinkFull { peer, channel } => self.on_pressure(&peer, channel, true, cx),
+            Input::LinkReady { peer, channel } => self.on_pressure(&peer, channel, false, cx),
         }
+        self.on_news_due(cx);
         self.due = self.next_deadline();
     }
 
@@ -574,6 +572,7 @@ impl Machine for Members {
         self.on_pull_due(cx);
         self.on_beat_due(cx);
         self.on_relay_due(cx);
+        self.on_news_due(cx);
         self.due = self.next_deadline();
     }
 
@@ -593,6 +592,7 @@ impl Machine for Members {
         assert!(self.refused.len() <= LIVES_REMEMBERED_MAX, "more lives refused than the bound");
         assert!(self.epitaphs.len() <= self.config.epitaphs_max, "more epitaphs than epitaphs_max");
         assert!(self.table.len() <= self.config.members_max, "more members than members_max");
+        self.news.check(&self.config);
         assert!(self.log.len() <= self.log_max(), "the log of rises is above its bound");
         assert!(!self.me().is_suspected() && self.me().state != MemberState::Dead, "a node doubts itself");
     }
@@ -624,15 +624,20 @@ impl Members {
             MembersFrame::Ping { nonce } => self.on_ping(from, nonce, cx),
             MembersFrame::Pong { nonce, beat } => self.on_pong(from, nonce, beat, cx),
             MembersFrame::PingAnswer { nonce, beat } => self.on_ping_answer(from, nonce, beat, cx),
+            MembersFrame::News(rumors) => self.on_news(from, &rumors, cx),
         }
     }
 
-    fn on_pressure(&mut self, peer: &NodeId, channel: Channel, is_full: bool) {
+    fn on_pressure(&mut self, peer: &NodeId, channel: Channel, is_full: bool, cx: &Cx<'_>) {
         let Some(neighbor) = self.neighbor(peer) else { return };
         match channel {
             Channel::Lazy => neighbor.is_lazy_full = is_full,
             Channel::Sync => neighbor.is_sync_full = is_full,
-            Channel::Control | Channel::Gossip | Channel::User | Channel::Datagram => {}
+            Channel::Control => neighbor.is_control_full = is_full,
+            Channel::Gossip | Channel::User | Channel::Datagram => {}
+        }
+        if channel == Channel::Control && !is_full {
+            self.news.resume(cx.now.mono);
         }
     }
 }

@@ -278,8 +278,6 @@ impl Machines {
         let broadcast::Event::Delivered { topic, id, hops, payload, from } = event;
         if topic == Topic::REPLICA {
             hand(&mut self.replica, replica::Input::Op { from, payload }, cx);
-        } else if topic == Topic::MEMBERS {
-            hand(&mut self.members, members::Input::News { from, payload }, cx);
         } else if !topic.is_reserved() {
             up.push(Event::Message { topic, id, hops, payload });
         }

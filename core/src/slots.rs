@@ -3,11 +3,26 @@
 
 use alloc::vec::Vec;
 
-/// Values by keys that are hashes. Linear probing, at most three quarters full.
+/// A key in two halves, so that a slot needs no more alignment than its value, and a value. Key zero is no key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot<V> {
+    key: [u32; 2],
+    value: V,
+}
+
+impl<V> Slot<V> {
+    #[inline]
+    fn key(&self) -> u64 {
+        u64::from(self.key[0]) | u64::from(self.key[1]) << 32
+    }
+}
+
+/// Values by keys that are hashes. Linear probing, at most three quarters full. Keys zero and one are one key: no two
+/// hashes that matter differ in so little.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots<V> {
     /// A power of two of them, or none.
-    slots: Vec<Option<(u64, V)>>,
+    slots: Vec<Slot<V>>,
     len: usize,
 }
 
@@ -17,28 +32,30 @@ impl<V> Default for Slots<V> {
     }
 }
 
-impl<V: Copy> Slots<V> {
+impl<V: Copy + Default> Slots<V> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = V> {
-        self.slots.iter().flatten().map(|(_, value)| *value)
+        self.slots.iter().filter(|slot| slot.key() != 0).map(|slot| slot.value)
     }
 
     #[inline]
     pub(crate) fn get(&self, key: u64) -> Option<V> {
-        self.find(key).ok().and_then(|at| self.slots[at]).map(|(_, value)| value)
+        self.find(key.max(1)).ok().map(|at| self.slots[at].value)
     }
 
     pub(crate) fn insert(&mut self, key: u64, value: V) {
         if self.len * 4 >= self.slots.len() * 3 {
             self.grow();
         }
+        let key = key.max(1);
+        let halves = [key as u32, (key >> 32) as u32];
         match self.find(key) {
-            Ok(at) => self.slots[at] = Some((key, value)),
+            Ok(at) => self.slots[at].value = value,
             Err(at) => {
-                self.slots[at] = Some((key, value));
+                self.slots[at] = Slot { key: halves, value };
                 self.len += 1;
             }
         }
@@ -46,13 +63,13 @@ impl<V: Copy> Slots<V> {
 
     /// Removes a key, and closes the gap that it leaves on others' way.
     pub(crate) fn remove(&mut self, key: u64) {
-        let Ok(mut gap) = self.find(key) else { return };
+        let Ok(mut gap) = self.find(key.max(1)) else { return };
         let mask = self.slots.len() - 1;
-        self.slots[gap] = None;
+        self.slots[gap] = Slot::default();
         self.len -= 1;
         let mut at = (gap + 1) & mask;
-        while let Some((other, _)) = self.slots[at] {
-            let from_home = at.wrapping_sub(other as usize & mask) & mask;
+        while self.slots[at].key() != 0 {
+            let from_home = at.wrapping_sub(self.slots[at].key() as usize & mask) & mask;
             if from_home >= at.wrapping_sub(gap) & mask {
                 self.slots.swap(gap, at);
                 gap = at;
@@ -67,20 +84,20 @@ impl<V: Copy> Slots<V> {
         let Some(mask) = self.slots.len().checked_sub(1) else { return Err(0) };
         let mut at = key as usize & mask;
         loop {
-            match self.slots[at] {
-                Some((other, _)) if other == key => return Ok(at),
-                Some(_) => at = (at + 1) & mask,
-                None => return Err(at),
+            match self.slots[at].key() {
+                0 => return Err(at),
+                other if other == key => return Ok(at),
+                _ => at = (at + 1) & mask,
             }
         }
     }
 
     fn grow(&mut self) {
         let size = (self.slots.len() * 2).max(16);
-        let old = core::mem::replace(&mut self.slots, alloc::vec![None; size]);
-        for (key, value) in old.into_iter().flatten() {
-            if let Err(at) = self.find(key) {
-                self.slots[at] = Some((key, value));
+        let old = core::mem::replace(&mut self.slots, alloc::vec![Slot::default(); size]);
+        for slot in old.into_iter().filter(|slot| slot.key() != 0) {
+            if let Err(at) = self.find(slot.key()) {
+                self.slots[at] = slot;
             }
         }
     }

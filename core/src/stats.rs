@@ -121,6 +121,8 @@ stats! {
     beats_received,
     /// Heartbeats received that were new.
     beats_new,
+    /// News of members handed on to neighbours.
+    rumors_sent,
     /// Records of members received.
     entries_received,
     /// Records of members refused: they contradict what is known, or the table is full.

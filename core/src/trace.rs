@@ -176,7 +176,8 @@ fn fold_relayed(kind: u16, relayed: &registry::Relayed, into: &mut Fold) {
     let registry::Relayed { told, rows } = relayed;
     into.word(head(kind, 0, told.len() as u32));
     for registry::Told { tag, seq, word } in told {
-        into.pair(*tag, *seq << 2 | *word as u64);
+        into.pair(*tag, *seq);
+        into.word(*word as u64);
     }
     for row in rows {
         let registry::Update { owner, incarnation, from, to, age_ms, count, changes } = row;

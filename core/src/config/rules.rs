@@ -103,9 +103,10 @@ impl Config {
     }
 
     /// Members and placement.
-    fn members_rules(&self) -> [Rule; 11] {
+    fn members_rules(&self) -> [Rule; 12] {
         [
-            (!self.members || self.broadcast, "members", "needs broadcast = true"),
+            (self.members_relay_ms >= 1, "members_relay_ms", "must be at least 1"),
+            (self.members_news_max >= 1, "members_news_max", "must be at least 1"),
             (!self.placement || self.members, "placement", "needs members = true"),
             (self.heartbeat_ms >= 1, "heartbeat_ms", "must be at least 1"),
             (

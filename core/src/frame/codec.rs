@@ -53,6 +53,7 @@ pub(super) mod kinds {
     pub(in crate::frame) const PING: u16 = 25;
     pub(in crate::frame) const PONG: u16 = 26;
     pub(in crate::frame) const PING_ANSWER: u16 = 27;
+    pub(in crate::frame) const MEMBERS_NEWS: u16 = 28;
     pub(super) const REGISTRY_HELLO: u16 = 30;
     pub(super) const REGISTRY_ROWS: u16 = 31;
     pub(super) const REGISTRY_PULL: u16 = 32;
@@ -294,7 +295,7 @@ impl Fields {
                 ops: self.tail(),
             })),
             kinds::SYNC_END => Frame::SyncEnd(self.next()?),
-            kinds::BEATS..=kinds::PING_ANSWER => return Ok(MembersFrame::read(self)?.map(Frame::Members)),
+            kinds::BEATS..=kinds::MEMBERS_NEWS => return Ok(MembersFrame::read(self)?.map(Frame::Members)),
             kinds::REGISTRY_HELLO => Frame::RegistryHello(Box::new(self.next()?)),
             kinds::REGISTRY_ROWS => Frame::RegistryRows(Box::new(Rows {
                 mask: self.next()?,

@@ -15,6 +15,8 @@ pub const BEATS_MAX: usize = 256;
 pub const ENTRIES_MAX: usize = 128;
 /// Lives in one request for records at most.
 pub const LIVES_MAX: usize = 256;
+/// Rumours in one frame at most.
+pub const RUMORS_MAX: usize = 128;
 
 /// One heartbeat, as old as it is when it is sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +71,22 @@ pub enum Answered {
     LastPage,
 }
 
+/// One piece of news of members that everybody shall hear at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rumor {
+    /// A member says something else of itself.
+    Record(MemberEntry),
+    /// Nobody has reached a member since it showed this counter.
+    Suspect {
+        /// The member.
+        life: Life,
+        /// Its counter as far as it is known.
+        counter: u32,
+    },
+    /// A member that was suspected is alive.
+    Alive(Beat),
+}
+
 /// What members say to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MembersFrame {
@@ -109,6 +127,8 @@ pub enum MembersFrame {
         /// The heartbeat that came back, if one did.
         beat: Option<Beat>,
     },
+    /// News for everybody, on its way from neighbour to neighbour.
+    News(Vec<Rumor>),
 }
 
 impl Element for Beat {
@@ -123,15 +143,21 @@ impl Element for MemberEntry {
     const LEN_MIN: usize = NODE_ID_LEN + 11;
 }
 
+impl Element for Rumor {
+    const LEN_MIN: usize = 10;
+}
+
 impl MembersFrame {
     /// Tells the one channel that a frame of this kind travels on.
     pub(super) fn channel(&self) -> Channel {
         match self {
             Self::Beats(_) => Channel::Lazy,
             Self::Pull(_) | Self::Push { .. } => Channel::Sync,
-            Self::PingRequest { .. } | Self::Ping { .. } | Self::Pong { .. } | Self::PingAnswer { .. } => {
-                Channel::Control
-            }
+            Self::PingRequest { .. }
+            | Self::Ping { .. }
+            | Self::Pong { .. }
+            | Self::PingAnswer { .. }
+            | Self::News(_) => Channel::Control,
         }
     }
 
@@ -145,6 +171,7 @@ impl MembersFrame {
             Self::Ping { .. } => kinds::PING,
             Self::Pong { .. } => kinds::PONG,
             Self::PingAnswer { .. } => kinds::PING_ANSWER,
+            Self::News(_) => kinds::MEMBERS_NEWS,
         }
     }
 
@@ -160,6 +187,7 @@ impl MembersFrame {
             kinds::PING => Self::Ping { nonce: fields.next()? },
             kinds::PONG => Self::Pong { nonce: fields.next()?, beat: fields.next()? },
             kinds::PING_ANSWER => Self::PingAnswer { nonce: fields.next()?, beat: fields.next()? },
+            kinds::MEMBERS_NEWS => Self::News(fields.list(RUMORS_MAX)?),
             _ => return Ok(None),
         }))
     }
@@ -174,6 +202,7 @@ impl MembersFrame {
             Self::Ping { nonce } => put(nonce, out),
             Self::Pong { nonce, beat } => put(&(nonce, beat), out),
             Self::PingAnswer { nonce, beat } => put(&(nonce, beat), out),
+            Self::News(rumors) => put(rumors, out),
         }
     }
 
@@ -187,6 +216,7 @@ impl MembersFrame {
             Self::Ping { nonce } => varint_len(*nonce),
             Self::Pong { nonce, beat } => varint_len(*nonce) + beat_len(beat),
             Self::PingAnswer { nonce, beat } => varint_len(*nonce) + 1 + beat.as_ref().map_or(0, beat_len),
+            Self::News(rumors) => list_len(rumors, rumor_len),
         }
     }
 }
@@ -199,6 +229,14 @@ fn answered_len(answered: &Answered) -> usize {
     match answered {
         Answered::Lives | Answered::LastPage => 1,
         Answered::Page(next) => 1 + varint_len(*next),
+    }
+}
+
+fn rumor_len(rumor: &Rumor) -> usize {
+    1 + match rumor {
+        Rumor::Record(entry) => entry_len(entry),
+        Rumor::Suspect { life: _, counter } => 8 + varint_len(*counter),
+        Rumor::Alive(beat) => beat_len(beat),
     }
 }
 
@@ -237,6 +275,7 @@ impl Folded for MembersFrame {
                 into.word(u64::from(*nonce) | u64::from(beat.is_some()) << 32);
                 beat.iter().for_each(|beat| into.value(beat));
             }
+            Self::News(rumors) => fold_list(rumors, into),
         }
     }
 }
@@ -258,6 +297,22 @@ impl Folded for Beat {
         let Self { life, counter, revision, age_ms } = self;
         into.pair(life.0, u64::from(*counter));
         into.word(u64::from(*revision) | u64::from(*age_ms) << 32);
+    }
+}
+
+impl Folded for Rumor {
+    fn fold(&self, into: &mut Fold) {
+        match self {
+            Self::Record(entry) => {
+                into.word(0);
+                into.value(entry);
+            }
+            Self::Suspect { life, counter } => into.pair(1 | u64::from(*counter) << 32, life.0),
+            Self::Alive(beat) => {
+                into.word(2);
+                into.value(beat);
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Heartbeats: one's own, and how rises of all counters are handed on.
 
+use super::news::Subject;
 use super::{ME, Members, send};
 use crate::config::Canary;
 use crate::frame::{BEATS_MAX, Beat, MembersFrame};
@@ -105,6 +106,9 @@ impl Members {
         let told = self.neighbors.iter().map(|neighbor| neighbor.cursor).min().unwrap_or(self.rises);
         let first = self.log.partition_point(|(rise, _)| *rise < told);
         self.log.drain(..first);
+        if self.log.capacity() > 4 * self.log.len() + 256 {
+            self.log.shrink_to(2 * self.log.len()); // it was long while everybody joined
+        }
         self.sweep_leases(cx);
         self.schedule_relay(cx);
     }
@@ -192,6 +196,7 @@ impl Members {
         let row = self.table.row(place);
         if row.is_suspected() && counter > row.suspected_with {
             self.clear_suspicion(place);
+            self.hand_on(place, Subject::Life, bit, cx); // others suspect it too
         } else if row.state == MemberState::Dead && may_return && row.alive_at > row.gone_at {
             cx.stats.revived += 1;
             self.change(place, |row| row.state = row.record.state);

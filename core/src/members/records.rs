@@ -1,5 +1,6 @@
 //! Records: asked for by who lacks them, merged by incarnation and revision, refused where they contradict.
 
+use super::news::{Subject, tell_record};
 use super::table::Row;
 use super::{Event, LIVES_REMEMBERED_MAX, ME, Members, send};
 use crate::config::Canary;
@@ -112,11 +113,12 @@ impl Members {
         send(from, MembersFrame::Push { answered, entries }, cx);
     }
 
-    /// Lists the places of a page: members that are there.
+    /// Lists the places of a page: members that are there, and those that have left, for who was away meanwhile.
     fn page(&self, first: u32) -> (Answered, Vec<u32>) {
         let rest = first.min(self.table.end())..self.table.end();
-        let is_there = |place: &u32| self.table.try_row(*place).is_some_and(|row| row.state.is_present());
-        let mut rest = rest.filter(is_there);
+        let is_told =
+            |place: &u32| self.table.try_row(*place).is_some_and(|it| it.state != MemberState::Dead);
+        let mut rest = rest.filter(is_told);
         let places: Vec<u32> = rest.by_ref().take(ENTRIES_MAX).collect();
         (rest.next().map_or(Answered::LastPage, Answered::Page), places)
     }
@@ -134,7 +136,11 @@ impl Members {
         let bit = self.neighbor(&from).map_or(0, |neighbor| neighbor.bit);
         for entry in entries {
             self.asked.swap_remove(&entry.record.life());
-            self.on_entry(from, entry, bit, cx);
+            let news = self.on_entry(from, entry, bit, cx);
+            let is_leave = |place: &u32| self.table.row(*place).state == MemberState::Left;
+            if let Some(place) = news.filter(|place| answered == Answered::Lives && is_leave(place)) {
+                self.hand_on(place, Subject::Record, bit, cx); // who asked for one life had not heard of it
+            }
         }
         let Some(at) = self.paging.as_ref().filter(|paging| paging.peer == from).map(|it| it.from) else {
             return;
@@ -161,30 +167,40 @@ impl Members {
         self.pull_at = cx.now.mono.plus_millis(self.config.heartbeat_ms);
     }
 
-    /// Takes in a record with its heartbeat, or refuses it.
-    pub(super) fn on_entry(&mut self, from: NodeId, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) {
+    /// Takes in a record with its heartbeat, or refuses it; shows the member's place where the record is news.
+    pub(super) fn on_entry(
+        &mut self,
+        from: NodeId,
+        entry: &MemberEntry,
+        bit: u32,
+        cx: &mut Cx<'_>,
+    ) -> Option<u32> {
         let record = &entry.record;
         let id = record.contact.id();
         if id == self.my_id() {
-            return self.on_my_record(from, record, cx);
+            self.on_my_record(from, record, cx);
+            return None;
         }
         if !(1..=WEIGHT_MAX).contains(&record.weight) || record.state == MemberState::Dead {
-            return self.refuse(record.life(), cx);
+            self.refuse(record.life(), cx);
+            return None;
         }
         if record.cluster != self.cluster && !self.config.is_planted(Canary::RingMismatchAccepted) {
-            return self.refuse_mismatch(record, cx);
+            self.refuse_mismatch(record, cx);
+            return None;
         }
         let Some(place) = self.table.place(&id) else { return self.on_new_member(entry, bit, cx) };
         let known = self.table.row(place).record.contact.incarnation();
         let told = record.contact.incarnation();
         if told == known {
-            self.on_same_life(place, entry, bit, cx);
+            self.on_same_life(place, entry, bit, cx).then_some(place)
         } else if told > known || self.config.is_planted(Canary::StaleLifeAccepted) {
-            self.on_other_life(place, entry, bit, cx);
+            self.on_other_life(place, entry, bit, cx)
         } else {
             self.refuse(record.life(), cx);
             let ours = self.entry(place, cx);
-            tell(from, ours, cx);
+            tell_record(from, ours, cx);
+            None
         }
     }
 
@@ -196,21 +212,24 @@ impl Members {
         }
         cx.stats.entries_refused += 1;
         let ours = self.entry(ME, cx);
-        tell(from, ours, cx);
+        tell_record(from, ours, cx);
     }
 
-    fn on_new_member(&mut self, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) {
+    fn on_new_member(&mut self, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) -> Option<u32> {
         let record = &entry.record;
         let (id, incarnation) = (record.contact.id(), record.contact.incarnation());
-        if self.epitaphs.get(&id).is_some_and(|over| incarnation <= *over) {
-            return self.refuse(record.life(), cx);
+        let is_over = self.epitaphs.get(&id).is_some_and(|over| incarnation <= *over);
+        if is_over || !self.table.has_place_for(record) {
+            self.refuse(record.life(), cx);
+            return None;
         }
         if !record.state.is_present() {
-            return self.bury(id, incarnation);
+            self.bury(id, incarnation);
+            return None;
         }
         if self.table.len() >= self.config.members_max && !self.make_room() {
             cx.stats.entries_refused += 1;
-            return;
+            return None;
         }
         self.epitaphs.swap_remove(&id);
         let place = self.table.insert(Row::new(record.clone(), 0, self.alive_at(entry.age_ms, cx)));
@@ -218,22 +237,22 @@ impl Members {
         let member = self.table.row(place).member();
         self.events.push_back(Event::Changed { member, was: None, loss: None });
         self.prove_entry(place, entry, bit, cx);
+        Some(place)
     }
 
-    fn on_same_life(&mut self, place: u32, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) {
+    /// Tells whether the record is news.
+    fn on_same_life(&mut self, place: u32, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) -> bool {
         let (record, now) = (&entry.record, cx.now.mono);
         let row = self.table.row(place);
         if row.state == MemberState::Left {
-            return; // this life is over
+            return false; // this life is over
         }
         if record.revision == row.record.revision && **record != *row.record {
             cx.stats.entries_refused += 1; // two words of one life with one number: the first one stands
-            return;
+            return false;
         }
-        if record.revision > row.record.revision {
-            if row.is_suspected() && row.is_accused && record.state == MemberState::Left {
-                self.publish_entry(entry); // whom this node told to suspect it is told why it is silent
-            }
+        let is_news = record.revision > row.record.revision;
+        if is_news {
             self.change(place, |row| {
                 row.record = record.clone();
                 if row.state == MemberState::Dead {
@@ -246,6 +265,7 @@ impl Members {
             self.end_doubts_of_gone(place);
         }
         self.prove_entry(place, entry, bit, cx);
+        is_news
     }
 
     /// The heartbeat that came with a record counts like any other, when the record is not older than what is known.
@@ -259,8 +279,12 @@ impl Members {
     }
 
     /// A node lives another life: the one that is known is over.
-    fn on_other_life(&mut self, place: u32, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) {
+    fn on_other_life(&mut self, place: u32, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) -> Option<u32> {
         let now = cx.now.mono;
+        if self.table.of_life(entry.record.life()).is_some() {
+            self.refuse(entry.record.life(), cx);
+            return None; // the hash is another member's
+        }
         self.clear_suspicion(place);
         let mut member = self.table.row(place).member();
         if member.state.is_present() {
@@ -279,6 +303,7 @@ impl Members {
             self.table.change(place, |row| row.go(record.state, now));
         }
         self.prove_entry(place, entry, bit, cx);
+        Some(place)
     }
 
     // --- refusing and forgetting
@@ -336,9 +361,4 @@ impl Members {
             self.bury(contact.id(), contact.incarnation());
         }
     }
-}
-
-/// Tells a peer one record that it has not asked for.
-pub(super) fn tell(peer: NodeId, entry: MemberEntry, cx: &mut Cx<'_>) {
-    send(peer, MembersFrame::Push { answered: Answered::Lives, entries: Vec::from([entry]) }, cx);
 }

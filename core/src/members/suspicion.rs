@@ -1,6 +1,7 @@
 //! Suspicion: told to everybody, refuted by a higher counter, and a verdict when its time is over (SWIM, section 4.2).
 
-use super::{ME, Members, records};
+use super::news::{Subject, tell_record};
+use super::{ME, Members};
 use crate::config::Canary;
 use crate::id::NodeId;
 use crate::machine::Cx;
@@ -11,15 +12,14 @@ impl Members {
     /// Nobody reaches a member: everybody is told to suspect it.
     pub(super) fn suspect(&mut self, place: u32, cx: &mut Cx<'_>) {
         let row = self.table.row(place);
-        let (life, counter) = (row.life, row.counter);
+        let counter = row.counter;
         cx.stats.suspicions += 1;
-        self.publish_suspicion(life, counter);
         self.mark(place, counter, cx);
-        self.table.change(place, |row| row.is_accused = true);
+        self.hand_on(place, Subject::Suspicion, 0, cx);
     }
 
     /// Somebody suspects a life that it has not heard of beyond a counter.
-    pub(super) fn on_suspected(&mut self, from: NodeId, life: Life, counter: u32, cx: &mut Cx<'_>) {
+    pub(super) fn on_suspected(&mut self, from: NodeId, life: Life, counter: u32, bit: u32, cx: &mut Cx<'_>) {
         let Some(place) = self.table.of_life(life) else { return };
         if place == ME {
             return self.refute(cx);
@@ -27,27 +27,28 @@ impl Members {
         let row = self.table.row(place);
         if row.record.state == MemberState::Left {
             let entry = self.entry(place, cx);
-            return records::tell(from, entry, cx); // whoever suspects it has missed that it said good-bye
+            return tell_record(from, entry, cx); // whoever suspects it has missed that it said good-bye
         }
         if row.counter > counter || !row.state.is_present() {
             return; // it has shown itself alive since
         }
-        let is_suspected = row.is_suspected();
+        let (is_suspected, with) = (row.is_suspected(), row.suspected_with);
         self.drop_confirmation(place);
+        if is_suspected && counter <= with {
+            return self.spare_suspicion(life, bit);
+        }
         if is_suspected {
-            self.table.change(place, |row| row.suspected_with = row.suspected_with.max(counter));
+            self.table.change(place, |row| row.suspected_with = counter);
         } else {
             self.mark(place, counter, cx);
         }
+        self.hand_on(place, Subject::Suspicion, bit, cx);
     }
 
     fn mark(&mut self, place: u32, counter: u32, cx: &Cx<'_>) {
         let until = cx.now.mono.plus_millis(self.health.stretch(self.config.suspicion_ms));
         self.suspects.insert((until, place));
-        self.change(place, |row| {
-            (row.suspected_until, row.suspected_with) = (until, counter);
-            row.is_accused = false;
-        });
+        self.change(place, |row| (row.suspected_until, row.suspected_with) = (until, counter));
     }
 
     /// This node is suspected: it shows itself alive, at once and to everybody.
@@ -55,7 +56,7 @@ impl Members {
         cx.stats.refutations += 1;
         self.health.worsen();
         self.show_alive(cx);
-        self.publish_alive(cx);
+        self.hand_on(ME, Subject::Life, 0, cx);
         self.relay_at = self.relay_at.min(cx.now.mono);
     }
 

@@ -1,6 +1,6 @@
 //! The table of members: rows that keep their place, found by id and by life, with sums kept as they change.
 
-use crate::hash::{FixedState, Fold, mix};
+use crate::hash::{Fold, hash_bytes, mix};
 use crate::id::NodeId;
 use crate::member::{Life, Member, MemberRecord, MemberState};
 use crate::observation::MembersStatus;
@@ -8,7 +8,6 @@ use crate::slots::Slots;
 use crate::time::Instant;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use indexmap::IndexMap;
 
 /// One life of a member.
 #[derive(Clone, Debug)]
@@ -31,8 +30,6 @@ pub(super) struct Row {
     pub(super) suspected_with: u32,
     /// The neighbours that have this counter.
     pub(super) known_by: u32,
-    /// Whether it was this node that told everybody to suspect it.
-    pub(super) is_accused: bool,
     /// Where it stands, by its own word or by this node's verdict.
     pub(super) state: MemberState,
 }
@@ -50,7 +47,6 @@ impl Row {
             counter,
             suspected_with: 0,
             known_by: 0,
-            is_accused: false,
             state,
         }
     }
@@ -82,7 +78,8 @@ impl Row {
 pub(super) struct Table {
     rows: Vec<Option<Row>>,
     free: Vec<u32>,
-    by_id: IndexMap<NodeId, u32, FixedState>,
+    /// By the hashes of ids. Two ids with one hash cannot both be members: the later one is refused.
+    by_id: Slots<u32>,
     by_life: Slots<u32>,
     status: MembersStatus,
     /// The sum of all counters.
@@ -108,7 +105,8 @@ impl Table {
     }
 
     pub(super) fn place(&self, id: &NodeId) -> Option<u32> {
-        self.by_id.get(id).copied()
+        let place = self.by_id.get(hash_bytes(&id.0))?;
+        (self.row(place).record.contact.id() == *id).then_some(place)
     }
 
     pub(super) fn of_life(&self, life: Life) -> Option<u32> {
@@ -135,22 +133,35 @@ impl Table {
         self.iter().map(|(place, _)| place).collect()
     }
 
+    /// Tells whether a member that is not here can be told from all others by its hashes.
+    pub(super) fn has_place_for(&self, record: &MemberRecord) -> bool {
+        self.by_id.get(hash_bytes(&record.contact.id().0)).is_none() && self.of_life(record.life()).is_none()
+    }
+
     pub(super) fn insert(&mut self, row: Row) -> u32 {
         let place = self.free.pop().unwrap_or(self.rows.len() as u32);
-        self.by_id.insert(row.record.contact.id(), place);
+        self.by_id.insert(hash_bytes(&row.record.contact.id().0), place);
         self.by_life.insert(row.life.0, place);
         self.count(&row, 1);
         match self.rows.get_mut(place as usize) {
             Some(slot) => *slot = Some(row),
-            None => self.rows.push(Some(row)),
+            None => self.push(row),
         }
         place
+    }
+
+    /// Grows by a quarter, not twofold: thousands of simulated nodes hold thousands of members.
+    fn push(&mut self, row: Row) {
+        if self.rows.len() == self.rows.capacity() {
+            self.rows.reserve_exact(self.rows.len() / 4 + 16);
+        }
+        self.rows.push(Some(row));
     }
 
     pub(super) fn remove(&mut self, place: u32) {
         let Some(row) = self.rows.get_mut(place as usize).and_then(Option::take) else { return };
         self.count(&row, u32::MAX);
-        self.by_id.swap_remove(&row.record.contact.id());
+        self.by_id.remove(hash_bytes(&row.record.contact.id().0));
         self.by_life.remove(row.life.0);
         self.free.push(place);
     }

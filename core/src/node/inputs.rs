@@ -85,7 +85,9 @@ impl Machines {
             let ready = broadcast::Input::LinkReady { peer, channel };
             broadcast.handle(if is_full { full } else { ready }, cx);
         }
-        if let (Channel::Lazy | Channel::Sync, Some(members)) = (channel, &mut self.members) {
+        if let (Channel::Control | Channel::Lazy | Channel::Sync, Some(members)) =
+            (channel, &mut self.members)
+        {
             let full = members::Input::LinkFull { peer, channel };
             let ready = members::Input::LinkReady { peer, channel };
             members.handle(if is_full { full } else { ready }, cx);

@@ -1,8 +1,7 @@
 //! The wiring of what stands on the overlay: members, placement, registry and mailboxes.
 
 use super::{Machines, hand};
-use crate::frame::{Channel, Class, Frame};
-use crate::id::Topic;
+use crate::frame::{Channel, Frame};
 use crate::machine::{Cx, Event, Machine, MailLoss, News, ServiceLoss};
 use crate::member::MemberState;
 use crate::{links, mailboxes, members, placement, registry};
@@ -11,7 +10,7 @@ use alloc::vec::Vec;
 /// What members tell goes to whoever depends on who is there.
 impl Machines {
     pub(super) fn on_members(&mut self, event: members::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
-        use members::Event::{Changed, Malformed, Publish, Reach, Refused};
+        use members::Event::{Changed, Reach, Refused};
         match event {
             Changed { member, was, loss } => {
                 hand(&mut self.placement, placement::Input::Member(member.clone()), cx);
@@ -39,17 +38,11 @@ impl Machines {
                 );
             }
             Refused { peer, key, ours, theirs } => up.push(Event::MemberRefused { peer, key, ours, theirs }),
-            Publish { payload } => {
-                // A refusal for load loses nothing for long: heartbeats carry what the tree does not.
-                let broadcast = self.broadcast.as_mut();
-                let _ = broadcast.map(|it| it.publish(Topic::MEMBERS, Class::Urgent, payload, cx));
-            }
             Reach { contact, frame } => {
                 let frame = Frame::Members(frame);
                 let channel = frame.channel();
                 self.links.handle(links::Input::Reach { contact, channel, frame }, cx);
             }
-            Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
         }
     }
 }

@@ -81,7 +81,7 @@ impl Entry {
 }
 
 /// The listed services whose names have one hash: nearly always those of one name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Chain {
     head: u32,
     /// The one to tell where the name is, unless the chain is contested.

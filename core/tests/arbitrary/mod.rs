@@ -7,8 +7,8 @@ use proptest::option;
 use proptest::prelude::*;
 use rumormill_core::frame::{
     Aged, Announcement, Answered, Beat, DisconnectReason, Gossip, Mail, MailKind, MemberEntry, MembersFrame,
-    NeighborAnswer, NeighborPriority, OrderKind, SyncChunk, SyncEnd, SyncHello, SyncOutcome, SyncVector,
-    Verdict, Wanted,
+    NeighborAnswer, NeighborPriority, OrderKind, Rumor, SyncChunk, SyncEnd, SyncHello, SyncOutcome,
+    SyncVector, Verdict, Wanted,
 };
 use rumormill_core::registry::{Hello, Relayed, Row, Rows, Told, Update, Word};
 use rumormill_core::{
@@ -170,6 +170,11 @@ fn members_frame() -> impl Strategy<Value = Frame> {
     let answered =
         prop_oneof![Just(Answered::Lives), number32().prop_map(Answered::Page), Just(Answered::LastPage)];
     let lives = vec(number().prop_map(Life), 0..5);
+    let rumor = prop_oneof![
+        member_entry().prop_map(Rumor::Record),
+        (number(), number32()).prop_map(|(life, counter)| Rumor::Suspect { life: Life(life), counter }),
+        beat().prop_map(Rumor::Alive),
+    ];
     let frame = prop_oneof![
         vec(beat(), 0..5).prop_map(MembersFrame::Beats),
         number32().prop_map(|from| MembersFrame::Pull(Wanted::Page(from))),
@@ -180,6 +185,7 @@ fn members_frame() -> impl Strategy<Value = Frame> {
         number32().prop_map(|nonce| MembersFrame::Ping { nonce }),
         (number32(), beat()).prop_map(|(nonce, beat)| MembersFrame::Pong { nonce, beat }),
         (number32(), option::of(beat())).prop_map(|(nonce, beat)| MembersFrame::PingAnswer { nonce, beat }),
+        vec(rumor, 0..4).prop_map(MembersFrame::News),
     ];
     frame.prop_map(Frame::Members)
 }

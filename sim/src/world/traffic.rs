@@ -31,7 +31,6 @@ pub(super) fn purpose(frame: &Frame) -> usize {
         | Frame::ProbeAck { .. } => 0,
         Frame::Gossip(gossip) => match gossip.topic {
             Topic::REPLICA => 2,
-            Topic::MEMBERS => 3,
             _ => 1,
         },
         Frame::IHave(_) | Frame::Graft { .. } | Frame::Prune => 1,
