@@ -23,11 +23,10 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-# The programs of one package, built once.
-build() { # PACKAGE
-    local built="${CARGO_TARGET_DIR:-target}/debug/examples"
-    cargo build --quiet --package "$1" --examples
-    examples="$(realpath "$built")"
+# All examples, with the features that the tests of the whole workspace build them with: nothing is built twice.
+build() {
+    cargo build --quiet --workspace --examples
+    examples="$(realpath "${CARGO_TARGET_DIR:-target}/debug/examples")"
 }
 
 start() { # NAME COMMAND...

@@ -232,3 +232,26 @@ async fn a_dropped_mailbox_is_closed_though_requests_pile_up() {
     }
     drop(looking.join().expect("no panic"));
 }
+
+#[tokio::test]
+async fn what_is_read_at_once_is_what_the_node_knows_however_it_came_to_know() {
+    let listen = (Ipv4Addr::LOCALHOST, 0).into();
+    let mut nodes: Vec<Cluster> = Vec::new();
+    for number in 0..5 {
+        let builder = Cluster::builder("test").secret("words").name(format!("n{number}")).listen(listen);
+        let node = builder.seeds(nodes.first().map(Cluster::local_addr)).start().await.expect("started");
+        node.register("who", Offer::new().meta(&number).expect("metadata")).await.expect("registered");
+        nodes.push(node);
+    }
+    for node in &nodes {
+        let mut watching = node.watch_services("who").await.expect("watching");
+        while node.list("who").await.expect("running").len() < nodes.len() {
+            timeout(SOON, watching.recv()).await.expect("soon").expect("running");
+        }
+        let mut owners: Vec<_> = node.lookup("who").expect("looked").iter().map(|it| it.owner).collect();
+        let mut listed: Vec<_> = node.list("who").await.expect("running").iter().map(|it| it.owner).collect();
+        owners.sort();
+        listed.sort();
+        assert_eq!(owners, listed, "on {}", node.name());
+    }
+}

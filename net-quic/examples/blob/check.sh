@@ -2,7 +2,7 @@
 # Eight megabytes go from one process to another, and arrive as they were.
 # shellcheck source=.ci/processes.sh
 source "$(dirname "$0")/../../../.ci/processes.sh"
-build rumormill-net-quic
+build
 
 mkdir "$desk/taken"
 head -c 8000000 /dev/urandom >"$desk/large"

@@ -2,7 +2,7 @@
 # A price is asked once and remembered, until the shop that said it is gone.
 # shellcheck source=.ci/processes.sh
 source "$(dirname "$0")/../../../.ci/processes.sh"
-build rumormill-net-quic
+build
 
 start customer "$examples/cache" customer 127.0.0.1:0
 expect customer '^the customer listens at (.*)$'

@@ -2,7 +2,7 @@
 # Three processes share flags; one is killed and refilled by the others.
 # shellcheck source=.ci/processes.sh
 source "$(dirname "$0")/../../../.ci/processes.sh"
-build rumormill-net-quic
+build
 
 start ann "$examples/flags" ann 127.0.0.1:0
 expect ann '^ann listens at (.*)$'

@@ -2,7 +2,7 @@
 # The shop answers before its recommender is there, while it is, after it was killed, and when another one comes.
 # shellcheck source=.ci/processes.sh
 source "$(dirname "$0")/../../../.ci/processes.sh"
-build rumormill-net-quic
+build
 
 start shop "$examples/graceful_degradation" shop 127.0.0.1:0
 expect shop '^the shop listens at (.*)$'

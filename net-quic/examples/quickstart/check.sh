@@ -8,7 +8,7 @@ readme() { # ROLE
 }
 worker="$(readme worker)"
 caller="$(readme caller)"
-build rumormill-net-quic
+build
 
 # shellcheck disable=SC2086 # commands
 start worker $worker 127.0.0.1:0

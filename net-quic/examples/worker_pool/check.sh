@@ -2,7 +2,7 @@
 # Jobs go to whoever has least to do; a worker that dies is found out, and so is its job.
 # shellcheck source=.ci/processes.sh
 source "$(dirname "$0")/../../../.ci/processes.sh"
-build rumormill-net-quic
+build
 
 start desk "$examples/worker_pool" desk 127.0.0.1:0
 expect desk '^the desk listens at (.*)$'

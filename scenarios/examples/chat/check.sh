@@ -2,7 +2,7 @@
 # Four people chat; a room ends with its node, and with a word.
 # shellcheck source=.ci/processes.sh
 source "$(dirname "$0")/../../../.ci/processes.sh"
-build rumormill-scenarios
+build
 
 demo=scenarios/examples/chat/run-demo.sh
 export CHAT_FOLDER="$desk/chat"
@@ -14,10 +14,18 @@ for number in 1 2 3; do
     expect "node$number" "node$number listens at "
 done
 
+# Everybody comes to know everybody.
+people="seed node1 node2 node3"
+for name in $people; do
+    others=()
+    for other in $people; do [ "$other" = "$name" ] || others+=("\*\*\* $other is here\$"); done
+    expect "$name" "${others[@]}"
+done
+
 # A room is seen everywhere, with its node.
 say node1 'create general'
 expect node1 'create general: done'
-for name in seed node1 node2 node3; do expect "$name" '\*\*\* Room general available on node1$'; done
+for name in $people; do expect "$name" '\*\*\* Room general available on node1$'; done
 say seed rooms
 expect seed 'rooms:'
 expect seed '^  general on node1$'

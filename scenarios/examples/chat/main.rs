@@ -12,7 +12,9 @@
 //! `scenarios/apps` put it through partitions and crashes by the thousand; here it runs on QUIC, unchanged. This file is
 //! all that a terminal needs beside it: names for nodes, a prompt, and transcripts.
 
-use rumormill_net_quic::{Acceptor, Cluster, Error, Hosted, NodeId, Offer, Service, ServiceExt as _, Stream};
+use rumormill_net_quic::{
+    Acceptor, Cluster, Error, Hosted, News, NodeId, Offer, ServiceExt as _, Stream, Watching,
+};
 use rumormill_scenarios::apps::rooms::{Heard, RoomError, Rooms};
 use std::collections::{BTreeMap, VecDeque};
 use std::env;
@@ -45,9 +47,9 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let rooms = node.host(Rooms::default()).await?;
     println!("{name} listens at {}; {HELP}", node.local_addr());
 
-    let chat =
-        Chat { streams: node.accept_streams("transcript")?, node, rooms, transcripts: BTreeMap::new() };
-    chat.run().await
+    let (streams, people) = (node.accept_streams("transcript")?, node.watch_services("who").await?);
+    let (names, transcripts) = (BTreeMap::new(), BTreeMap::new());
+    Chat { node, rooms, streams, people, names, transcripts }.run().await
 }
 
 /// One person's terminal.
@@ -55,6 +57,9 @@ struct Chat {
     node: Cluster,
     rooms: Hosted<Rooms>,
     streams: Acceptor,
+    /// Who is there, by services that say it.
+    people: Watching,
+    names: BTreeMap<NodeId, String>,
     /// What was heard in each room.
     transcripts: BTreeMap<String, VecDeque<String>>,
 }
@@ -68,8 +73,9 @@ impl Chat {
                 biased;
                 moved = self.rooms.moved() => {
                     moved?;
-                    self.show().await?;
+                    self.show();
                 }
+                Some(news) = self.people.recv() => self.meet(&news),
                 Some(stream) = self.streams.accept() => self.answer(stream),
                 line = lines.next_line() => {
                     let Some(line) = line?.filter(|line| line != "quit") else { break };
@@ -97,10 +103,10 @@ impl Chat {
     }
 
     /// Shows what the rooms have to tell.
-    async fn show(&mut self) -> Result<(), Error> {
+    fn show(&mut self) {
         let heard: Vec<Heard> = self.rooms.with(|rooms| rooms.take_heard().collect());
         for heard in &heard {
-            let line = self.line(heard)?;
+            let line = self.line(heard);
             println!("{line}");
             if let Heard::Said { room, .. } = heard {
                 let transcript = self.transcripts.entry(room.clone()).or_default();
@@ -111,16 +117,15 @@ impl Chat {
         if !heard.is_empty() {
             prompt();
         }
-        Ok(())
     }
 
-    fn line(&self, heard: &Heard) -> Result<String, Error> {
-        Ok(match heard {
-            Heard::Said { room, from, text } => format!("[{room}] <{}> {text}", self.name(from)?),
+    fn line(&self, heard: &Heard) -> String {
+        match heard {
+            Heard::Said { room, from, text } => format!("[{room}] <{}> {text}", self.name(from)),
             Heard::Available { room, node } => {
-                format!("*** Room {room} available on {}", self.name(node)?)
+                format!("*** Room {room} available on {}", self.name(node))
             }
-            Heard::Left { room, node } => format!("*** Room {room} left {}", self.name(node)?),
+            Heard::Left { room, node } => format!("*** Room {room} left {}", self.name(node)),
             Heard::Refused {
                 room,
                 because: because @ (RoomError::AlreadyJoined | RoomError::RoomNotFound),
@@ -130,29 +135,33 @@ impl Chat {
             Heard::Rooms(rooms) if !rooms.is_empty() => {
                 let mut lines = vec!["rooms:".to_string()];
                 for (room, node) in rooms {
-                    lines.push(format!("{room} on {}", self.name(node)?));
+                    lines.push(format!("{room} on {}", self.name(node)));
                 }
                 lines.join("\n  ")
             }
             other => other.to_string(),
-        })
+        }
     }
 
-    /// Finds what a node is called: this node knows those that it has met; others say it themselves.
-    fn name(&self, id: &NodeId) -> Result<String, Error> {
-        if let Some(name) = self.node.name_of(id) {
-            return Ok(name);
+    /// Tells what a node is called; the beginning of its id, as long as it has not said.
+    fn name(&self, id: &NodeId) -> String {
+        self.names.get(id).cloned().unwrap_or_else(|| id.to_string())
+    }
+
+    /// Learns what nodes call themselves.
+    fn meet(&mut self, news: &News) {
+        let all = if let News::Services(all) = news { &all[..] } else { &[] };
+        for service in all.iter().chain(news.service()) {
+            let Ok(name) = service.meta_as::<String>() else { continue };
+            if self.names.insert(service.owner, name.clone()).is_none() && service.owner != self.node.id() {
+                println!("*** {name} is here");
+            }
         }
-        let said = self.node.lookup("who")?.into_iter().find(|it| it.owner == *id);
-        Ok(said.and_then(|it| it.meta_as().ok()).unwrap_or_else(|| id.to_string()))
     }
 
     /// Asks another node for its transcript of a room: the room's name one way, the text back.
     async fn fetch(&self, room: &str, name: &str) -> Result<String, Box<dyn StdError>> {
-        let is_it = |it: &&Service| it.meta_as::<String>().is_ok_and(|said| said == name);
-        let all = self.node.lookup("who")?;
-        let who = all.iter().find(is_it).ok_or("there is no such node")?;
-        let mut stream = self.node.open_stream(who.owner, "transcript").await?;
+        let mut stream = self.node.open_stream(name, "transcript").await?;
         stream.write_all(room.as_bytes()).await?;
         stream.shutdown().await?;
         let mut text = String::new();

@@ -19,4 +19,4 @@ case "${1:-} ${2:-}" in
     ;;
 esac
 mkdir -p "$folder"
-exec cargo run --quiet --package rumormill-scenarios --example chat -- "${arguments[@]}"
+exec cargo run --quiet --example chat -- "${arguments[@]}"
