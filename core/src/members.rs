@@ -465,6 +465,7 @@ impl Members {
         });
         self.news.offer(bit, cx.now.mono);
         self.start(cx);
+        self.introduce(peer, cx);
         if self.config.is_planted(Canary::EagerBooting) {
             self.take_part(cx);
         }

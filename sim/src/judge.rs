@@ -403,6 +403,7 @@ impl Judge {
         let partitions = self.config.ring_size;
         match check {
             Check::NoFalseVerdict { pause_ns } => members.no_false_verdict(*pause_ns),
+            Check::NoFalseSuspicion { pause_ns } => members.no_false_suspicion(*pause_ns),
             Check::DetectedByNeighbors { within_ns } => {
                 members.detected_by_neighbors(*within_ns, at_ns, troubles)
             }
@@ -444,6 +445,7 @@ impl Judge {
                 (state.is_written(MapId::named(map)), "nothing was ever written to the map")
             }
             Check::NoFalseVerdict { .. }
+            | Check::NoFalseSuspicion { .. }
             | Check::DetectedByNeighbors { .. }
             | Check::DetectedByAll { .. }
             | Check::LeaveSeenAsLeave { .. } => (members.is_heard, "no watch ever told of members"),
@@ -646,6 +648,7 @@ fn is_global(check: &Check) -> bool {
         | Check::ClocksMonotonic
         | Check::ClocksBounded
         | Check::NoFalseVerdict { .. }
+        | Check::NoFalseSuspicion { .. }
         | Check::DetectedByNeighbors { .. }
         | Check::DetectedByAll { .. }
         | Check::LeaveSeenAsLeave { .. }

@@ -137,6 +137,14 @@ impl Members {
         self.neighbors[i].cursor = self.rises;
     }
 
+    /// Shows this node to a new neighbour, who asks for its record if that is missing.
+    pub(super) fn introduce(&self, peer: NodeId, cx: &mut Cx<'_>) {
+        if self.is_running {
+            let beats = Vec::from([self.beat(ME, cx)]);
+            send_beats(peer, beats, cx);
+        }
+    }
+
     pub(super) fn on_beats(&mut self, from: NodeId, beats: &[Beat], cx: &mut Cx<'_>) {
         cx.stats.beats_received += beats.len() as u64;
         let bit = self.neighbor(&from).map_or(0, |neighbor| neighbor.bit);

@@ -277,6 +277,13 @@ fn a_rise_is_handed_on_once_to_everybody_but_those_that_have_it() {
 }
 
 #[test]
+fn a_new_neighbour_is_shown_who_this_node_is() {
+    let mut bench = bench(3);
+    let shown = give(&mut bench, up(4)).beats_to(4);
+    assert_eq!(shown.iter().map(|beat| beat.life).collect::<Vec<_>>(), [life(1)]);
+}
+
+#[test]
 fn a_full_link_gets_the_latest_rise_when_it_is_ready() {
     let mut bench = bench(3);
     pass(&mut bench, 1_500);

@@ -3,8 +3,8 @@
 use super::lives::Lives;
 use super::{Fault, none};
 use crate::schedule::Schedule;
-use rumormill_core::{ClusterNumbers, Config, Event, Nodes, Observation, Observed};
-use std::collections::BTreeSet;
+use rumormill_core::{ClusterNumbers, Config, Event, NANOS_PER_MILLI, Nodes, Observation, Observed};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Numbers the families: every node's, that of the nodes without a configuration of their own being zero.
 pub fn of(schedule: &Schedule) -> Vec<u32> {
@@ -25,17 +25,31 @@ fn numbers(config: &Config) -> ClusterNumbers {
     ClusterNumbers { heartbeat_ms, ttl_ms, ring_size }
 }
 
+/// How long a neighbour may go without being refused: two heartbeats, and what it takes to ask for a record.
+const NOTICED_NS: u64 = 5_000 * NANOS_PER_MILLI;
+
 /// Who has told of whom that it was refused, each in its present life.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Families {
     refused: BTreeSet<(u32, u32)>,
+    /// Since when one is the neighbour of another.
+    neighbors: BTreeMap<(u32, u32), u64>,
+    now_ns: u64,
 }
 
 impl Families {
     /// Takes one observation in, after the lives have.
     pub(crate) fn observe(&mut self, seen: &Observation<'_>, lives: &Lives) {
+        self.now_ns = seen.at_ns;
         match seen.what {
-            Observed::Started { .. } => self.refused.retain(|(by, of)| *by != seen.node && *of != seen.node),
+            Observed::Started { .. } => {
+                self.refused.retain(|(by, of)| *by != seen.node && *of != seen.node);
+                self.neighbors.retain(|(by, of), _| *by != seen.node && *of != seen.node);
+            }
+            Observed::Event(Event::NeighborUp { peer }) => {
+                let peer = lives.number(peer);
+                self.neighbors.extend(peer.map(|peer| ((seen.node, peer), seen.at_ns)));
+            }
             Observed::Event(Event::MemberRefused { peer, .. }) => {
                 self.refused.extend(lives.number(peer).map(|peer| (seen.node, peer)));
             }
@@ -44,7 +58,7 @@ impl Families {
     }
 
     /// No node takes one of another family for a member or an owner. In the end all who differ have been refused in an
-    /// event, by their neighbours each. (Who comes later need not hear of them: nobody hands on whom it refused.)
+    /// event, by each that has been their neighbour for a while. (Who comes later need not hear of them: nobody hands on whom it refused.)
     pub(crate) fn apart(
         &self,
         partitions: u32,
@@ -70,7 +84,11 @@ impl Families {
             let neighbors = nodes.status(node).filter(|_| is_last).map_or(Vec::new(), |status| status.active);
             let neighbors =
                 neighbors.iter().filter_map(|id| lives.number(id)).filter(|other| is_other(*other));
-            for other in neighbors.filter(|other| !self.refused.contains(&(node, *other))) {
+            let is_old = |other: &u32| {
+                let since = self.neighbors.get(&(node, *other)).copied().unwrap_or(0);
+                self.now_ns.saturating_sub(since) >= NOTICED_NS
+            };
+            for other in neighbors.filter(|it| is_old(it) && !self.refused.contains(&(node, *it))) {
                 fault.get_or_insert(format!("never told that its neighbour {other} counts differently"));
             }
             none(fault.map(|what| (node, what)))?;

@@ -20,6 +20,9 @@ struct Watcher {
     told: Vec<Told>,
 }
 
+/// What is said of a node that lives, with the least excuse: the longest standstill beside it, when, by whom, in words.
+type Mistake = (u64, u64, u32, String);
+
 /// The news of all nodes that watch members.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Members {
@@ -31,8 +34,8 @@ pub(crate) struct Members {
     by_neighbors: Waits,
     by_all: Waits,
     leaves: Waits,
-    /// The false verdict with the least excuse: the longest standstill beside it, when, by whom, in words.
-    false_verdict: Option<(u64, u64, u32, String)>,
+    false_verdict: Option<Mistake>,
+    false_suspicion: Option<Mistake>,
     false_verdicts: u64,
     /// The first node that was taken for dead although it had left.
     mistaken_leave: Option<(u64, u32, String)>,
@@ -131,6 +134,9 @@ impl Members {
                 if member.state == MemberState::Dead && was.is_none_or(MemberState::is_present) {
                     self.on_verdict(seen, member, lives, troubles);
                 }
+                if member.is_suspected {
+                    self.on_suspicion(seen, member, lives, troubles);
+                }
                 self.on_member(seen, member, lives, troubles);
             }
             _ => {}
@@ -156,28 +162,48 @@ impl Members {
 
     /// Somebody takes a life for dead that was there.
     fn on_verdict(&mut self, seen: &Observation<'_>, member: &Member, lives: &Lives, troubles: &Troubles) {
-        let Some(subject) = lives.number(&member.id()) else { return };
+        let Some((subject, paused_ns)) = self.judged(seen, member, lives, troubles) else { return };
         let (by, at, life) = (seen.node, seen.at_ns, lives.of(subject));
-        let span = (at.saturating_sub(self.memory_ns), at);
-        let is_excused = troubles.excuse(by, subject, span) || troubles.misleads(by, subject, span);
-        if life.incarnation != member.contact.incarnation() || is_excused {
-            return;
-        }
-        let paused_ns = troubles.paused_ns(by, span).max(troubles.paused_ns(subject, span));
         match life.left_at {
             // Who leaves and stops before its word is out is dead to the others.
-            Some(left) if life.is_running && paused_ns == 0 && span.0 <= left => {
+            Some(left) if paused_ns == 0 && at.saturating_sub(self.memory_ns) <= left => {
                 let what = format!("takes node {subject} for dead, which has left");
                 self.mistaken_leave.get_or_insert((at, by, what));
             }
-            None if life.is_running => {
+            None => {
                 self.false_verdicts += 1;
-                let is_least = self.false_verdict.as_ref().is_none_or(|(least, ..)| paused_ns < *least);
                 let what = || format!("takes node {subject} for dead, which lives");
-                is_least.then(|| self.false_verdict = Some((paused_ns, at, by, what())));
+                keep_least(&mut self.false_verdict, (paused_ns, at, by), what);
             }
-            _ => {}
+            Some(_) => {}
         }
+    }
+
+    /// Somebody shows a life as suspected.
+    fn on_suspicion(&mut self, seen: &Observation<'_>, member: &Member, lives: &Lives, troubles: &Troubles) {
+        let Some((subject, paused_ns)) = self.judged(seen, member, lives, troubles) else { return };
+        if lives.of(subject).left_at.is_none() {
+            let what = || format!("suspects node {subject}, which lives");
+            keep_least(&mut self.false_suspicion, (paused_ns, seen.at_ns, seen.node), what);
+        }
+    }
+
+    /// Shows the number of a node whose present life runs, unless a hardship excuses what is said of it, and how long
+    /// either node stood still.
+    fn judged(
+        &self,
+        seen: &Observation<'_>,
+        member: &Member,
+        lives: &Lives,
+        troubles: &Troubles,
+    ) -> Option<(u32, u64)> {
+        let subject = lives.number(&member.id())?;
+        let (by, life) = (seen.node, lives.of(subject));
+        let span = (seen.at_ns.saturating_sub(self.memory_ns), seen.at_ns);
+        let is_excused = troubles.excuse(by, subject, span) || troubles.misleads(by, subject, span);
+        let is_present_life = life.is_running && life.incarnation == member.contact.incarnation();
+        let paused_ns = troubles.paused_ns(by, span).max(troubles.paused_ns(subject, span));
+        (is_present_life && !is_excused).then_some((subject, paused_ns))
     }
 
     /// Tells how crashes were noticed.
@@ -191,8 +217,12 @@ impl Members {
 
     /// No node was taken for dead that lived and stood still for no longer than it may.
     pub(crate) fn no_false_verdict(&self, pause_ns: u64) -> Result<(), Fault> {
-        let fault = self.false_verdict.as_ref().filter(|(paused_ns, ..)| *paused_ns <= pause_ns);
-        none(fault.map(|(_, at, node, what)| (*node, format!("{what}, at {} ms", at / NANOS_PER_MILLI))))
+        mistake(self.false_verdict.as_ref(), pause_ns)
+    }
+
+    /// No node was suspected that lived and stood still for no longer than it may.
+    pub(crate) fn no_false_suspicion(&self, pause_ns: u64) -> Result<(), Fault> {
+        mistake(self.false_suspicion.as_ref(), pause_ns)
     }
 
     pub(crate) fn detected_by_neighbors(
@@ -217,6 +247,18 @@ impl Members {
         super::fault_of(self.mistaken_leave.as_ref())?;
         late(self.leaves.late(within, now, troubles), "the departed node")
     }
+}
+
+/// Keeps what has the least excuse.
+fn keep_least(kept: &mut Option<Mistake>, (paused_ns, at, by): (u64, u64, u32), what: impl Fn() -> String) {
+    if kept.as_ref().is_none_or(|(least, ..)| paused_ns < *least) {
+        *kept = Some((paused_ns, at, by, what()));
+    }
+}
+
+fn mistake(kept: Option<&Mistake>, pause_ns: u64) -> Result<(), Fault> {
+    let fault = kept.filter(|(paused_ns, ..)| *paused_ns <= pause_ns);
+    none(fault.map(|(_, at, node, what)| (*node, format!("{what}, at {} ms", at / NANOS_PER_MILLI))))
 }
 
 fn late(late: Option<(u64, u32, u32)>, what: &str) -> Result<(), Fault> {

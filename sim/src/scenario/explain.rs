@@ -378,6 +378,9 @@ fn explain_check(check: &Check) -> String {
         Check::NoFalseVerdict { pause_ns } => {
             format!("nobody takes a node for dead that lives, standstills of {} included", time(*pause_ns))
         }
+        Check::NoFalseSuspicion { pause_ns } => {
+            format!("nobody suspects a node that lives, standstills of {} included", time(*pause_ns))
+        }
         Check::DetectedByNeighbors { within_ns } => {
             format!("neighbours notice a crash within {}", time(*within_ns))
         }

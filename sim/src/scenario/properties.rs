@@ -119,6 +119,12 @@ pub enum Check {
         /// The longest standstill that is no excuse, in nanoseconds.
         pause_ns: u64,
     },
+    /// Who watches members never suspects a node that runs, with the excuses of [`Check::NoFalseVerdict`]: whom third nodes
+    /// reach is not suspected.
+    NoFalseSuspicion {
+        /// The longest standstill that is no excuse, in nanoseconds.
+        pause_ns: u64,
+    },
     /// The neighbours of a node that crashes take it for dead in time, as far as they watch members.
     DetectedByNeighbors {
         /// Nanoseconds after the crash.
@@ -309,6 +315,7 @@ impl Check {
             | Self::ClocksMonotonic
             | Self::ClocksBounded
             | Self::NoFalseVerdict { .. }
+            | Self::NoFalseSuspicion { .. }
             | Self::DetectedByNeighbors { .. }
             | Self::DetectedByAll { .. }
             | Self::LeaveSeenAsLeave { .. }
@@ -396,7 +403,9 @@ impl Walk for PropertySpec {
             | Check::OwnersAlternate
             | Check::BootingOwnsNothing
             | Check::MismatchRefused => {}
-            Check::NoFalseVerdict { pause_ns } | Check::TopologySafe { pause_ns } => {
+            Check::NoFalseVerdict { pause_ns }
+            | Check::NoFalseSuspicion { pause_ns }
+            | Check::TopologySafe { pause_ns } => {
                 f.defaulted("pause_s", Seconds, pause_ns);
             }
             Check::DetectedByNeighbors { within_ns }
@@ -454,6 +463,7 @@ impl Variant for Check {
             ("clocks-monotonic", Self::ClocksMonotonic),
             ("clocks-bounded", Self::ClocksBounded),
             ("no-false-verdict", Self::NoFalseVerdict { pause_ns: PAUSE_NS }),
+            ("no-false-suspicion", Self::NoFalseSuspicion { pause_ns: PAUSE_NS }),
             ("detected-by-neighbours", Self::DetectedByNeighbors { within_ns: DETECTED_NS / 2 }),
             ("detected-by-all", Self::DetectedByAll { within_ns: DETECTED_NS }),
             ("members-exact", Self::MembersExact),

@@ -471,6 +471,7 @@ impl Scenario {
         };
         let (is_there, what) = match property.check {
             Check::NoFalseVerdict { .. }
+            | Check::NoFalseSuspicion { .. }
             | Check::DetectedByNeighbors { .. }
             | Check::DetectedByAll { .. }
             | Check::LeaveSeenAsLeave { .. } => {

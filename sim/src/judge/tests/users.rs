@@ -66,6 +66,11 @@ impl Case {
         self.news(node, watch, News::Member { member: member(of, state), was });
     }
 
+    fn suspicion(&mut self, node: u32, watch: Token, of: u32) {
+        let member = Member { is_suspected: true, ..member(of, MemberState::Active) };
+        self.news(node, watch, News::Member { member, was: Some(MemberState::Active) });
+    }
+
     fn trouble(&mut self, effect: &FaultEffect, from_s: u64, to_s: u64) {
         let mut troubles = Troubles::default();
         troubles.note(effect, (from_s * SECOND, to_s * SECOND));
@@ -171,6 +176,7 @@ fn what_was_never_tried_does_not_hold() {
     let second = SECOND;
     let checks = [
         Check::NoFalseVerdict { pause_ns: second },
+        Check::NoFalseSuspicion { pause_ns: second },
         Check::DetectedByAll { within_ns: second },
         Check::DirectorySafe { within_ns: second },
         Check::TopologySafe { pause_ns: second },
@@ -195,6 +201,26 @@ fn what_was_never_tried_does_not_hold() {
 }
 
 // --- members
+
+#[test]
+fn no_false_suspicion_fails_on_a_node_that_others_reach_and_forgives_hardships() {
+    let check = Check::NoFalseSuspicion { pause_ns: 2 * SECOND };
+    let mut case = Case::joined(3, PropertySpec::always(check));
+    let watch = case.watch_members(0, 3);
+    let judged = |change: &dyn Fn(&mut Case)| {
+        let mut case = case.clone();
+        change(&mut case);
+        case.at_ms(20_000).suspicion(0, watch, 1);
+        case
+    };
+    judged(&|_| {}).fails(0, "suspects node 1, which lives");
+    judged(&|case| case.stop(1)).holds();
+    judged(&|case| case.cut(&[0, 1, 0], 10, 19)).holds();
+    judged(&|case| case.cut(&[0, 0, 1], 10, 19)).fails(0, "suspects node 1");
+    let mut case = case.clone();
+    case.at_ms(20_000).verdict(0, watch, 1, MemberState::Active);
+    case.holds();
+}
 
 #[test]
 fn no_false_verdict_fails_on_a_node_that_lives_and_forgives_hardships() {
