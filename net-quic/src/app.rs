@@ -51,13 +51,13 @@ pub(crate) enum Stimulus<'a> {
 }
 
 /// An application of whatever type, as the driver sees it.
-pub(crate) trait Host: Send {
+pub(crate) trait AnyApp: Send {
     fn react(&mut self, to: Stimulus<'_>, cx: &mut AppCx<'_>);
     fn poll_timeout(&self) -> Option<Instant>;
 }
 
 /// The driver's end of an application.
-struct Stage<A> {
+struct Shared<A> {
     app: Arc<Mutex<A>>,
     moved: watch::Sender<u64>,
 }
@@ -66,7 +66,7 @@ fn lock<A>(app: &Mutex<A>) -> MutexGuard<'_, A> {
     app.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<A: App + Send> Host for Stage<A> {
+impl<A: App + Send> AnyApp for Shared<A> {
     fn react(&mut self, to: Stimulus<'_>, cx: &mut AppCx<'_>) {
         let mut app = lock(&self.app);
         match to {
@@ -85,13 +85,13 @@ impl<A: App + Send> Host for Stage<A> {
 }
 
 /// An application beside the node that it reads, with draws of its own.
-pub(crate) struct Theatre {
-    host: Box<dyn Host>,
+pub(crate) struct AppHost {
+    host: Box<dyn AnyApp>,
     rng: Rng,
 }
 
-impl Theatre {
-    pub(crate) fn new(host: Box<dyn Host>, seed: [u8; 32]) -> Self {
+impl AppHost {
+    pub(crate) fn new(host: Box<dyn AnyApp>, seed: [u8; 32]) -> Self {
         Self { host, rng: Rng::new(seed) }
     }
 
@@ -118,7 +118,7 @@ impl Cluster {
     pub async fn host<A: App + Send + 'static>(&self, app: A) -> Result<Hosted<A>, Error> {
         let app = Arc::new(Mutex::new(app));
         let (moves, moved) = watch::channel(0);
-        let host = Box::new(Stage { app: app.clone(), moved: moves });
+        let host = Box::new(Shared { app: app.clone(), moved: moves });
         let (began, begun) = oneshot::channel();
         self.request(Request::Host { host, began }).await?;
         match begun.await {

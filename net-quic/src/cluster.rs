@@ -234,7 +234,9 @@ impl Cluster {
             while requests.upgrade().is_some() {
                 let Some(inner) = weak.upgrade() else { return };
                 match (Cluster { inner }).join(&seeds).await {
-                    Err(error @ Error::NobodyAnswered { .. }) => tracing::info!(%error, "seeds"),
+                    Err(error @ Error::NobodyAnswered { .. }) => {
+                        tracing::warn!(%error, "no seed lets this node in yet")
+                    }
                     Err(error) => return tracing::warn!(%error, "seeds"),
                     Ok(()) => return,
                 }

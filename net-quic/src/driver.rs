@@ -3,7 +3,7 @@
 //! It never waits for a peer, a user or a disk. What others have to tell comes through queues; what they are told goes
 //! into queues that are theirs.
 
-use crate::app::{Stimulus, Theatre};
+use crate::app::{AppHost, Stimulus};
 use crate::connection::{Arrival, Arrivals, ConnectionId, Link, Queued};
 use crate::endpoint::{Gate, Met};
 use crate::hear::Hearers;
@@ -111,7 +111,7 @@ pub(crate) struct Driver {
     hearers: Hearers,
     /// The watch by which the driver hears of services.
     services: Option<Token>,
-    app: Option<Theatre>,
+    app: Option<AppHost>,
     app_seed: [u8; 32],
     ending: Option<oneshot::Sender<()>>,
 }
@@ -205,7 +205,7 @@ impl Driver {
     }
 
     fn set(&self, sleep: std::pin::Pin<&mut Sleep>) {
-        let app = self.app.as_ref().and_then(Theatre::poll_timeout).unwrap_or(Instant::NEVER);
+        let app = self.app.as_ref().and_then(AppHost::poll_timeout).unwrap_or(Instant::NEVER);
         let deadline = self.node.poll_timeout().unwrap_or(Instant::NEVER).min(app);
         let mut deadline = self.clocks.at(deadline);
         if *self.tools.hold.borrow() {
@@ -262,14 +262,14 @@ impl Driver {
     fn on_time(&mut self) {
         self.step(Input::Timeout);
         let now = self.clocks.now().mono;
-        if self.app.as_ref().and_then(Theatre::poll_timeout).is_some_and(|deadline| deadline <= now) {
-            self.stir(Stimulus::Timeout);
+        if self.app.as_ref().and_then(AppHost::poll_timeout).is_some_and(|deadline| deadline <= now) {
+            self.react(Stimulus::Timeout);
             self.work();
         }
     }
 
     /// Lets the application react; its commands wait for [`Driver::work`].
-    fn stir(&mut self, to: Stimulus<'_>) {
+    fn react(&mut self, to: Stimulus<'_>) {
         let Some(app) = &mut self.app else { return };
         for command in app.react(to, self.clocks.now(), &self.node, self.tokens) {
             self.tokens += 1;
@@ -385,14 +385,14 @@ impl Driver {
             Request::Host { host, began } => {
                 let is_free = self.app.is_none();
                 if is_free {
-                    self.app = Some(Theatre::new(host, self.app_seed));
-                    self.stir(Stimulus::Start);
+                    self.app = Some(AppHost::new(host, self.app_seed));
+                    self.react(Stimulus::Start);
                     self.work();
                 }
                 let _ = began.send(is_free);
             }
             Request::Say { line } => {
-                self.stir(Stimulus::Line(&line));
+                self.react(Stimulus::Line(&line));
                 self.work();
             }
             Request::Read(read) => read(&self.node),
@@ -465,7 +465,7 @@ impl Driver {
             return;
         }
         if self.app.is_some() && !self.hearers.own(&event) {
-            self.stir(Stimulus::Event(&event));
+            self.react(Stimulus::Event(&event));
         }
         if let Some(command) = self.hearers.tell(event) {
             let token = self.token();

@@ -1,6 +1,6 @@
 //! What handles ask of the driver, and what they hear.
 
-use crate::app::Host;
+use crate::app::AnyApp;
 use crate::driver::Answer;
 use bytes::Bytes;
 use rumormill_core::{
@@ -21,7 +21,7 @@ pub(crate) enum Request {
     /// What the node says of itself.
     HearNode { began: oneshot::Sender<Token>, events: Feed<Event> },
     /// An application to host; told whether there was room.
-    Host { host: Box<dyn Host>, began: oneshot::Sender<bool> },
+    Host { host: Box<dyn AnyApp>, began: oneshot::Sender<bool> },
     /// Somebody says something to the application.
     Say { line: String },
     /// Something to look up in the node.

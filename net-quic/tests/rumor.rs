@@ -15,8 +15,9 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(30);
-/// Everything that the command takes from its environment.
-const VARIABLES: [&str; 9] = [
+/// Everything that the command takes from its environment, and the width of its help.
+const VARIABLES: [&str; 10] = [
+    "COLUMNS",
     "RUMOR_NAME",
     "RUMOR_LISTEN",
     "RUMOR_SEEDS",
