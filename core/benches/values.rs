@@ -270,6 +270,13 @@ impl Desk {
     }
 }
 
+/// A frame as it comes over the wire: its changes are bytes.
+fn over_the_wire(frame: &Frame) -> Frame {
+    let mut bytes = Vec::new();
+    frame.encode(&mut bytes);
+    rumormill_core::frame::decode(&mut Bytes::from(bytes)).ok().flatten().expect("it was encoded")
+}
+
 /// What an owner tells a neighbour of its services.
 fn registry_payload(owner: u64, name: &impl Fn(u64, u64) -> String) -> Frame {
     let mut desk = Desk::new(owner);
@@ -285,7 +292,7 @@ fn registry_payload(owner: u64, name: &impl Fn(u64, u64) -> String) -> Frame {
             Effect::Send { frame: frame @ Frame::RegistryRelay(_), .. } => Some(frame),
             _ => None,
         });
-        sent.expect("an update goes out")
+        over_the_wire(&sent.expect("an update goes out"))
     })
 }
 

@@ -63,8 +63,14 @@ impl Fold {
     /// Folds bytes with their length, so that two neighbouring byte strings never run into one another.
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.word(bytes.len() as u64);
-        self.word(xxh3_64(bytes));
+        self.hashed(bytes.len(), xxh3_64(bytes));
+    }
+
+    /// Folds bytes of which length and hash are known.
+    #[inline]
+    pub(crate) fn hashed(&mut self, len: usize, hash: u64) {
+        self.word(len as u64);
+        self.word(hash);
     }
 
     /// Folds a whole value.

@@ -14,17 +14,17 @@
 //! ```
 //!
 //! What it hears is that rate times those neighbours that have the same news for it, two to three of five. Idle, with
-//! all that lies below, in the first minute after everybody joined: 2.6 kB and 16 frames a second and node among 100,
-//! 8.3 kB and 48 among 1,000, 11.7 kB and 82 among 2,000 (130, 354 and 385 rows a second; the bound is
-//! `active_size * heartbeat_rows_per_s`). A row took about 0.55 kB of the simulator's memory; there are at most
-//! `members_max` in a node.
+//! the overlay below, a node sends 2.2 kB and 12 frames a second among 100, 4.7 kB and 7 among 1,000, 5.6 kB and 9 among
+//! 3,000 (130, 354 and 385 rows heard in a second; the bound is `active_size * heartbeat_rows_per_s`). Somebody's coming
+//! costs every node one record from each of some three neighbours, about 0.3 kB. A row takes about 0.2 kB of the
+//! simulator's memory; there are at most `members_max` in a node.
 //!
 //! N falls slowly where many go at once, so that a lease never shrinks before heartbeats have sped up. Leases only back
 //! up what neighbours find first. Who doubts a member (a neighbour whose link is lost or that does not answer, a lease
 //! that has run out) tries to reach it, directly and through others (SWIM: Das, Gupta, Motivala, DSN 2002, section 3.1);
-//! if nobody can, it tells everybody to suspect the member (section 4.2). A suspected member shows that it is alive by a
-//! higher counter; if none comes in time, each node for itself takes it for dead. A node that is itself slow doubts
-//! itself first and waits longer (Lifeguard: Dadgar, Phillips, Currey, DSN-W 2018).
+//! if nobody can, it tells everybody to suspect the member (section 4.2), from neighbour to neighbour (`news`). A
+//! suspected member shows that it is alive by a higher counter; if none comes in time, each node for itself takes it for
+//! dead. A node that is itself slow doubts itself first and waits longer (Lifeguard: Dadgar, Phillips, Currey, DSN-W 2018).
 //!
 //! Death is no end of a life: a member that was only cut off comes back when its counter rises. A greater incarnation
 //! ends the older life at once, and leaving ends it for good.

@@ -138,7 +138,7 @@ pub trait Nodes {
     fn each_member(&self, node: u32, visit: &mut dyn FnMut(&Member));
     /// Finds the owner of a partition as a node computes it; none when it does not run or places nothing.
     fn owner_of(&self, node: u32, partition: u32) -> Option<NodeId>;
-    /// Visits the services that a node shows, in the order of their names; none when it does not run.
+    /// Visits the services that a node shows, in no particular order; none when it does not run.
     fn each_service(&self, node: u32, visit: &mut dyn FnMut(&Service));
     /// Sums the counters of all nodes over all their lives.
     fn totals(&self) -> Stats;

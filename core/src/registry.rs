@@ -27,7 +27,7 @@ mod update;
 
 use crate::config::{Canary, Config};
 use crate::frame::Frame;
-use crate::hash::Fold;
+use crate::hash::{Fold, hash_bytes};
 use crate::hlc::Stamp;
 use crate::id::{Incarnation, MailboxId, NodeId};
 use crate::machine::{CommandError, Cx, Machine, News, ServiceLoss};
@@ -38,7 +38,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use indexmap::IndexMap;
-use owner::Logged;
 use relay::Relay;
 use session::Sync;
 use update::{Change, Numbered, Record};
@@ -47,8 +46,8 @@ pub use directory::Registry;
 pub use owner::Row;
 pub use relay::{RELAYED_MAX, Relayed, TOLD_MAX, Told, Word};
 pub use session::{Hello, ROWS_MAX, Rows};
+pub use update::{Batch, CHANGES_MAX, Update};
 pub(crate) use update::{CHANGE_HEADER_LEN_MAX, UPDATE_HEADER_LEN_MAX};
-pub use update::{CHANGES_MAX, Update};
 
 /// Buckets of owners whose hashes a hello compares (facts, section 1.2).
 pub const BUCKETS: usize = 32;
@@ -221,23 +220,23 @@ impl Registrar {
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
         let own = self.own();
-        let slot = self.registry.find_slot(own, name, instance);
+        let slot = self.registry.find_slot(own, hash_bytes(name), (name, instance));
         self.judge_own(name, meta, slot)?;
         self.judge_name(name, instance, is_unique)?;
         if slot.is_some() && self.config.is_planted(Canary::FrozenMeta) {
             return Ok(());
         }
         let registered_at = match slot {
-            Some(slot) => self.registry.entry(slot).registered_at,
+            Some(slot) => self.registry.record(slot).registered_at,
             None => cx.clock.now(cx.now.wall),
         };
         let mut body = Vec::with_capacity(name.len() + meta.len());
         body.extend_from_slice(name);
         body.extend_from_slice(meta);
-        let (body, name_len) = (Bytes::from(body), name.len() as u16); // at most name_len_max, which fits
-        let record = Record { body, name_len, instance, mailbox, registered_at, is_unique };
-        if slot.is_none_or(|slot| self.registry.entry(slot).record() != record) {
-            self.write(Change::Put(record), cx);
+        let body = (Bytes::from(body), name.len() as u16); // at most name_len_max, which fits
+        let record = Record::new(body, instance, mailbox, registered_at, is_unique);
+        if slot.is_none_or(|slot| **self.registry.record(slot) != record) {
+            self.write(Change::Put(Arc::new(record)), cx);
         }
         Ok(())
     }
@@ -248,13 +247,14 @@ impl Registrar {
     /// [`CommandError::NoSuchService`] when this node does not offer it.
     pub fn unregister(&mut self, name: &Bytes, instance: u64, cx: &mut Cx<'_>) -> Result<(), CommandError> {
         let own = self.own();
-        self.registry.find_slot(own, name, instance).ok_or(CommandError::NoSuchService)?;
+        let slot = self.registry.find_slot(own, hash_bytes(name), (name, instance));
+        slot.ok_or(CommandError::NoSuchService)?;
         self.write(Change::Remove { name: name.clone(), instance }, cx);
         Ok(())
     }
 
     fn own(&self) -> u32 {
-        self.registry.number(&self.me).expect("a node is an owner from the start, and never forgotten")
+        directory::OWN // from the start, and never forgotten
     }
 
     fn own_owner(&self) -> &owner::Owner {
@@ -276,7 +276,7 @@ impl Registrar {
         if slot.is_none() && own.entries.len() >= max {
             return Err(CommandError::Full { max });
         }
-        let old = slot.map_or(0, |slot| self.registry.entry(slot).body.len());
+        let old = slot.map_or(0, |slot| self.registry.record(slot).len());
         let (bytes, max) = (own.bytes - old + name.len() + meta.len(), self.config.registry_owner_bytes_max);
         if bytes > max {
             return Err(CommandError::Full { max });
@@ -289,11 +289,11 @@ impl Registrar {
         for slot in self.registry.same_name(name) {
             let entry = self.registry.entry(slot);
             let by = self.registry.owners[entry.owner as usize].id;
-            let is_self = by == self.me && entry.instance == instance;
-            if !is_self && (is_unique || entry.is_unique) {
+            let is_self = by == self.me && entry.record.instance == instance;
+            if !is_self && (is_unique || entry.record.is_unique) {
                 return Err(CommandError::NameTaken { by });
             }
-            if !is_unique && !entry.is_unique {
+            if !is_unique && !entry.record.is_unique {
                 return Ok(()); // names are unique for all or for none, but for a moment
             }
         }
@@ -311,8 +311,8 @@ impl Registrar {
         let before = self.own_owner().row_hash();
         let seq = self.own_owner().seq + 1;
         match &change {
-            Change::Put(record) => self.registry.put(own, record.clone(), false),
-            Change::Remove { name, instance } => self.registry.remove(own, name, *instance),
+            Change::Put(record) => self.registry.put(own, record, false),
+            Change::Remove { .. } => self.registry.remove(own, change.name_hash(), change.key()),
         }
         self.registry.set_version(own, self.incarnation, seq, before);
         self.registry.owners[own as usize].changed_at = cx.now.mono;
@@ -338,22 +338,21 @@ impl Registrar {
         self.pending_bytes = 0;
         pending.sort_unstable_by(|a, b| a.change.key().cmp(&b.change.key()));
         let (from, to) = (self.announced, self.own_owner().seq);
-        let mut changes = Vec::new();
-        pending.iter().for_each(|waiting| waiting.change.encode(waiting.seq - from, &mut changes));
-        let logged = Logged { from, to, count: pending.len() as u32, changes: Bytes::from(changes) };
+        let batch = Arc::new(Batch::of((self.me, self.incarnation), Some(from), to, pending));
         self.announced = to;
         let own = self.own();
-        self.registry.owners[own as usize].log.push(logged, &self.config);
-        self.announce(cx);
+        self.registry.owners[own as usize].log.push(batch.clone(), &self.config);
+        self.announce(Some(batch), cx);
     }
 
-    fn announce(&mut self, cx: &mut Cx<'_>) {
+    fn announce(&mut self, batch: Option<Arc<Batch>>, cx: &mut Cx<'_>) {
         cx.stats.registry_updates += 1;
-        self.hand_on(self.own(), 0, cx);
+        self.hand_on(self.own(), batch, 0, cx);
     }
 
     /// Withdraws what has lost its name, and hands up what the directory has to tell.
     fn tell(&mut self, cx: &mut Cx<'_>) {
+        self.registry.lost.sort_unstable_by(|a, b| (&a.name, a.instance).cmp(&(&b.name, b.instance)));
         while let Some(lost) = self.registry.lost.pop() {
             let directory::Lost { name, instance, to } = lost;
             if self.unregister(&name, instance, cx).is_ok() {

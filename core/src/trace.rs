@@ -179,12 +179,12 @@ fn fold_relayed(kind: u16, relayed: &registry::Relayed, into: &mut Fold) {
         into.pair(*tag, *seq);
         into.word(*word as u64);
     }
-    for row in rows {
-        let registry::Update { owner, incarnation, from, to, age_ms, count, changes } = row;
+    for registry::Update { batch, age_ms } in rows {
+        let registry::Batch { owner, incarnation, from, to, count, .. } = &**batch;
         into.value(owner);
         into.pair(incarnation.0, *to);
         into.pair(from.map_or(u64::MAX, |from| from), u64::from(*age_ms) << 32 | u64::from(*count));
-        into.bytes(changes);
+        into.hashed(batch.len(), batch.hash());
     }
 }
 

@@ -13,7 +13,7 @@ use rumormill_core::frame::{
     OrderKind, Rumor, SyncChunk, SyncEnd, SyncHello, SyncOutcome, SyncVector, VECTOR_ENTRIES_MAX, Verdict,
     Wanted, decode, decode_within,
 };
-use rumormill_core::registry::{Hello, ROWS_MAX, Relayed, Row, Rows, Told, Update, Word};
+use rumormill_core::registry::{Batch, Hello, ROWS_MAX, Relayed, Row, Rows, Told, Update, Word};
 use rumormill_core::{
     Class, ClusterNumbers, Config, Contact, Frame, Incarnation, Life, MailboxId, MapId, MemberRecord,
     MemberState, MessageId, NodeId, Stamp, Topic, Writer,
@@ -436,16 +436,19 @@ fn golden_members() -> Vec<Frame> {
     ]
 }
 
-fn relayed() -> Frame {
-    let row = Update {
-        owner: NodeId([5; 32]),
-        incarnation: Incarnation(200),
-        from: Some(3),
-        to: 4,
-        age_ms: 300,
-        count: 1,
-        changes: b"sets".to_vec().into(),
+#[test]
+fn the_whole_number_of_a_word_is_folded() {
+    let told = |seq| {
+        let told = vec![Told { tag: 0, seq, word: Word::Have }];
+        Frame::RegistryRelay(Box::new(Relayed { told, rows: Vec::new() })).fingerprint()
     };
+    assert_ne!(told(1 << 57), told(1 << 57 | 1 << 63));
+}
+
+fn relayed() -> Frame {
+    let changes = b"sets".to_vec().into();
+    let batch = Batch::new(NodeId([5; 32]), Incarnation(200), Some(3), 4, 1, changes);
+    let row = Update { batch: Arc::new(batch), age_ms: 300 };
     let told = vec![Told { tag: 300, seq: 5, word: Word::Graft }];
     Frame::RegistryRelay(Box::new(Relayed { told, rows: vec![row] }))
 }

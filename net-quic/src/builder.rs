@@ -2,21 +2,22 @@
 
 use crate::cluster::{Cluster, Inner};
 use crate::driver::{Clocks, Driver, Inbox, Tools, WallClock, Writer, system_clock};
-use crate::endpoint::{Gate, Opening};
-use crate::handshake::Greeter;
+use crate::endpoint::{Gate, HALF_OPEN_MAX, Opening, Room};
+use crate::handshake::{Greeter, TIMEOUT};
 use crate::hear::Hearers;
 use crate::hello::{Cookie, NAME_LEN_MAX, is_name};
 use crate::identity::{Identity, IdentityError};
 use crate::published::Published;
 use crate::record::FileRecorder;
 use crate::store::{Store, StoreError};
-use crate::trust::{Admission, Trust};
+use crate::trust::{Admission, Certificate, ERRANDS, Flaw, Gossip, Own, StatementError, Trust};
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime};
-use rumormill_core::{Boot, Config, ConfigError, Contact, Incarnation, MapConfig, Schema};
+use rumormill_core::{Boot, Config, ConfigError, Contact, Incarnation, MapConfig, NodeId, Schema};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
@@ -28,6 +29,8 @@ const MET: usize = 64;
 pub(crate) const ARRIVALS: usize = 4096;
 /// The file of the key in a node's folder.
 const KEY_FILE: &str = "node.key";
+/// The file of the certificate in a node's folder.
+const CERTIFICATE_FILE: &str = "node.certificate";
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,17 @@ pub enum BuildError {
     /// No secret was given.
     #[error("a node needs the cluster's secret: call .secret(\"…\") with the same words on every node")]
     NoSecret,
+    /// Nodes are let in by an authority's certificates, and this one has none.
+    #[error(
+        "a node needs a certificate of the authority: call .certificate(…), or put it into the folder as {CERTIFICATE_FILE}"
+    )]
+    NoCertificate,
+    /// The node's own certificate does not hold: no other node would let it in.
+    #[error("the node's own certificate does not hold: {0}")]
+    Certificate(Flaw),
+    /// The file of the certificate cannot be read.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
     /// The name cannot be used.
     #[error("the name {0:?} cannot be used: 1 to {NAME_LEN_MAX} letters, digits, -, _, . and @")]
     Name(String),
@@ -82,6 +96,9 @@ pub struct Builder {
     folder: Option<PathBuf>,
     identity: Option<Identity>,
     trust: Trust,
+    certificate: Option<Certificate>,
+    handshake: Duration,
+    half_open_max: usize,
     seeds: Vec<SocketAddr>,
     config: Config,
     socket: Option<Arc<dyn AsyncUdpSocket>>,
@@ -103,6 +120,9 @@ impl Builder {
             folder: None,
             identity: None,
             trust: Trust::default(),
+            certificate: None,
+            handshake: TIMEOUT,
+            half_open_max: HALF_OPEN_MAX,
             seeds: Vec::new(),
             config,
             socket: None,
@@ -160,6 +180,29 @@ impl Builder {
     #[must_use]
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = trust;
+        self
+    }
+
+    /// The authority's word for this node's key and name, for [`Trust::Authority`]. Otherwise it is read from the node's
+    /// folder, out of `node.certificate`. A node that is given no name takes the certificate's.
+    #[must_use]
+    pub fn certificate(mut self, certificate: Certificate) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// How long a peer may take to show who it is; otherwise five seconds.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake = timeout;
+        self
+    }
+
+    /// How many handshakes that others begin may be under way; otherwise 256. Above a quarter of them, whoever begins
+    /// another must prove its address first.
+    #[must_use]
+    pub fn half_open_max(mut self, count: usize) -> Self {
+        self.half_open_max = count;
         self
     }
 
@@ -230,16 +273,19 @@ impl Builder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn start(mut self) -> Result<Cluster, BuildError> {
-        let secret = self.secret.take().ok_or(BuildError::NoSecret)?;
+        let secret = self.take_secret()?;
         self.config.validate()?;
         let identity = self.take_identity()?;
         let id = identity.node_id();
-        let name = self.name.clone().unwrap_or_else(|| format!("node-{}", &id.to_string()[..8]));
-        if !is_name(&name) {
-            return Err(BuildError::Name(name));
-        }
+        let certificate = self.take_certificate()?;
+        let name = self.take_name(id, certificate.as_ref())?;
         let store = self.folder.as_deref().map_or_else(Store::in_memory, Store::open)?;
-        let admission = Arc::new(Admission::new(self.trust.clone(), store.clone(), id, &name)?);
+        let own = Own::new(&identity, &name, &self.cluster, certificate);
+        let (errands_to, errands) = mpsc::channel(ERRANDS);
+        let gossip = Gossip::new(errands_to);
+        let expel = gossip.expelling();
+        let (trust, wall) = (self.trust.clone(), self.wall.clone());
+        let admission = Arc::new(Admission::new(trust, own, store.clone(), wall, gossip.clone())?);
         let socket = self.open_socket()?;
         let local = socket.local_addr().map_err(BuildError::Socket)?;
         let addrs = self.addrs(local);
@@ -247,14 +293,15 @@ impl Builder {
             identity: &identity,
             cluster: &self.cluster,
             store: &store,
+            half_open_max: self.half_open_max,
             socket,
             rng_seed: self.entropy,
         };
         let (endpoint, client) = opening.open()?;
         let contact = Arc::new(Mutex::new(Contact::new(id, Incarnation(0), &addrs)));
         let cookie = Cookie::new(&secret, &self.cluster);
-        let greeter =
-            Greeter { contact: contact.clone(), name: name.clone(), cookie, admission: admission.clone() };
+        let (timeout, judge) = (self.handshake, admission.clone());
+        let greeter = Greeter { contact: contact.clone(), cookie, admission: judge, timeout };
         let boot = self.boot(id, addrs.clone(), &store)?;
         let (met_to, met) = mpsc::channel(MET);
         let (stored_to, stored) = mpsc::unbounded_channel();
@@ -263,11 +310,10 @@ impl Builder {
         let (arrivals_to, arrivals) = mpsc::channel(ARRIVALS);
         let writer = Writer::new(store, stored_to).map_err(BuildError::Socket)?;
         let recorder = self.record.take().map(FileRecorder::create).transpose()?;
-        let (refusals, refused) = watch::channel(0);
         let (hold, _) = watch::channel(false);
         let clocks = Clocks::new(self.wall.clone());
         // The node first: HELLOs must not go out before it knows which life this is.
-        let gate = Gate::new(endpoint, client, Arc::new(greeter), met_to);
+        let gate = Gate::new(endpoint, client, Arc::new(greeter), met_to, Room::new(self.half_open_max));
         let gate = Arc::new(gate);
         let published = Arc::new(Published::default());
         let tools = Tools {
@@ -277,12 +323,13 @@ impl Builder {
             writer,
             contact,
             recorder,
-            refusals,
+            gossip,
             hold,
         };
         let driver = Driver::new(boot, clocks, tools, Hearers::default());
         gate.open();
         tokio::spawn(driver.run(Inbox { met, requests, forgotten, arrivals, stored }));
+        tokio::spawn(Gossip::run(errands, expel, Arc::downgrade(&admission), requests_to.downgrade()));
         let inner = Inner {
             requests: requests_to,
             forgotten: forgotten_to,
@@ -293,11 +340,39 @@ impl Builder {
             name,
             addrs,
             local,
-            refused,
         };
         let cluster = Cluster::new(inner);
         cluster.join_seeds(std::mem::take(&mut self.seeds));
         Ok(cluster)
+    }
+
+    /// Takes the secret; a node that checks nobody says so, loudly, and needs none.
+    fn take_secret(&mut self) -> Result<Zeroizing<Vec<u8>>, BuildError> {
+        if self.trust.is_on() {
+            return self.secret.take().ok_or(BuildError::NoSecret);
+        }
+        tracing::warn!(
+            cluster = self.cluster,
+            "auth is OFF: whoever reaches this node is let in, under any name"
+        );
+        Ok(self.secret.take().unwrap_or_default())
+    }
+
+    fn take_certificate(&mut self) -> Result<Option<Certificate>, BuildError> {
+        let path = self.folder.as_deref().map(|folder| folder.join(CERTIFICATE_FILE));
+        match (self.certificate.take(), &self.trust, path) {
+            (None, Trust::Authority { .. }, Some(path)) if path.exists() => {
+                Ok(Some(Certificate::load(&path)?))
+            }
+            (given, _, _) => Ok(given),
+        }
+    }
+
+    fn take_name(&mut self, id: NodeId, certificate: Option<&Certificate>) -> Result<String, BuildError> {
+        let certified = certificate.map(|certificate| certificate.name().to_string());
+        let name = self.name.take().or(certified);
+        let name = name.unwrap_or_else(|| format!("node-{}", &id.to_string()[..8]));
+        if is_name(&name) { Ok(name) } else { Err(BuildError::Name(name)) }
     }
 
     fn take_identity(&mut self) -> Result<Identity, IdentityError> {
@@ -308,12 +383,7 @@ impl Builder {
         }
     }
 
-    fn boot(
-        &mut self,
-        id: rumormill_core::NodeId,
-        addrs: Vec<SocketAddr>,
-        store: &Store,
-    ) -> Result<Boot, BuildError> {
+    fn boot(&mut self, id: NodeId, addrs: Vec<SocketAddr>, store: &Store) -> Result<Boot, BuildError> {
         let mut seed = [0; 32];
         match self.entropy {
             Some(entropy) => seed = entropy,

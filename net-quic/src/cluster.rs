@@ -7,14 +7,15 @@ use crate::endpoint::Gate;
 use crate::node_ref::NodeRef;
 use crate::published::Published;
 use crate::request::{Hearer, Request};
-use crate::trust::{Admission, Pin, Refusal};
+use crate::trust::{Admission, Notices, Pin, Refusal, Revocation, Trust};
 use crate::watch::Watching;
 use rumormill_core::{Command, CommandError, Contact, Event, Member, Node, NodeId, Reply, Token, Watch};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 /// How soon seeds that did not answer are tried again, and how rarely at last.
@@ -62,6 +63,17 @@ pub enum Error {
     /// No node is called so, among those that were met or could be.
     #[error("no node called {0} is known")]
     NoSuchNode(String),
+    /// A revocation is not signed by one who may revoke that key, in this cluster.
+    #[error(
+        "neither the key itself nor the authority that this node trusts signed the revocation, for this cluster"
+    )]
+    NotEntitled,
+    /// Something is at its bound.
+    #[error("no room for {0}")]
+    NoRoom(&'static str),
+    /// The store failed: what was asked holds until the node ends, and may be forgotten then.
+    #[error("it holds until the node ends, but cannot be written: {0}")]
+    Store(String),
 }
 
 fn list(reasons: &[(SocketAddr, String)]) -> String {
@@ -106,7 +118,6 @@ pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) local: SocketAddr,
-    pub(crate) refused: watch::Receiver<u64>,
 }
 
 /// Writes a value as everybody reads it.
@@ -163,11 +174,6 @@ impl Cluster {
     /// Tells where others are told to reach the node.
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.inner.addrs
-    }
-
-    /// Counts the connections that this node has refused since it started.
-    pub fn refused(&self) -> u64 {
-        *self.inner.refused.borrow()
     }
 
     /// Gives a command, and waits for its answer.
@@ -235,7 +241,7 @@ impl Cluster {
                 let Some(inner) = weak.upgrade() else { return };
                 match (Cluster { inner }).join(&seeds).await {
                     Err(error @ Error::NobodyAnswered { .. }) => {
-                        tracing::warn!(%error, "no seed lets this node in yet")
+                        tracing::warn!(%error, "no seed lets this node in yet");
                     }
                     Err(error) => return tracing::warn!(%error, "seeds"),
                     Ok(()) => return,
@@ -347,7 +353,7 @@ impl Cluster {
     /// # Errors
     /// [`Error::NoSuchNode`].
     pub fn node_called(&self, name: &str) -> Result<NodeId, Error> {
-        self.inner.admission.key_of(name).ok_or_else(|| Error::NoSuchNode(name.into()))
+        self.inner.admission.node_called(name).ok_or_else(|| Error::NoSuchNode(name.into()))
     }
 
     /// Tells the name of a node that this node has met.
@@ -366,24 +372,75 @@ impl Cluster {
 
 /// Whom the node trusts.
 impl Cluster {
-    /// Lists every key that was believed, with its name; the node's own among them.
+    /// Tells whom the node lets in.
+    pub fn trust(&self) -> &Trust {
+        self.inner.admission.trust()
+    }
+
+    /// Lists every node that was believed, with its name and key; the node itself among them.
     pub fn pins(&self) -> Vec<Pin> {
         self.inner.admission.pins()
     }
 
-    /// Pins a key to a name before the node is met.
+    /// Pins a node to a name before it is met. Only its key and name are looked at.
     ///
     /// # Errors
     /// The [`Refusal`] that a node of this key and name would meet.
     pub fn add_pin(&self, pin: Pin) -> Result<(), Refusal> {
-        self.inner.admission.add(pin)
+        self.inner.admission.add(&pin)
     }
 
-    /// Forgets a pin: its key, and its name, may come as a stranger again. Tells whether there was one.
+    /// Forgets a pin: its node, and its name, may come as a stranger again; a frozen name thaws. Tells whether there was
+    /// one. The node's own pin stays.
     ///
     /// # Errors
     /// [`StoreError`] when that cannot be written; the pin stays.
-    pub fn remove_pin(&self, key: &NodeId) -> Result<bool, StoreError> {
-        self.inner.admission.remove(key)
+    pub fn remove_pin(&self, node: &NodeId) -> Result<bool, StoreError> {
+        self.inner.admission.remove(node)
+    }
+
+    /// Revokes a key for the whole cluster and for ever: it is refused, connections with it end, and everybody is told,
+    /// now or when they next meet somebody.
+    ///
+    /// Signed by the authority ([`Authority::revoke`](crate::Authority::revoke)) where nodes trust one, or by the key
+    /// itself ([`Identity::revoke`](crate::Identity::revoke)).
+    ///
+    /// # Errors
+    /// [`Error::NotEntitled`]; [`Error::NoRoom`]; [`Error::Store`].
+    pub async fn revoke(&self, revocation: Revocation) -> Result<(), Error> {
+        self.inner.admission.revoke(revocation)?;
+        self.request(Request::Expel).await
+    }
+
+    /// Refuses a key on this node alone, for ever, and ends connections with it. Nobody is told.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn revoke_here(&self, key: NodeId) -> Result<(), Error> {
+        self.inner.admission.revoke_here(key)?;
+        self.request(Request::Expel).await
+    }
+
+    /// Counts what this node refused since it started.
+    pub fn refused(&self) -> u64 {
+        self.refusals().values().sum()
+    }
+
+    /// Counts what this node refused since it started, by reason: see [`Refusal::kind`].
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = self.inner.admission.board().counts();
+        counts.remove(Refusal::ByPeer.kind()); // that it was refused itself
+        counts
+    }
+
+    /// Counts the handshakes under way that others began: never above
+    /// [`Builder::half_open_max`](crate::Builder::half_open_max).
+    pub fn half_open(&self) -> usize {
+        self.inner.gate.half_open()
+    }
+
+    /// Hears from now on whom the node refuses and why, and of keys that change, are stolen or revoked.
+    pub fn watch_trust(&self) -> Notices {
+        self.inner.admission.board().listen()
     }
 }

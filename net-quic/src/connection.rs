@@ -46,6 +46,8 @@ pub(crate) enum Arrival {
     Frame(Channel, Frame),
     /// Bytes came that are no frame.
     Malformed,
+    /// A stream came that this version knows no use for.
+    UnknownStream,
     /// A full channel has drained.
     Ready(Channel),
     /// It ended; nothing comes after this.
@@ -87,6 +89,10 @@ impl Link {
 
     pub(crate) fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Sends a frame, later: nothing here waits.
@@ -271,6 +277,7 @@ async fn receive(id: ConnectionId, connection: Connection, arrivals: Arrivals, h
             biased;
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
+                    while readers.try_join_next().is_some() {} // streams that ended leave nothing behind
                     readers.spawn(read(id, connection.clone(), stream, arrivals.clone(), hold.clone()));
                 }
                 Err(error) => break error,
@@ -323,6 +330,7 @@ async fn read(
     let streams = &Channel::ALL[..STREAMS];
     let Some(channel) = streams.iter().find(|channel| **channel as u8 == first[0]).copied() else {
         let _ = stream.stop(BROKEN); // a later version may know what this is
+        let _ = arrivals.send((id, Arrival::UnknownStream)).await;
         return;
     };
     let body_len_max = if channel == Channel::Control { CONTROL_BODY_LEN_MAX } else { BODY_LEN_MAX };

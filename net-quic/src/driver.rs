@@ -10,7 +10,7 @@ use crate::hear::Hearers;
 use crate::published::Published;
 use crate::request::Request;
 use crate::store::{Store, Write};
-use crate::trust::Refusal;
+use crate::trust::{Gossip, Refusal, TOPIC};
 use rumormill_core::{
     Boot, Channel, Command, CommandError, Contact, Dialer, DownReason, Effect, Event, Frame, Input, Instant,
     Node, NodeId, Now, Output, Token, Wall, Watch,
@@ -91,7 +91,8 @@ pub(crate) struct Tools {
     /// How the node introduces itself, for the HELLOs that go on beside it.
     pub(crate) contact: Arc<Mutex<Contact>>,
     pub(crate) recorder: Option<Box<dyn Recorder>>,
-    pub(crate) refusals: watch::Sender<u64>,
+    /// Where statements go that come over the topic of trust.
+    pub(crate) gossip: Gossip,
     /// Whether users' mail waits with its senders.
     pub(crate) hold: watch::Sender<bool>,
 }
@@ -157,6 +158,8 @@ impl Driver {
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
         let sleep = sleep_until(TokioInstant::now());
         tokio::pin!(sleep);
+        let token = self.token();
+        self.step(Input::Command { token, command: Command::Subscribe { topic: TOPIC } });
         self.watch_services();
         while self.ending.is_none() {
             self.set(sleep.as_mut());
@@ -283,28 +286,40 @@ impl Driver {
                 Some(_) => self.link(Dialer::Local, connection, peer),
                 None => connection.close(0_u32.into(), b""), // closed meanwhile
             },
-            Met::DialFailed { peer, reason, refusal } => {
-                if let Some(refusal) = refusal {
-                    self.on_refusal(&refusal, &format!("{peer}"));
-                }
+            Met::DialFailed { peer, reason } => {
                 if self.dials.remove(&peer).is_some() {
                     self.step(Input::LinkDown { peer, dialer: Dialer::Local, reason });
                 }
             }
             Met::Accepted { connection, peer } => self.link(Dialer::Remote, connection, peer),
-            Met::Refused { addr, refusal } => self.on_refusal(&refusal, &addr.to_string()),
         }
     }
 
-    fn on_refusal(&mut self, refusal: &Refusal, whom: &str) {
-        tracing::warn!(peer = whom, reason = %refusal, "refused");
-        if *refusal != Refusal::ByPeer {
-            self.tools.refusals.send_modify(|count| *count += 1);
+    /// Ends the connections of those who may not stay.
+    fn expel(&mut self) {
+        let gate = self.tools.gate.clone();
+        let barred = |((peer, dialer), (link, _)): (&(NodeId, Dialer), &(Link, u64))| {
+            gate.is_barred(*peer, link.connection()).map(|refusal| (*peer, *dialer, refusal))
+        };
+        let barred: Vec<_> = self.links.iter().filter_map(barred).collect();
+        for (peer, dialer, refusal) in barred {
+            if let Some((link, _)) = self.links.remove(&(peer, dialer)) {
+                gate.expel(link.connection(), &refusal);
+                self.step(Input::LinkDown { peer, dialer, reason: DownReason::Closed });
+            }
         }
+        gate.hub().expel(&gate);
     }
 
     /// Takes over a connection. One that stands from the same end is over: its peer has forgotten it.
     fn link(&mut self, dialer: Dialer, connection: quinn::Connection, peer: crate::handshake::Peer) {
+        if let Some(refusal) = self.tools.gate.is_barred(peer.id, &connection) {
+            self.tools.gate.expel(&connection, &refusal); // since it was let in
+            if dialer == Dialer::Local {
+                self.step(Input::LinkDown { peer: peer.id, dialer, reason: DownReason::Refused });
+            }
+            return;
+        }
         let key = (peer.id, dialer);
         if self.links.get(&key).is_some_and(|(_, incarnation)| *incarnation > peer.incarnation.0) {
             return connection.close(0_u32.into(), b""); // an older life's, that came late
@@ -331,15 +346,25 @@ impl Driver {
         if self.links.get(&key).is_none_or(|(link, _)| link.id().serial != serial) {
             return; // an earlier connection still had something to say
         }
-        if let Arrival::Down(_) = arrival {
-            self.links.remove(&key);
+        match arrival {
+            Arrival::Malformed => self.note_breach(&key, &Refusal::BadFrame),
+            Arrival::UnknownStream => return self.note_breach(&key, &Refusal::UnknownStream),
+            Arrival::Down(_) => drop(self.links.remove(&key)),
+            Arrival::Frame(..) | Arrival::Ready(_) => {}
         }
         self.step(match arrival {
             Arrival::Frame(channel, frame) => Input::Frame { from: peer, channel, frame },
-            Arrival::Malformed => Input::Malformed { from: peer },
+            Arrival::Malformed | Arrival::UnknownStream => Input::Malformed { from: peer },
             Arrival::Ready(channel) => Input::LinkReady { peer, channel },
             Arrival::Down(reason) => Input::LinkDown { peer, dialer, reason },
         });
+    }
+
+    /// A peer that was let in does not keep to the protocol.
+    fn note_breach(&self, link: &(NodeId, Dialer), breach: &Refusal) {
+        if let Some((link, _)) = self.links.get(link) {
+            self.tools.gate.note(link.connection(), breach);
+        }
     }
 
     fn on_stored(&mut self, token: Token, is_durable: bool) {
@@ -396,6 +421,7 @@ impl Driver {
                 self.work();
             }
             Request::Read(read) => read(&self.node),
+            Request::Expel => self.expel(),
             Request::End(ended) => self.ending = Some(ended),
         }
     }
@@ -461,6 +487,9 @@ impl Driver {
     }
 
     fn tell(&mut self, event: Event) {
+        if let Event::Message { topic: TOPIC, payload, .. } = event {
+            return self.tools.gossip.heard(payload);
+        }
         if matches!(&event, Event::Watched { watch, .. } if Some(*watch) == self.services) {
             return;
         }

@@ -1,13 +1,13 @@
 //! The socket's end: dials, accepts, and hands over connections whose HELLO is done.
 
 use crate::connection::down_reason;
-use crate::handshake::{Broken, Greeter, Peer, TIMEOUT};
+use crate::handshake::{Broken, Greeter, Peer, REFUSED, shown_key};
 use crate::hello::Purpose;
 use crate::identity::Identity;
 use crate::store::Store;
 use crate::streams::Hub;
 use crate::tls::Tls;
-use crate::trust::Refusal;
+use crate::trust::{Proven, Refusal};
 use crate::{BuildError, hello};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
@@ -21,16 +21,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-/// Handshakes under way above which newcomers must prove their address first.
-const HALF_OPEN_SOFT: usize = 64;
-/// Handshakes under way above which newcomers are not answered.
-const HALF_OPEN_HARD: usize = 256;
+/// Handshakes under way above which newcomers are not answered, where the builder says nothing else.
+pub(crate) const HALF_OPEN_MAX: usize = 256;
+/// The share of them above which newcomers must prove their address first.
+const HALF_OPEN_UNPROVEN: usize = 4;
+/// The codes of QUIC's own errors that are alerts of TLS (RFC 9001, section 4.8).
+const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
 /// Streams that a peer may have open: one for each channel.
 const LANES: u32 = 8;
 /// Streams that a peer may open before HELLO is done: the one of HELLO.
 const BEFORE_HELLO: u32 = 1;
+/// Bytes that a connection may hold for us unread.
+const WINDOW: VarInt = VarInt::from_u32(8 << 20);
+/// The same before HELLO is done: with those of all that are half open, what strangers can make us keep.
+const WINDOW_BEFORE_HELLO: VarInt = VarInt::from_u32(16 << 10);
 /// Streams of users that a peer may have open.
 const USER_STREAMS: u32 = 64;
 
@@ -40,11 +46,9 @@ pub(crate) enum Met {
     /// A connection is ready.
     Dialled { connection: Connection, peer: Peer },
     /// A dial came to nothing.
-    DialFailed { peer: NodeId, reason: DownReason, refusal: Option<Refusal> },
+    DialFailed { peer: NodeId, reason: DownReason },
     /// Somebody dialled us and was let in.
     Accepted { connection: Connection, peer: Peer },
-    /// Somebody dialled us and was refused.
-    Refused { addr: SocketAddr, refusal: Refusal },
 }
 
 /// A node's socket, and what it takes to use it.
@@ -54,6 +58,24 @@ pub(crate) struct Gate {
     greeter: Arc<Greeter>,
     met: mpsc::Sender<Met>,
     hub: Arc<Hub>,
+    room: Room,
+}
+
+/// Places for handshakes that others begin.
+#[derive(Clone)]
+pub(crate) struct Room {
+    places: Arc<Semaphore>,
+    max: usize,
+}
+
+impl Room {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(max)), max }
+    }
+
+    fn taken(&self) -> usize {
+        self.max - self.places.available_permits()
+    }
 }
 
 /// What is needed to open a [`Gate`].
@@ -61,6 +83,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) cluster: &'a str,
     pub(crate) store: &'a Store,
+    pub(crate) half_open_max: usize,
     pub(crate) socket: Arc<dyn AsyncUdpSocket>,
     /// What quinn's own draws follow from, where they must repeat.
     pub(crate) rng_seed: Option<[u8; 32]>,
@@ -79,7 +102,10 @@ impl Opening<'_> {
         let mut client = ClientConfig::new(Arc::new(client));
         client.transport_config(transport.clone());
         let mut server = ServerConfig::with_crypto(Arc::new(server));
-        server.transport_config(transport).max_incoming(2 * HALF_OPEN_HARD).incoming_buffer_size(64 << 10);
+        server
+            .transport_config(transport)
+            .max_incoming(2 * self.half_open_max)
+            .incoming_buffer_size(64 << 10);
         let config = endpoint_config(self.store, self.rng_seed)?;
         let runtime = Arc::new(TokioRuntime);
         let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), self.socket, runtime);
@@ -110,15 +136,16 @@ fn transport() -> TransportConfig {
         .max_concurrent_bidi_streams(BEFORE_HELLO.into())
         .max_concurrent_uni_streams(0_u32.into())
         .stream_receive_window(VarInt::from_u32(1 << 20))
-        .receive_window(VarInt::from_u32(8 << 20))
+        .receive_window(WINDOW_BEFORE_HELLO)
         .send_window(1 << 20)
         .datagram_receive_buffer_size(Some(64 << 10))
         .datagram_send_buffer_size(64 << 10);
     transport
 }
 
-/// Lets a peer whose HELLO is done open its streams.
+/// Lets a peer whose HELLO is done open its streams, and send as much as they may hold.
 fn open_up(connection: &Connection) {
+    connection.set_receive_window(WINDOW);
     connection.set_max_concurrent_uni_streams(LANES.into());
     connection.set_max_concurrent_bi_streams((BEFORE_HELLO + USER_STREAMS).into());
 }
@@ -129,14 +156,16 @@ impl Gate {
         client: ClientConfig,
         greeter: Arc<Greeter>,
         met: mpsc::Sender<Met>,
+        room: Room,
     ) -> Self {
-        Self { endpoint, client, greeter, met, hub: Arc::default() }
+        Self { endpoint, client, greeter, met, hub: Arc::default(), room }
     }
 
     /// Begins to accept.
     pub(crate) fn open(&self) {
         let (endpoint, greeter) = (self.endpoint.clone(), self.greeter.clone());
-        tokio::spawn(accept(endpoint, greeter, self.met.clone(), self.hub.clone()));
+        let (met, hub, room) = (self.met.clone(), self.hub.clone(), self.room.clone());
+        tokio::spawn(accept(endpoint, greeter, met, hub, room));
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -152,7 +181,7 @@ impl Gate {
             let outcome = dial_any(&endpoint, &client, &greeter, &contact, Purpose::Link).await;
             let news = match outcome {
                 Ok((connection, peer)) => Met::Dialled { connection, peer },
-                Err(broken) => dial_failed(peer, broken),
+                Err(broken) => Met::DialFailed { peer, reason: dial_failed(&broken) },
             };
             let _ = met.send(news).await;
         };
@@ -170,6 +199,26 @@ impl Gate {
         dialled.map(|(connection, _)| connection)
     }
 
+    /// Tells whether the node at the other end may not stay, and why.
+    pub(crate) fn is_barred(&self, node: NodeId, connection: &Connection) -> Option<Refusal> {
+        is_barred(&self.greeter, node, connection)
+    }
+
+    /// Takes note of something that is refused on a connection which goes on.
+    pub(crate) fn note(&self, connection: &Connection, refusal: &Refusal) {
+        self.greeter.admission.board().refused(connection.remote_address(), refusal);
+    }
+
+    /// Counts the handshakes under way that others began.
+    pub(crate) fn half_open(&self) -> usize {
+        self.room.taken()
+    }
+
+    /// Closes the connection of a node that may not stay.
+    pub(crate) fn expel(&self, connection: &Connection, refusal: &Refusal) {
+        expel(&self.greeter, connection, refusal);
+    }
+
     /// Tells people why a connection came to nothing.
     pub(crate) fn why(broken: &Broken) -> String {
         match broken {
@@ -180,26 +229,33 @@ impl Gate {
 
     /// Learns who listens at an address.
     pub(crate) async fn identify(&self, addr: SocketAddr) -> Result<Contact, Broken> {
-        let connection = connect(&self.endpoint, &self.client, addr, "identify").await?;
-        let peer = self.greeter.greet(&connection, None, Purpose::Identify).await?;
+        let deadline = Instant::now() + self.greeter.timeout;
+        let (endpoint, client, greeter) = (&self.endpoint, &self.client, &self.greeter);
+        let connection = connect(endpoint, client, greeter, addr, "identify", deadline).await?;
+        let peer = greeter.greet(&connection, None, Purpose::Identify, deadline).await?;
         connection.close(VarInt::from_u32(0), b"");
         let addrs = if peer.addrs.is_empty() { vec![addr] } else { peer.addrs };
         Ok(Contact::new(peer.id, peer.incarnation, &addrs))
     }
 }
 
-fn dial_failed(peer: NodeId, broken: Broken) -> Met {
+fn is_barred(greeter: &Greeter, node: NodeId, connection: &Connection) -> Option<Refusal> {
+    let key = shown_key(connection)?;
+    greeter.admission.is_barred(&Proven { node, key })
+}
+
+fn expel(greeter: &Greeter, connection: &Connection, refusal: &Refusal) {
+    greeter.admission.board().refused(connection.remote_address(), refusal);
+    connection.close(REFUSED, b"");
+}
+
+fn dial_failed(broken: &Broken) -> DownReason {
     match broken {
-        Broken::Refused(refusal) => {
-            Met::DialFailed { peer, reason: DownReason::Refused, refusal: Some(refusal) }
-        }
-        Broken::Lost(error) => {
-            let reason = match down_reason(&error) {
-                DownReason::IdleTimeout => DownReason::Unreachable,
-                _ => DownReason::Refused,
-            };
-            Met::DialFailed { peer, reason, refusal: None }
-        }
+        Broken::Refused(_) => DownReason::Refused,
+        Broken::Lost(error) => match down_reason(error) {
+            DownReason::IdleTimeout => DownReason::Unreachable,
+            _ => DownReason::Refused,
+        },
     }
 }
 
@@ -211,20 +267,20 @@ async fn dial_any(
     contact: &Contact,
     purpose: Purpose,
 ) -> Result<(Connection, Peer), Broken> {
-    let share = TIMEOUT / contact.addrs().len().max(1) as u32;
+    let share = greeter.timeout / contact.addrs().len().max(1) as u32;
     let name: String = contact.id().0[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     let mut last = Broken::Lost(ConnectionError::TimedOut);
     for addr in contact.addrs() {
+        let deadline = Instant::now() + share;
         let attempt = async {
-            let connection = connect(endpoint, client, *addr, &name).await?;
-            let peer = greeter.greet(&connection, Some(contact.id()), purpose).await?;
+            let connection = connect(endpoint, client, greeter, *addr, &name, deadline).await?;
+            let peer = greeter.greet(&connection, Some(contact.id()), purpose, deadline).await?;
             open_up(&connection);
             Ok((connection, peer))
         };
-        match timeout(share, attempt).await {
-            Ok(Ok(linked)) => return Ok(linked),
-            Ok(Err(broken)) => last = broken,
-            Err(_) => {}
+        match attempt.await {
+            Ok(linked) => return Ok(linked),
+            Err(broken) => last = broken,
         }
     }
     Err(last)
@@ -233,25 +289,47 @@ async fn dial_any(
 async fn connect(
     endpoint: &Endpoint,
     client: &ClientConfig,
+    greeter: &Greeter,
     addr: SocketAddr,
     name: &str,
+    deadline: Instant,
 ) -> Result<Connection, Broken> {
     let connecting = endpoint.connect_with(client.clone(), addr, name);
     let connecting = connecting.map_err(|_| Broken::Lost(ConnectionError::LocallyClosed))?;
-    let connected = timeout(TIMEOUT, connecting).await;
-    connected.unwrap_or(Err(ConnectionError::TimedOut)).map_err(Broken::Lost)
+    let connected = timeout_at(deadline, connecting).await.unwrap_or(Err(ConnectionError::TimedOut));
+    connected.map_err(|error| tls_failed(greeter, addr, error))
+}
+
+/// Tells a handshake that our TLS refused from one that came to nothing.
+fn tls_failed(greeter: &Greeter, addr: SocketAddr, error: ConnectionError) -> Broken {
+    match error {
+        ConnectionError::TransportError(error) if TLS_ALERTS.contains(&u64::from(error.code)) => {
+            let refusal = Refusal::Tls(error.reason);
+            greeter.admission.board().refused(addr, &refusal);
+            Broken::Refused(refusal)
+        }
+        error => Broken::Lost(error),
+    }
 }
 
 /// Answers everybody who dials, as far as there is room for strangers.
-async fn accept(endpoint: Endpoint, greeter: Arc<Greeter>, met: mpsc::Sender<Met>, hub: Arc<Hub>) {
-    let room = Arc::new(Semaphore::new(HALF_OPEN_HARD));
+async fn accept(
+    endpoint: Endpoint,
+    greeter: Arc<Greeter>,
+    met: mpsc::Sender<Met>,
+    hub: Arc<Hub>,
+    room: Room,
+) {
     while let Some(incoming) = endpoint.accept().await {
-        let Ok(place) = room.clone().try_acquire_owned() else {
+        let Ok(place) = room.places.clone().try_acquire_owned() else {
+            greeter
+                .admission
+                .board()
+                .refused(incoming.remote_address(), &Refusal::NoRoom("another handshake"));
             incoming.ignore();
             continue;
         };
-        let half_open = HALF_OPEN_HARD - room.available_permits();
-        if half_open > HALF_OPEN_SOFT && incoming.may_retry() {
+        if room.taken() > room.max / HALF_OPEN_UNPROVEN && incoming.may_retry() {
             let _ = incoming.retry();
             continue;
         }
@@ -266,26 +344,37 @@ async fn accept(endpoint: Endpoint, greeter: Arc<Greeter>, met: mpsc::Sender<Met
 }
 
 async fn welcome(incoming: Incoming, greeter: &Greeter, hub: &Arc<Hub>) -> Option<Met> {
-    let addr = incoming.remote_address();
-    let connecting = incoming.accept().ok()?;
-    let connection = timeout(TIMEOUT, connecting).await.ok()?.ok()?;
-    match greeter.answer(&connection).await {
-        Ok(peer) => match peer.purpose {
-            Purpose::Link => {
-                open_up(&connection);
-                return Some(Met::Accepted { connection, peer });
+    let (addr, deadline) = (incoming.remote_address(), Instant::now() + greeter.timeout);
+    let connecting = async { incoming.accept()?.await };
+    let connection = match timeout_at(deadline, connecting).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            tls_failed(greeter, addr, error);
+            return None;
+        }
+        Err(_) => {
+            greeter.admission.board().refused(addr, &Refusal::TimedOut);
+            return None;
+        }
+    };
+    let peer = greeter.answer(&connection, deadline).await.ok()?;
+    match peer.purpose {
+        Purpose::Link => {
+            open_up(&connection);
+            return Some(Met::Accepted { connection, peer });
+        }
+        Purpose::Streams => {
+            open_up(&connection);
+            let accepted = hub.accept(peer.id, connection.clone());
+            let refusal = accepted.err().or_else(|| is_barred(greeter, peer.id, &connection)); // since it was let in
+            if let Some(refusal) = refusal {
+                expel(greeter, &connection, &refusal);
             }
-            Purpose::Streams => {
-                open_up(&connection);
-                hub.accept(peer.id, connection);
-            }
-            Purpose::Identify => {
-                let _ = timeout(TIMEOUT, connection.closed()).await; // it has what it wanted
-                connection.close(VarInt::from_u32(0), b"");
-            }
-        },
-        Err(Broken::Refused(refusal)) => return Some(Met::Refused { addr, refusal }),
-        Err(Broken::Lost(_)) => {}
+        }
+        Purpose::Identify => {
+            let _ = timeout_at(deadline, connection.closed()).await; // it has what it wanted
+            connection.close(VarInt::from_u32(0), b"");
+        }
     }
     None
 }

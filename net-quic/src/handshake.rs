@@ -2,17 +2,20 @@
 
 use crate::hello::{Cookie, EXPORT_LABEL, EXPORTED_LEN, Hello, LEN_MAX, Purpose, Role, Session};
 use crate::tls::key_of;
-use crate::trust::{Admission, Refusal};
+use crate::trust::{Admission, Proven, Refusal, SHEET_LEN_MAX, Sheet};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use rumormill_core::links::{VERSION, VERSION_MIN};
 use rumormill_core::{Contact, Incarnation, NodeId};
 use rustls::pki_types::CertificateDer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
-/// How long a HELLO may take, from the first packet on.
+/// How long a HELLO may take, from the first packet on, where the builder says nothing else.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// The one code that a refused peer sees.
 pub(crate) const REFUSED: VarInt = VarInt::from_u32(1);
@@ -23,9 +26,10 @@ const ACK: u8 = 1;
 pub(crate) struct Greeter {
     /// How the node introduces itself; the driver keeps it true.
     pub(crate) contact: Arc<Mutex<Contact>>,
-    pub(crate) name: String,
     pub(crate) cookie: Cookie,
     pub(crate) admission: Arc<Admission>,
+    /// How long a HELLO may take, from the first packet on.
+    pub(crate) timeout: Duration,
 }
 
 /// A peer that was let in.
@@ -66,8 +70,10 @@ impl Greeter {
         connection: &Connection,
         meant: Option<NodeId>,
         purpose: Purpose,
+        deadline: Instant,
     ) -> Result<Peer, Broken> {
-        finish(connection, timeout(TIMEOUT, self.try_greet(connection, meant, purpose)).await)
+        let greeting = self.try_greet(connection, meant, purpose);
+        self.finish(connection, timeout_at(deadline, greeting).await)
     }
 
     async fn try_greet(
@@ -76,34 +82,56 @@ impl Greeter {
         meant: Option<NodeId>,
         purpose: Purpose,
     ) -> Result<Peer, Broken> {
-        let key = proven_key(connection)?;
-        if let Some(expected) = meant.filter(|meant| *meant != key) {
-            return Err(Refusal::WrongKey { expected, shown: key }.into());
-        }
+        let key = self.proven_key(connection)?;
         let (mut send, mut receive) = connection.open_bi().await.map_err(Broken::Lost)?;
-        self.send_hello(connection, &key, Role::Dialler, purpose, &mut send).await?;
-        let (hello, version) = self.receive_hello(connection, &key, Role::Acceptor, &mut receive).await?;
-        self.admission.admit(&key, &hello)?;
+        let said = self.send_hello(connection, &key, Role::Dialler, purpose, &mut send).await?;
+        let heard = self.receive_hello(connection, key, meant, Role::Acceptor, &mut receive).await?;
+        self.admission.admit(&heard.peer, &heard.hello)?;
         send_all(connection, &mut send, &[ACK]).await?;
         receive_ack(connection, &mut receive).await?;
-        Ok(peer(key, hello, version, purpose))
+        if said != heard.hello.revoked {
+            self.send_sheet(connection, &mut send).await?;
+            self.receive_sheet(connection, &mut receive).await?;
+        }
+        self.settle(heard, purpose)
     }
 
     /// Says HELLO as the end that was dialled.
-    pub(crate) async fn answer(&self, connection: &Connection) -> Result<Peer, Broken> {
-        finish(connection, timeout(TIMEOUT, self.try_answer(connection)).await)
+    pub(crate) async fn answer(&self, connection: &Connection, deadline: Instant) -> Result<Peer, Broken> {
+        self.finish(connection, timeout_at(deadline, self.try_answer(connection)).await)
     }
 
     async fn try_answer(&self, connection: &Connection) -> Result<Peer, Broken> {
-        let key = proven_key(connection)?;
+        let key = self.proven_key(connection)?;
         let (mut send, mut receive) = connection.accept_bi().await.map_err(Broken::Lost)?;
-        let (hello, version) = self.receive_hello(connection, &key, Role::Dialler, &mut receive).await?;
-        self.send_hello(connection, &key, Role::Acceptor, hello.purpose, &mut send).await?;
+        let heard = self.receive_hello(connection, key, None, Role::Dialler, &mut receive).await?;
+        let purpose = heard.hello.purpose;
+        let said = self.send_hello(connection, &key, Role::Acceptor, purpose, &mut send).await?;
         receive_ack(connection, &mut receive).await?;
-        self.admission.admit(&key, &hello)?;
+        self.admission.admit(&heard.peer, &heard.hello)?;
         send_all(connection, &mut send, &[ACK]).await?;
-        let purpose = hello.purpose;
-        Ok(peer(key, hello, version, purpose))
+        if said != heard.hello.revoked {
+            self.receive_sheet(connection, &mut receive).await?; // the dialler's first: one of both has to read
+            self.send_sheet(connection, &mut send).await?;
+        }
+        self.settle(heard, purpose)
+    }
+
+    /// Lets a peer in, unless what it told has revoked its own key.
+    fn settle(&self, heard: Heard, purpose: Purpose) -> Result<Peer, Broken> {
+        let Heard { hello, peer, version } = heard;
+        if let Some(refusal) = self.admission.is_barred(&peer) {
+            return Err(refusal.into());
+        }
+        let incarnation = hello.incarnation();
+        Ok(Peer { id: peer.node, name: hello.name, incarnation, version, purpose, addrs: hello.addrs })
+    }
+
+    /// The key that TLS has proven, unless it proves nothing.
+    fn proven_key(&self, connection: &Connection) -> Result<NodeId, Broken> {
+        let key = shown_key(connection).ok_or(Refusal::Malformed)?;
+        self.admission.judge_key(&key)?;
+        Ok(key)
     }
 
     async fn send_hello(
@@ -113,91 +141,147 @@ impl Greeter {
         role: Role,
         purpose: Purpose,
         stream: &mut SendStream,
-    ) -> Result<(), Broken> {
-        let contact = self.contact();
+    ) -> Result<[u8; 8], Broken> {
+        let (contact, own) = (self.contact(), self.admission.own());
         let mut hello = Hello {
             versions: (VERSION_MIN, VERSION),
+            is_auth_on: self.admission.trust().is_on(),
             purpose,
-            name: self.name.clone(),
+            name: own.name.clone(),
             incarnation: contact.incarnation().0,
             addrs: contact.addrs().to_vec(),
+            chain: own.chain.clone(),
+            certificate: own.certificate.clone(),
+            revoked: self.admission.sheet_digest(),
             features: 0,
             tag: [0; 32],
         };
         let exported = exported(connection)?;
-        let session = Session { exported: &exported, sender: &contact.id(), receiver: to, role };
-        self.cookie.seal(session, &mut hello);
-        let body = postcard::to_allocvec(&hello).expect("a HELLO has a form");
-        let len = (body.len() as u32).to_le_bytes();
-        send_all(connection, stream, &[&len[..], &body].concat()).await
+        self.cookie.seal(Session { exported: &exported, sender: &own.key, receiver: to, role }, &mut hello);
+        send_framed(connection, stream, &hello).await?;
+        Ok(hello.revoked)
     }
 
     /// Takes the other end's HELLO and judges it.
     async fn receive_hello(
         &self,
         connection: &Connection,
-        from: &NodeId,
+        key: NodeId,
+        meant: Option<NodeId>,
         role: Role,
         stream: &mut RecvStream,
-    ) -> Result<(Hello, u16), Broken> {
-        let mut len = [0; 4];
-        receive_all(connection, stream, &mut len).await?;
-        let len = u32::from_le_bytes(len) as usize;
-        if len > LEN_MAX {
-            return Err(Refusal::Malformed.into());
-        }
-        let mut body = vec![0; len];
-        receive_all(connection, stream, &mut body).await?;
-        let hello: Hello = postcard::from_bytes(&body).map_err(|_| Refusal::Malformed)?;
-        let exported = exported(connection)?;
-        let session = Session { exported: &exported, sender: from, receiver: &self.contact().id(), role };
-        if !self.cookie.is_sealed(session, &hello) {
-            return Err(Refusal::WrongSecret.into());
-        }
+    ) -> Result<Heard, Broken> {
+        let hello: Hello = receive_framed(connection, stream, LEN_MAX).await?;
+        self.judge_tag(connection, &key, role, &hello)?;
         if !hello.is_well_formed() {
             return Err(Refusal::Malformed.into());
         }
-        self.admission.judge(from, &hello)?;
+        let peer = self.admission.prove(key, &hello)?;
+        if let Some(expected) = meant.filter(|meant| *meant != peer.node) {
+            return Err(Refusal::WrongKey { expected, shown: peer.node }.into());
+        }
+        self.admission.judge(&peer, &hello)?;
         let version = hello.common_version((VERSION_MIN, VERSION));
         let version = version.ok_or(Refusal::Version { versions: hello.versions })?;
-        Ok((hello, version))
+        Ok(Heard { hello, peer, version })
     }
-}
 
-fn peer(id: NodeId, hello: Hello, version: u16, purpose: Purpose) -> Peer {
-    let incarnation = hello.incarnation();
-    Peer { id, name: hello.name, incarnation, version, purpose, addrs: hello.addrs }
-}
-
-/// Closes the connection of a peer that was refused, with the one code that says nothing.
-fn finish(
-    connection: &Connection,
-    outcome: Result<Result<Peer, Broken>, tokio::time::error::Elapsed>,
-) -> Result<Peer, Broken> {
-    let outcome = outcome.unwrap_or_else(|_| Err(Refusal::TimedOut.into()));
-    if let Err(Broken::Refused(_)) = &outcome {
-        connection.close(REFUSED, b"");
-    }
-    match outcome {
-        Err(Broken::Lost(ConnectionError::ApplicationClosed(closed))) if closed.error_code == REFUSED => {
-            Err(Refusal::ByPeer.into())
+    /// Judges whether the sender of a HELLO knows the secret and said this in this very session.
+    fn judge_tag(
+        &self,
+        connection: &Connection,
+        from: &NodeId,
+        role: Role,
+        hello: &Hello,
+    ) -> Result<(), Broken> {
+        let is_on = self.admission.trust().is_on();
+        if hello.is_auth_on != is_on {
+            return Err(Refusal::Auth { is_on: hello.is_auth_on }.into());
         }
-        outcome => outcome,
+        let exported = exported(connection)?;
+        let session =
+            Session { exported: &exported, sender: from, receiver: &self.admission.own().key, role };
+        let is_good = !is_on || self.cookie.is_sealed(session, hello);
+        if is_good { Ok(()) } else { Err(Refusal::WrongSecret.into()) }
+    }
+
+    async fn send_sheet(&self, connection: &Connection, stream: &mut SendStream) -> Result<(), Broken> {
+        send_framed(connection, stream, &self.admission.sheet()).await
+    }
+
+    async fn receive_sheet(&self, connection: &Connection, stream: &mut RecvStream) -> Result<(), Broken> {
+        connection.set_receive_window(VarInt::from_u32(2 * SHEET_LEN_MAX as u32)); // a member's, not a stranger's
+        let sheet: Sheet = receive_framed(connection, stream, SHEET_LEN_MAX).await?;
+        self.admission.take_sheet(sheet);
+        Ok(())
+    }
+
+    /// Closes the connection of a peer that was refused, with the one code that says nothing; the reason stays here.
+    fn finish(
+        &self,
+        connection: &Connection,
+        outcome: Result<Result<Peer, Broken>, Elapsed>,
+    ) -> Result<Peer, Broken> {
+        let outcome = match outcome.unwrap_or_else(|_| Err(Refusal::TimedOut.into())) {
+            Err(Broken::Lost(ConnectionError::ApplicationClosed(closed))) if closed.error_code == REFUSED => {
+                Err(Refusal::ByPeer.into())
+            }
+            outcome => outcome,
+        };
+        if let Err(Broken::Refused(refusal)) = &outcome {
+            self.admission.board().refused(connection.remote_address(), refusal);
+            connection.close(REFUSED, b"");
+        }
+        outcome
     }
 }
 
-/// The key that TLS has proven.
-fn proven_key(connection: &Connection) -> Result<NodeId, Broken> {
+/// A HELLO that was judged.
+struct Heard {
+    hello: Hello,
+    peer: Proven,
+    version: u16,
+}
+
+/// The key that the other end of a connection has shown, and that TLS has proven.
+pub(crate) fn shown_key(connection: &Connection) -> Option<NodeId> {
     let identity = connection.peer_identity();
     let shown = identity.and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let key = shown.as_deref().and_then(|shown| shown.first()).and_then(key_of);
-    Ok(key.ok_or(Refusal::Malformed)?)
+    shown.as_deref().and_then(|shown| shown.first()).and_then(key_of)
 }
 
 fn exported(connection: &Connection) -> Result<[u8; EXPORTED_LEN], Broken> {
     let mut exported = [0; EXPORTED_LEN];
     let done = connection.export_keying_material(&mut exported, EXPORT_LABEL, b"");
     done.map(|()| exported).map_err(|_| Refusal::Malformed.into())
+}
+
+/// Sends a value with its length before it.
+async fn send_framed<T: Serialize>(
+    connection: &Connection,
+    stream: &mut SendStream,
+    value: &T,
+) -> Result<(), Broken> {
+    let body = postcard::to_allocvec(value).expect("what a handshake says has a form");
+    let len = (body.len() as u32).to_le_bytes();
+    send_all(connection, stream, &[&len[..], &body].concat()).await
+}
+
+/// Receives a value with its length before it, which is checked before anything is allocated.
+async fn receive_framed<T: DeserializeOwned>(
+    connection: &Connection,
+    stream: &mut RecvStream,
+    len_max: usize,
+) -> Result<T, Broken> {
+    let mut len = [0; 4];
+    receive_all(connection, stream, &mut len).await?;
+    let len = u32::from_le_bytes(len) as usize;
+    if len > len_max {
+        return Err(Refusal::Malformed.into());
+    }
+    let mut body = vec![0; len];
+    receive_all(connection, stream, &mut body).await?;
+    Ok(postcard::from_bytes(&body).map_err(|_| Refusal::Malformed)?)
 }
 
 async fn send_all(connection: &Connection, stream: &mut SendStream, bytes: &[u8]) -> Result<(), Broken> {

@@ -1,9 +1,10 @@
 //! HELLO: what two nodes say to each other first on a connection, before anything else is read.
 //!
 //! The dialler sends its HELLO, the accepting node answers with its own; each judges the other's, writes down what it
-//! must not forget, and acknowledges. A tag, keyed by the cluster's secret, binds each HELLO to this very TLS session,
+//! must not forget, and acknowledges. Ends that know different revocations tell each other before they go on. A tag, keyed by the cluster's secret, binds each HELLO to this very TLS session,
 //! to its sender's role and to both keys: it cannot be replayed, reflected or relayed.
 
+use crate::trust::{Certificate, Rotation};
 use ring::hmac;
 use rumormill_core::{ADDRS_MAX, Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
@@ -42,16 +43,42 @@ pub(crate) enum Purpose {
 pub(crate) struct Hello {
     /// The oldest and the newest protocol version that it speaks.
     pub(crate) versions: (u16, u16),
+    /// Whether it checks whom it meets.
+    pub(crate) is_auth_on: bool,
     pub(crate) purpose: Purpose,
     pub(crate) name: String,
     pub(crate) incarnation: u64,
     pub(crate) addrs: Vec<SocketAddr>,
+    /// How it came to its key from its first.
+    pub(crate) chain: Vec<Rotation>,
+    /// The authority's word for its name.
+    pub(crate) certificate: Option<Certificate>,
+    /// The digest of the revocations that it knows: ends that know different ones tell each other.
+    pub(crate) revoked: [u8; 8],
     /// Bits for what a later version may offer; unknown ones are ignored.
     pub(crate) features: u64,
     pub(crate) tag: [u8; 32],
 }
 
 impl Hello {
+    /// Says no more than a name, to be filled in.
+    #[cfg(test)]
+    pub(crate) fn blank(name: &str) -> Self {
+        Self {
+            versions: (1, 1),
+            is_auth_on: true,
+            purpose: Purpose::Link,
+            name: name.into(),
+            incarnation: 1,
+            addrs: Vec::new(),
+            chain: Vec::new(),
+            certificate: None,
+            revoked: [0; 8],
+            features: 0,
+            tag: [0; 32],
+        }
+    }
+
     /// Tells which life of the node speaks.
     pub(crate) fn incarnation(&self) -> Incarnation {
         Incarnation(self.incarnation)
@@ -136,8 +163,7 @@ mod tests {
 
     fn hello() -> Hello {
         let addrs = vec!["127.0.0.1:9100".parse().expect("an address")];
-        let (name, incarnation, features) = ("a".into(), 7, 0);
-        Hello { versions: (1, 3), purpose: Purpose::Link, name, incarnation, addrs, features, tag: [0; 32] }
+        Hello { versions: (1, 3), incarnation: 7, addrs, ..Hello::blank("a") }
     }
 
     #[test]

@@ -60,5 +60,8 @@ pub use rumormill_core::{
 pub use services::{Found, Offer, ServiceExt};
 pub use store::StoreError;
 pub use streams::{Acceptor, Stream, TAG_LEN_MAX};
-pub use trust::{Pin, Refusal, Trust};
+pub use trust::{
+    Authority, AuthorityKey, Certificate, Flaw, Notice, Notices, Pin, ROTATIONS_MAX, Refusal, Revocation,
+    StatementError, Trust,
+};
 pub use watch::{Feed, Watching};

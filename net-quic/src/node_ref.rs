@@ -66,7 +66,7 @@ impl From<String> for NodeRef {
 
 impl Cluster {
     /// Finds the id of a node. A name that this node has not met is looked for among the members that it has not met:
-    /// they are asked who they are, and prove it. What they say is remembered.
+    /// they are asked who they are, and prove it, unless trust is off. What they say is remembered.
     ///
     /// # Errors
     /// [`Error::NoSuchNode`] when none of the members that could be reached is called so, or [`Error::Ended`].

@@ -26,6 +26,8 @@ pub(crate) enum Request {
     Say { line: String },
     /// Something to look up in the node.
     Read(Box<dyn FnOnce(&Node) + Send>),
+    /// Some who are connected may not be any more.
+    Expel,
     /// The end.
     End(oneshot::Sender<()>),
 }

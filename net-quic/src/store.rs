@@ -3,17 +3,20 @@
 //! One redb file. Writes that somebody waits for are on disk before they are answered; they are made by a thread of
 //! their own, because a flush takes milliseconds. Without a folder everything is kept in memory, by the same engine.
 
+mod trust;
+
+pub(crate) use trust::Kept;
+
 use crate::identity::create_private_folder;
 use redb::backends::InMemoryBackend;
 use redb::{
     Database, DatabaseError, Durability as Flush, ReadableDatabase as _, ReadableTable as _, TableDefinition,
 };
-use rumormill_core::{Durability, NodeId, Row, Space, Token};
+use rumormill_core::{Durability, Row, Space, Token};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
-const PINS: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("pins");
 const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
 
 /// The name of the file in a node's folder.
@@ -119,43 +122,6 @@ impl Store {
         Ok(())
     }
 
-    /// Lists the pins: every key that was ever admitted, with its name.
-    pub(crate) fn pins(&self) -> Result<Vec<(NodeId, String)>, StoreError> {
-        self.read_pins().map_err(|source| self.error(&source))
-    }
-
-    fn read_pins(&self) -> Result<Vec<(NodeId, String)>, redb::Error> {
-        let reading = self.database.begin_read()?;
-        let table = match reading.open_table(PINS) {
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            table => table?,
-        };
-        let mut pins = Vec::new();
-        for entry in table.iter()? {
-            let (key, name) = entry?;
-            pins.push((NodeId(*key.value()), name.value().to_string()));
-        }
-        Ok(pins)
-    }
-
-    /// Writes a pin, durable when this returns; `None` takes it back.
-    pub(crate) fn pin(&self, key: &NodeId, name: Option<&str>) -> Result<(), StoreError> {
-        self.write_pin(key, name).map_err(|source| self.error(&source))
-    }
-
-    fn write_pin(&self, key: &NodeId, name: Option<&str>) -> Result<(), redb::Error> {
-        let writing = self.database.begin_write()?;
-        {
-            let mut table = writing.open_table(PINS)?;
-            match name {
-                Some(name) => table.insert(&key.0, name)?,
-                None => table.remove(&key.0)?,
-            };
-        }
-        writing.commit()?;
-        Ok(())
-    }
-
     /// Finds a key of the node's own by name; asks for 32 random bytes and keeps them where there is none.
     pub(crate) fn key(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
         self.read_or_write_key(name, fresh).map_err(|source| self.error(&source))
@@ -198,12 +164,10 @@ mod tests {
         let store = Store::open(&folder).expect("opened");
         store.write(Durability::Sync, &[row(b"a", Some(b"1")), row(b"b", Some(b"2"))]).expect("written");
         store.write(Durability::Sync, &[row(b"a", None)]).expect("removed");
-        store.pin(&NodeId([9; 32]), Some("nine")).expect("pinned");
         let key = store.key("reset", [5; 32]).expect("kept");
         drop(store);
         let store = Store::open(&folder).expect("opened again");
         assert_eq!(store.rows().expect("rows"), [row(b"b", Some(b"2"))]);
-        assert_eq!(store.pins().expect("pins"), [(NodeId([9; 32]), "nine".to_string())]);
         assert_eq!(store.key("reset", [6; 32]).expect("the same"), key, "a key is made once");
     }
 

@@ -8,6 +8,7 @@ use crate::endpoint::Gate;
 use crate::handshake::Broken;
 use crate::hello::Purpose;
 use crate::node_ref::NodeRef;
+use crate::trust::Refusal;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rumormill_core::NodeId;
 use std::collections::BTreeMap;
@@ -24,11 +25,10 @@ use tokio::time::{sleep, timeout};
 pub const TAG_LEN_MAX: usize = 255;
 /// Streams that have come and that nobody has taken yet, for each tag.
 const WAITING: usize = 64;
+/// Connections for streams that one peer may have dialled. A guess: a node dials one, and more only in a race with itself.
+const CONNECTIONS_MAX: usize = 16;
 /// How long a stream may take to say its tag.
 const TAG_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections that one member may have open to this node for streams: with sixty-four streams on each, the bound on the
-/// streams of one member.
-const CONNECTIONS_MAX: usize = 4;
 /// How long a connection without streams stays open.
 const IDLE: Duration = Duration::from_secs(60);
 /// The version of what stands before a stream's first byte.
@@ -150,32 +150,8 @@ pub(crate) struct Hub {
 struct State {
     acceptors: BTreeMap<Arc<[u8]>, mpsc::Sender<Stream>>,
     connections: BTreeMap<NodeId, Arc<Connection>>,
-    /// How many connections stand that each member has dialled.
-    accepted: Places,
-}
-
-/// Places that are taken, for each member.
-#[derive(Default)]
-struct Places(BTreeMap<NodeId, usize>);
-
-impl Places {
-    /// Takes a place, if there is one left.
-    fn take(&mut self, member: NodeId) -> bool {
-        let taken = self.0.entry(member).or_default();
-        let is_free = *taken < CONNECTIONS_MAX;
-        *taken += usize::from(is_free);
-        is_free
-    }
-
-    /// Gives it back.
-    fn give_back(&mut self, member: NodeId) {
-        if let Some(taken) = self.0.get_mut(&member) {
-            *taken -= 1;
-            if *taken == 0 {
-                self.0.remove(&member);
-            }
-        }
-    }
+    /// Those that peers have dialled.
+    accepted: BTreeMap<NodeId, Vec<Connection>>,
 }
 
 impl Hub {
@@ -188,6 +164,7 @@ impl Hub {
         let mut state = self.state();
         state.acceptors.clear();
         state.connections.clear();
+        state.accepted.clear();
     }
 
     /// Finds a connection to a node that streams may go over.
@@ -210,16 +187,34 @@ impl Hub {
         connection
     }
 
-    /// Takes over a connection that a peer has dialled for streams, unless it has as many as it may.
-    pub(crate) fn accept(self: &Arc<Self>, peer: NodeId, connection: Connection) {
-        if !self.state().accepted.take(peer) {
-            return connection.close(BUSY, b"");
+    /// Takes over a connection that a peer has dialled for streams.
+    pub(crate) fn accept(self: &Arc<Self>, peer: NodeId, connection: Connection) -> Result<(), Refusal> {
+        let mut state = self.state();
+        for connections in state.accepted.values_mut() {
+            connections.retain(|connection| connection.close_reason().is_none());
         }
-        let hub = self.clone();
-        tokio::spawn(async move {
-            serve(hub.clone(), peer, Arc::new(connection)).await;
-            hub.state().accepted.give_back(peer);
-        });
+        state.accepted.retain(|_, connections| !connections.is_empty());
+        let of_peer = state.accepted.entry(peer).or_default();
+        if of_peer.len() >= CONNECTIONS_MAX {
+            return Err(Refusal::NoRoom("another connection for streams"));
+        }
+        of_peer.push(connection.clone());
+        drop(state);
+        tokio::spawn(serve(self.clone(), peer, Arc::new(connection)));
+        Ok(())
+    }
+
+    /// Ends the connections of those who may not stay.
+    pub(crate) fn expel(&self, gate: &Gate) {
+        let state = self.state();
+        let dialled = state.connections.iter().map(|(peer, connection)| (*peer, &**connection));
+        let accepted = state.accepted.iter().flat_map(|(peer, all)| all.iter().map(|it| (*peer, it)));
+        for (peer, connection) in dialled.chain(accepted) {
+            let refusal = gate.is_barred(peer, connection).filter(|_| connection.close_reason().is_none());
+            if let Some(refusal) = refusal {
+                gate.expel(connection, &refusal);
+            }
+        }
     }
 
     /// Hands a stream to whoever takes its tag.
@@ -325,7 +320,12 @@ impl Cluster {
             None => {
                 let contact = self.contact(node).await?.ok_or(Error::UnknownNode(node))?;
                 let dialled = self.inner.gate.dial_for(&contact, Purpose::Streams).await;
-                hub.keep(node, dialled.map_err(|broken| unreachable_because(&broken))?)
+                let dialled = dialled.map_err(|broken| unreachable_because(&broken))?;
+                let kept = hub.keep(node, dialled);
+                if let Some(refusal) = self.inner.gate.is_barred(node, &kept) {
+                    self.inner.gate.expel(&kept, &refusal); // since it was let in
+                }
+                kept
             }
         };
         let broken = |error: &dyn std::fmt::Display| Error::Unreachable(error.to_string());
@@ -346,22 +346,4 @@ fn check_len(tag: &[u8]) -> Result<(), Error> {
 
 fn unreachable_because(broken: &Broken) -> Error {
     Error::Unreachable(Gate::why(broken))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_member_has_so_many_connections_and_leaves_those_of_others_alone() {
-        let (greedy, modest) = (NodeId([1; 32]), NodeId([2; 32]));
-        let mut places = Places::default();
-        let taken = (0..10).filter(|_| places.take(greedy)).count();
-        assert_eq!((taken, places.take(modest)), (CONNECTIONS_MAX, true));
-        places.give_back(greedy);
-        assert_eq!((places.take(greedy), places.take(greedy)), (true, false));
-        (0..CONNECTIONS_MAX).for_each(|_| places.give_back(greedy));
-        places.give_back(modest);
-        assert!(places.0.is_empty(), "nothing is kept of those who have gone");
-    }
 }

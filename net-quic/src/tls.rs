@@ -1,9 +1,10 @@
 //! TLS 1.3 between raw public keys (RFC 7250): both ends show a key and prove that it is theirs, and nothing else.
 //!
-//! The verifier looks at the form of a key only. Whether its owner may come in is settled by HELLO, after the proof:
-//! a verifier runs before the signature is checked, so it must neither decide by nor write down what it sees.
+//! The verifier looks at the form of a key only. Whether its owner may come in, and whether a key is fit to prove anything,
+//! is settled at HELLO, after the proof: a verifier runs before the signature is checked, so it must neither decide by nor
+//! write down what it sees, and what it refuses TLS would tell the peer.
 
-use crate::identity::{Identity, is_strong_key};
+use crate::identity::Identity;
 use rumormill_core::NodeId;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
@@ -28,10 +29,9 @@ fn spki(key: &NodeId) -> Vec<u8> {
     [&SPKI_PREFIX[..], &key.0[..]].concat()
 }
 
-/// Reads the key that TLS showed; none when it is no Ed25519 key, or a weak one.
+/// Reads the key that TLS showed; none when it has not the form of an Ed25519 key.
 pub(crate) fn key_of(shown: &CertificateDer<'_>) -> Option<NodeId> {
-    let key: [u8; 32] = shown.as_ref().strip_prefix(&SPKI_PREFIX)?.try_into().ok()?;
-    is_strong_key(&key).then_some(NodeId(key))
+    shown.as_ref().strip_prefix(&SPKI_PREFIX)?.try_into().ok().map(NodeId)
 }
 
 /// The two TLS configurations of a node.
@@ -44,11 +44,11 @@ impl Tls {
     /// Builds them for an identity, and for one protocol: nodes that speak another never see each other's keys.
     pub(crate) fn new(identity: &Identity, protocol: &[u8]) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let own = identity.node_id();
+        let own = identity.public_key();
         let pkcs8 = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.pkcs8().to_vec()));
         let key = provider.key_provider.load_private_key(pkcs8)?;
         let shown = Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki(&own))], key));
-        let verifier = Arc::new(Verifier { own, algorithms: provider.signature_verification_algorithms });
+        let verifier = Arc::new(Verifier { algorithms: provider.signature_verification_algorithms });
         Ok(Self {
             client: client(&provider, &verifier, &shown, protocol)?,
             server: server(&provider, &verifier, &shown, protocol)?,
@@ -88,19 +88,16 @@ fn server(
     Ok(server)
 }
 
-/// Takes any strong Ed25519 key but our own, and lets TLS check that its owner signed.
+/// Takes any Ed25519 key, and lets TLS check that its owner signed.
 #[derive(Debug)]
 struct Verifier {
-    own: NodeId,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
-    fn check(&self, shown: &CertificateDer<'_>) -> Result<(), Error> {
-        match key_of(shown) {
-            Some(key) if key != self.own => Ok(()),
-            _ => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
-        }
+    fn check(shown: &CertificateDer<'_>) -> Result<(), Error> {
+        let broken = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+        key_of(shown).map(drop).ok_or(broken)
     }
 
     fn check_signature(
@@ -128,7 +125,7 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check(end_entity).map(|()| ServerCertVerified::assertion())
+        Self::check(end_entity).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -169,7 +166,7 @@ impl ClientCertVerifier for Verifier {
         _: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.check(end_entity).map(|()| ClientCertVerified::assertion())
+        Self::check(end_entity).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -208,7 +205,7 @@ mod tests {
         let key = Identity::from_secret(&[3; 32]).node_id();
         let shown = spki(&key);
         assert_eq!(key_of(&CertificateDer::from(shown.clone())), Some(key));
-        for bad in [&shown[..43], &shown[1..], &[shown.as_slice(), &[0]].concat(), &spki(&NodeId([0; 32]))] {
+        for bad in [&shown[..43], &shown[1..], &[shown.as_slice(), &[0]].concat()] {
             assert_eq!(key_of(&CertificateDer::from(bad.to_vec())), None);
         }
     }

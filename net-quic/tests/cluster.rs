@@ -257,7 +257,13 @@ async fn strangers_stay_outside() {
         Cluster::builder("tset").secret("words").listen(loopback()).start().await.expect("started");
     let error = foreigner.join(&[node.local_addr()]).await.expect_err("another cluster");
     assert!(matches!(error, Error::NobodyAnswered { .. }), "{error}");
-    assert_eq!(node.refused(), 2, "the foreigner never came so far as to show a key");
+    let reasons: Vec<_> = node.refusals().into_iter().collect();
+    assert_eq!(
+        reasons,
+        [("name-taken", 1), ("tls", 1), ("wrong-secret", 1)],
+        "each with its reason, here only"
+    );
+    assert_eq!((node.refused(), stranger.refused()), (3, 0), "nobody else refused anybody");
     assert_eq!(node.pins().len(), 1, "nobody was pinned");
 }
 

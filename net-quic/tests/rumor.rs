@@ -84,9 +84,13 @@ impl Desk {
     /// Starts a node in a folder of its name, and waits until it runs.
     fn start(&self, name: &str, seed: Option<SocketAddr>) -> Running {
         let mut command = self.command(&["start", "--listen", "127.0.0.1:0", "--cluster", "test"]);
-        command.args(["--name", name, "--data", name]).env("RUMOR_SECRET", "words").stdout(Stdio::piped());
+        command.args(["--name", name, "--data", name]).env("RUMOR_SECRET", "words");
         command.args(seed.iter().flat_map(|seed| ["--seed".to_string(), seed.to_string()]));
-        let mut child = command.spawn().expect("the command starts");
+        self.run(&mut command, name)
+    }
+
+    fn run(&self, command: &mut Command, name: &str) -> Running {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the command starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         let (told, lines) = mpsc::channel();
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
@@ -263,6 +267,21 @@ async fn nodes_meet_and_whoever_is_told_to_end_leaves() {
         ann.expect(&format!("{name} has left"));
         until(&tester, &mut watching, name, MemberState::Left).await;
     }
+}
+
+#[test]
+fn nodes_that_check_nobody_meet_their_like_and_nobody_else() {
+    let desk = Desk::new();
+    let ann = desk.start("ann", None);
+    let start = ["start", "--listen", "127.0.0.1:0", "--cluster", "test", "--auth-off", "--data"];
+    let lax = desk.run(desk.command(&start).arg("lax").args(["--name", "lax"]), "lax");
+    let seeds = [lax.addr.to_string(), ann.addr.to_string()];
+    let eve =
+        desk.run(desk.command(&start).args(["eve", "--name", "eve", "--seed", &seeds.join(",")]), "eve");
+    lax.expect("eve is active");
+    eve.expect("lax is active");
+    let members = desk.json(&["status", "--data", "ann", "--json"])["members"].as_array().map(Vec::len);
+    assert_eq!(members, Some(1), "the one with a secret stays alone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

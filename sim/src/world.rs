@@ -898,7 +898,7 @@ impl<A: App> Nodes for World<A, Node> {
 
     fn each_service(&self, node: u32, visit: &mut dyn FnMut(&Service)) {
         let Some(registry) = self.process(node).and_then(Node::registry) else { return };
-        registry.prefix(&[]).for_each(|service| visit(&service));
+        registry.iter().for_each(|service| visit(&service));
     }
 
     fn totals(&self) -> Stats {

@@ -1,13 +1,13 @@
 //! What arrives of others' sets: judged, applied as a whole or not at all, and pulled where something is missing.
 
-use super::owner::Logged;
-use super::update::{Change, Numbered, Record, Update};
+use super::update::{Batch, Change, Changes, Numbered, Record, Update};
 use super::{Event, Registrar, Row};
 use crate::config::Canary;
 use crate::hlc::Stamp;
 use crate::id::{Incarnation, NodeId};
 use crate::machine::{Cx, ServiceLoss};
 use crate::time::NANOS_PER_MILLI;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Sequence numbers from here on are nobody's: a set that claims one could not be written over.
@@ -40,8 +40,8 @@ impl Registrar {
     }
 
     /// Applies an update if it is news, and tells whether it was.
-    pub(super) fn apply(&mut self, from: NodeId, update: Update, path: Path, cx: &mut Cx<'_>) -> bool {
-        self.apply_to(self.registry.number(&update.owner), from, update, path, cx)
+    pub(super) fn apply(&mut self, from: NodeId, update: &Update, path: Path, cx: &mut Cx<'_>) -> bool {
+        self.apply_to(self.registry.number(&update.batch.owner), from, update, path, cx)
     }
 
     /// Applies an update to the set of an owner whose number was looked up.
@@ -49,46 +49,55 @@ impl Registrar {
         &mut self,
         number: Option<u32>,
         from: NodeId,
-        update: Update,
+        update: &Update,
         path: Path,
         cx: &mut Cx<'_>,
     ) -> bool {
-        if update.owner == self.me && !self.config.is_planted(Canary::ForeignWrites) {
-            self.defend(from, update.incarnation, update.to, None, cx);
+        let batch = &update.batch;
+        if batch.owner == self.me && !self.config.is_planted(Canary::ForeignWrites) {
+            self.defend(from, batch.incarnation, batch.to, None, cx);
             return false;
         }
-        if self.is_ahead(update.incarnation, cx) {
+        if self.is_ahead(batch.incarnation, cx) {
             // Its number is not noted as refused: it would stand above every true one.
             cx.stats.registry_refused += 1;
-            self.events.push_back(Event::Refused { from, owner: update.owner });
+            self.events.push_back(Event::Refused { from, owner: batch.owner });
             return false;
         }
-        match self.relate(number, &update) {
+        match self.relate(number, batch) {
             Relation::Stale => {
                 cx.stats.registry_stale += 1;
                 return false;
             }
             Relation::Gap => {
                 cx.stats.registry_gaps += 1;
-                self.pull(update.owner, (update.incarnation, update.to), from, cx);
+                self.pull(batch.owner, (batch.incarnation, batch.to), from, cx);
                 return false;
             }
             Relation::Next | Relation::Tie => {}
         }
-        let Ok(changes) = update.decode() else {
-            self.on_malformed(from, cx);
-            return false;
+        let read;
+        let changes = match batch.known() {
+            Some(known) => known,
+            None => {
+                let Ok(changes) = batch.read() else {
+                    self.on_malformed(from, cx);
+                    return false;
+                };
+                read = changes;
+                &read
+            }
         };
-        if !self.is_within_bounds(number, &update, &changes) {
-            self.refuse(from, &update, cx);
+        if !self.is_within_bounds(number, batch, changes) {
+            self.refuse(from, batch, cx);
             return false;
         }
-        let number = number.unwrap_or_else(|| self.registry.number_or_new(&update.owner));
+        let number = number.unwrap_or_else(|| self.registry.number_or_new(&batch.owner));
         self.commit(number, from, update, changes, path, cx)
     }
 
-    fn relate(&self, number: Option<u32>, update: &Update) -> Relation {
-        let Update { owner, incarnation, from, to, .. } = *update;
+    fn relate(&self, number: Option<u32>, batch: &Batch) -> Relation {
+        let Batch { owner, incarnation, from, to, .. } = *batch;
         if self.is_buried(&owner, incarnation, to) || to >= SEQ_MAX {
             return Relation::Stale;
         }
@@ -121,37 +130,30 @@ impl Registrar {
     }
 
     /// Judges whether names, metadata, and the set that would come of it keep to the bounds.
-    fn is_within_bounds(&self, number: Option<u32>, update: &Update, changes: &[Numbered]) -> bool {
+    fn is_within_bounds(&self, number: Option<u32>, batch: &Batch, changes: &Changes) -> bool {
         let config = &self.config;
-        let (mut puts, mut bytes) = (0, 0);
-        for numbered in changes {
-            let Change::Put(record) = &numbered.change else { continue };
-            if record.name().len() > config.registry_name_len_max
-                || record.meta().len() > config.registry_meta_len_max
-            {
-                return false;
-            }
-            puts += 1;
-            bytes += record.body.len();
+        if changes.name_len_max > config.registry_name_len_max
+            || changes.meta_len_max > config.registry_meta_len_max
+        {
+            return false;
         }
+        let (mut puts, mut bytes) = (changes.puts, changes.bytes);
         let known = number.map(|number| (number, &self.registry.owners[number as usize]));
         if known.is_none() && self.registry.numbers.len() >= config.registry_owners_max {
             return false;
         }
         let is_added =
-            |owner: &super::owner::Owner| update.from.is_some() && owner.incarnation == update.incarnation;
+            |owner: &super::owner::Owner| batch.from.is_some() && owner.incarnation == batch.incarnation;
         if let Some((number, owner)) = known.filter(|(_, owner)| is_added(owner)) {
             let (count, len) = (owner.entries.len() + puts, owner.bytes + bytes);
             if count <= config.registrations_max && len <= config.registry_owner_bytes_max {
                 return true; // also if nothing is replaced
             }
-            let replaced = changes.iter().filter_map(|numbered| {
-                let (name, instance) = numbered.change.key();
-                self.registry.find_slot(number, name, instance)
+            let replaced = changes.list.iter().filter_map(|Numbered { change, .. }| {
+                self.registry.find_slot(number, change.name_hash(), change.key())
             });
-            let replaced = replaced.fold((0, 0), |(count, bytes), slot| {
-                (count + 1, bytes + self.registry.entry(slot).body.len())
-            });
+            let replaced = replaced
+                .fold((0, 0), |(count, bytes), slot| (count + 1, bytes + self.registry.record(slot).len()));
             puts = (owner.entries.len() + puts).saturating_sub(replaced.0);
             bytes = (owner.bytes + bytes).saturating_sub(replaced.1);
         }
@@ -159,121 +161,114 @@ impl Registrar {
     }
 
     /// Counts and reports what breaks the rules, once.
-    fn refuse(&mut self, from: NodeId, update: &Update, cx: &mut Cx<'_>) {
+    fn refuse(&mut self, from: NodeId, batch: &Batch, cx: &mut Cx<'_>) {
         cx.stats.registry_refused += 1;
-        let version = (update.incarnation, update.to);
-        if let Some(number) = self.registry.number(&update.owner) {
+        let version = (batch.incarnation, batch.to);
+        if let Some(number) = self.registry.number(&batch.owner) {
             let owner = &mut self.registry.owners[number as usize];
             if version <= owner.refused {
                 return;
             }
             owner.refused = version;
         }
-        self.events.push_back(Event::Refused { from, owner: update.owner });
+        self.events.push_back(Event::Refused { from, owner: batch.owner });
     }
 
     fn commit(
         &mut self,
         number: u32,
         from: NodeId,
-        update: Update,
-        changes: Vec<Numbered>,
+        update: &Update,
+        changes: &Changes,
         path: Path,
         cx: &mut Cx<'_>,
     ) -> bool {
-        let age_ms = update.age_ms;
+        let Update { batch, age_ms } = update;
+        let version = (batch.incarnation, batch.to);
         let known = &self.registry.owners[number as usize];
-        let is_later = (update.incarnation, update.to) > (known.incarnation, known.seq);
-        let records = if update.from.is_none() { self.judged(changes.iter()) } else { Vec::new() };
-        let owner = &self.registry.owners[number as usize];
-        let is_tie =
-            update.from.is_none() && (owner.incarnation, owner.seq) == (update.incarnation, update.to);
-        if is_tie && owner.seq > 0 {
-            let theirs = records.iter().fold(0_u64, |sum, (record, _)| {
-                sum.wrapping_add(
-                    super::directory::Entry::new(record.clone(), 0, super::directory::Role::Usual).hash(),
-                )
-            });
-            if theirs <= owner.fingerprint {
+        let held = (known.incarnation, known.seq);
+        let is_whole = batch.from.is_none();
+        let records = if is_whole { self.judged(changes) } else { Vec::new() };
+        let known = &self.registry.owners[number as usize];
+        if is_whole && held == version && known.seq > 0 {
+            let theirs = records.iter().fold(0_u64, |sum, (record, _)| sum.wrapping_add(record.hash()));
+            if theirs <= known.fingerprint {
                 return false;
             }
             cx.stats.registry_diverged += 1;
         }
-        if update.incarnation != self.registry.owners[number as usize].incarnation {
+        if batch.incarnation != held.0 {
             self.registry.drop_set(number, Some(ServiceLoss::Restarted));
-            self.registry.set_version(number, update.incarnation, 0, 0);
+            self.registry.set_version(number, batch.incarnation, 0, 0);
         }
         let before = self.registry.owners[number as usize].row_hash();
-        let newest = changes.iter().filter_map(|numbered| match &numbered.change {
-            Change::Put(record) => Some(record.registered_at),
-            Change::Remove { .. } => None,
-        });
-        newest.max().into_iter().for_each(|stamp| Self::follow(stamp, cx));
-        let refused = if update.from.is_none() {
-            let refused = records.iter().any(|(_, is_refused)| *is_refused);
-            self.registry.swap(number, records);
+        changes.newest.into_iter().for_each(|stamp| Self::follow(stamp, cx));
+        let refused = if is_whole {
+            self.registry.swap(number, &records);
             self.registry.owners[number as usize].log.clear();
-            refused
+            records.iter().any(|(_, is_refused)| *is_refused)
         } else {
-            self.apply_changes(number, changes)
+            self.apply_changes(number, &changes.list)
         };
-        self.registry.set_version(number, update.incarnation, update.to, before);
+        self.registry.set_version(number, batch.incarnation, batch.to, before);
         self.after_commit(from, number, update, refused, path, cx);
-        if is_later && !self.is_old(age_ms, path) {
-            self.hand_on(number, self.relay.bit(&from), cx);
+        if version > held && !self.is_old(*age_ms, path) {
+            let told = Some(batch).filter(|_| !is_whole).cloned();
+            self.hand_on(number, told, self.relay.bit(&from), cx);
         }
         true
     }
 
     /// Applies the changes that are not known yet, and tells whether the schema refused one.
-    fn apply_changes(&mut self, number: u32, changes: Vec<Numbered>) -> bool {
+    fn apply_changes(&mut self, number: u32, changes: &[Numbered]) -> bool {
         let seq = self.registry.owners[number as usize].seq;
         let is_planted = self.config.is_planted(Canary::ForeignWrites);
         let mut has_refused = false;
-        for Numbered { change, .. } in changes.into_iter().filter(|it| it.seq > seq || is_planted) {
+        for Numbered { change, .. } in changes.iter().filter(|it| it.seq > seq || is_planted) {
             match change {
                 Change::Put(record) => {
                     let is_refused = !self.is_valid(record.name(), record.meta());
                     has_refused |= is_refused;
                     self.registry.put(number, record, is_refused);
                 }
-                Change::Remove { name, instance } => self.registry.remove(number, &name, instance),
+                Change::Remove { .. } => self.registry.remove(number, change.name_hash(), change.key()),
             }
         }
         has_refused
     }
 
-    fn judged<'a>(&self, changes: impl Iterator<Item = &'a Numbered>) -> Vec<(Record, bool)> {
-        let records = changes.filter_map(|numbered| match &numbered.change {
-            Change::Put(record) => Some(record.clone()),
+    /// Lists what a batch registers, and whether the schema refuses it.
+    fn judged<'a>(&self, changes: &'a Changes) -> Vec<(&'a Arc<Record>, bool)> {
+        let records = changes.list.iter().filter_map(|numbered| match &numbered.change {
+            Change::Put(record) => Some(record),
             Change::Remove { .. } => None,
         });
-        records.map(|record| (record.clone(), !self.is_valid(record.name(), record.meta()))).collect()
+        records.map(|record| (record, !self.is_valid(record.name(), record.meta()))).collect()
     }
 
     fn after_commit(
         &mut self,
         from: NodeId,
         number: u32,
-        update: Update,
+        update: &Update,
         has_refused: bool,
         path: Path,
         cx: &mut Cx<'_>,
     ) {
         cx.stats.registry_applied += 1;
-        let (owner, age_ms) = (update.owner, update.age_ms);
+        let Update { batch, age_ms } = update;
         if has_refused {
             cx.stats.registry_refused += 1;
-            self.events.push_back(Event::Refused { from, owner });
+            self.events.push_back(Event::Refused { from, owner: batch.owner });
         }
         let state = &mut self.registry.owners[number as usize];
-        let age = u64::from(age_ms) * NANOS_PER_MILLI;
+        let age = u64::from(*age_ms) * NANOS_PER_MILLI;
         state.changed_at = crate::time::Instant(cx.now.mono.0.saturating_sub(age));
-        if let Update { from: Some(from), to, count, changes, .. } = update {
-            state.log.push(Logged { from, to, count, changes }, &self.config);
+        if batch.from.is_some() {
+            state.log.push(batch.clone(), &self.config);
         }
-        self.epitaphs.shift_remove(&owner);
-        if self.is_old(age_ms, path) {
+        self.epitaphs.shift_remove(&batch.owner);
+        if self.is_old(*age_ms, path) {
             self.spread(cx);
         }
         self.tell(cx);
@@ -319,7 +314,7 @@ impl Registrar {
         owner.changed_at = cx.now.mono;
         self.pending.clear();
         (self.pending_bytes, self.flush_at, self.announced) = (0, None, seq);
-        self.announce(cx);
+        self.announce(None, cx);
     }
 
     /// Tells whether somebody else's row is of a set that we lack and may have.

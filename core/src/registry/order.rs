@@ -1,91 +1,144 @@
-//! Slots in the order of their names: what prefix listings walk.
+//! Names in their order: what prefix listings walk.
 //!
-//! A list in blocks: four bytes a name, a search over the blocks' first names and one within a block.
+//! A sorted list, and the last changes beside it, which go into it many at a time: names come in thousands when a node
+//! starts, and nobody lists them then. Which of a name's records stands for it says nothing: it may be an older one than
+//! the directory holds.
 
-use alloc::vec::Vec;
+use super::update::Record;
+use alloc::sync::Arc;
+use alloc::vec::{IntoIter, Vec};
+use bytes::Bytes;
+use core::cmp::Ordering;
+use core::iter::Peekable;
 
-/// Slots in a block at most; a full one is halved.
-const BLOCK_MAX: usize = 256;
+/// Changes beside the list at most: each listing sorts them.
+const CHANGES_MAX: usize = 64;
 
-/// Slots in order. Whoever asks brings the names, so that none is stored twice.
+/// A name, with as much of it as a word holds behind what all names begin with: few comparisons look further.
+#[derive(Clone, Debug)]
+struct Named {
+    head: u64,
+    record: Arc<Record>,
+}
+
+impl Named {
+    fn new(record: Arc<Record>, shared: usize) -> Self {
+        let mut word = [0; 8];
+        let rest = record.name().get(shared..).unwrap_or_default();
+        word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        Self { head: u64::from_be_bytes(word), record }
+    }
+
+    fn name(&self) -> &[u8] {
+        self.record.name()
+    }
+
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.head.cmp(&other.head).then_with(|| self.name().cmp(other.name()))
+    }
+}
+
+/// Names in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
-    blocks: Vec<Vec<u32>>,
+    names: Vec<Named>,
+    /// Names that came or went, in the order in which they did.
+    changes: Vec<(Named, bool)>,
+    /// What all of them begin with.
+    shared: Bytes,
 }
 
 impl Order {
-    /// Inserts a slot whose name is not among the others'.
-    pub(super) fn insert<'a>(&mut self, slot: u32, name: &[u8], name_of: impl Fn(u32) -> &'a [u8]) {
-        if self.blocks.is_empty() {
-            self.blocks.push(Vec::new());
+    /// Inserts a name that is not among the others.
+    pub(super) fn insert(&mut self, record: &Arc<Record>) {
+        self.change(record, true);
+    }
+
+    /// Removes a name that is among the others.
+    pub(super) fn remove(&mut self, record: &Arc<Record>) {
+        self.change(record, false);
+    }
+
+    fn change(&mut self, record: &Arc<Record>, is_there: bool) {
+        if !record.name().starts_with(&self.shared) || self.names.is_empty() && self.changes.is_empty() {
+            self.share(record);
         }
-        let block_at = self.block_of(name, &name_of).unwrap_or(0);
-        let block = &mut self.blocks[block_at];
-        let at = block.partition_point(|other| name_of(*other) < name);
-        block.insert(at, slot);
-        if block.len() >= BLOCK_MAX {
-            let upper = block.split_off(BLOCK_MAX / 2);
-            self.blocks.insert(block_at + 1, upper);
+        self.changes.push((Named::new(record.clone(), self.shared.len()), is_there));
+        if self.changes.len() >= CHANGES_MAX {
+            self.merge();
         }
     }
 
-    /// Puts another slot of the same name in a slot's place, or removes it.
-    pub(super) fn replace<'a>(&mut self, name: &[u8], by: Option<u32>, name_of: impl Fn(u32) -> &'a [u8]) {
-        let Some(block_at) = self.block_of(name, &name_of) else { return };
-        let block = &mut self.blocks[block_at];
-        let at = block.partition_point(|other| name_of(*other) < name);
-        debug_assert!(block.get(at).is_some_and(|slot| name_of(*slot) == name), "a name is not in order");
-        match by {
-            Some(slot) => block[at] = slot,
-            None => {
-                block.remove(at);
-                if block.is_empty() {
-                    self.blocks.remove(block_at);
-                }
+    /// Looks again what all names begin with, after one that does not begin so.
+    fn share(&mut self, record: &Record) {
+        if self.names.is_empty() && self.changes.is_empty() {
+            self.shared = record.name_bytes();
+        }
+        let is_equal = |(a, b): &(&u8, &u8)| a == b;
+        let len = self.shared.iter().zip(record.name()).take_while(is_equal).count();
+        self.shared.truncate(len);
+        let changes = self.changes.iter_mut().map(|(named, _)| named);
+        for named in self.names.iter_mut().chain(changes) {
+            *named = Named::new(named.record.clone(), len);
+        }
+    }
+
+    /// Takes the changes into the list.
+    fn merge(&mut self) {
+        let mut changes = core::mem::take(&mut self.changes);
+        let mut names = Vec::with_capacity(self.names.len() + changes.len());
+        let mut old = core::mem::take(&mut self.names).into_iter();
+        changes.sort_by(|(a, _), (b, _)| a.cmp(b)); // a name's later changes stay behind its earlier ones
+        for of_name in changes.chunk_by(|(a, _), (b, _)| a.cmp(b).is_eq()) {
+            let Some((named, is_there)) = of_name.last() else { continue };
+            let before = old.as_slice().partition_point(|other| other.cmp(named).is_lt());
+            names.extend(old.by_ref().take(before));
+            if old.as_slice().first().is_some_and(|other| other.cmp(named).is_eq()) {
+                old.next();
             }
+            names.extend(is_there.then(|| named.clone()));
         }
+        names.extend(old);
+        changes.clear();
+        (self.names, self.changes) = (names, changes);
     }
 
-    /// Walks the slots whose names are not before `name`.
-    pub(super) fn starting_at<'s, 'a>(&'s self, name: &[u8], name_of: impl Fn(u32) -> &'a [u8]) -> Walk<'s> {
-        let block_at = self.block_of(name, &name_of).unwrap_or(0);
-        let first = self.blocks.get(block_at);
-        let at = first.map_or(0, |block| block.partition_point(|other| name_of(*other) < name));
-        Walk { blocks: self.blocks.get(block_at..).unwrap_or_default(), at }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.blocks.iter().map(Vec::len).sum()
-    }
-
-    /// Finds the block that holds a name or would: the last one that does not begin after it.
-    fn block_of<'a>(&self, name: &[u8], name_of: &impl Fn(u32) -> &'a [u8]) -> Option<usize> {
-        if self.blocks.is_empty() {
-            return None;
-        }
-        let after =
-            self.blocks.partition_point(|block| block.first().is_some_and(|slot| name_of(*slot) <= name));
-        Some(after.saturating_sub(1))
+    /// Walks the names that are not before `name`.
+    pub(super) fn starting_at(&self, name: &[u8]) -> Walk<'_> {
+        let from = self.names.partition_point(|other| other.name() < name);
+        let changes = self.changes.iter().map(|(named, is_there)| (&*named.record, *is_there));
+        let mut changes: Vec<(&Record, bool)> = changes.filter(|(it, _)| it.name() >= name).collect();
+        changes.reverse();
+        changes.sort_by(|(a, _), (b, _)| a.name().cmp(b.name()));
+        changes.dedup_by(|(later, _), (first, _)| later.name() == first.name()); // the last change of each counts
+        Walk { names: &self.names[from..], changes: changes.into_iter().peekable() }
     }
 }
 
 /// A walk through an order.
 #[derive(Clone, Debug)]
 pub(super) struct Walk<'a> {
-    blocks: &'a [Vec<u32>],
-    at: usize,
+    names: &'a [Named],
+    /// What has changed of them, each name once.
+    changes: Peekable<IntoIter<(&'a Record, bool)>>,
 }
 
-impl Iterator for Walk<'_> {
-    type Item = u32;
-    fn next(&mut self) -> Option<u32> {
+impl<'a> Iterator for Walk<'a> {
+    type Item = &'a Record;
+    fn next(&mut self) -> Option<&'a Record> {
         loop {
-            let (block, others) = self.blocks.split_first()?;
-            if let Some(slot) = block.get(self.at) {
-                self.at += 1;
-                return Some(*slot);
+            let first = self.names.first();
+            let is_due = |change: &(&Record, bool)| first.is_none_or(|it| change.0.name() <= it.name());
+            let change = self.changes.next_if(is_due);
+            let is_same = |it: &Named| change.is_none_or(|(record, _)| record.name() == it.name());
+            if first.is_some_and(is_same) {
+                self.names = &self.names[1..];
             }
-            (self.blocks, self.at) = (others, 0);
+            match change {
+                Some((record, true)) => return Some(record),
+                Some((_, false)) => {}
+                None => return first.map(|named| &*named.record),
+            }
         }
     }
 }

@@ -1,14 +1,14 @@
 //! What is known of one owner: its set, the last changes of it, and its lease.
 
 use super::directory::Registry;
-use super::update::Update;
+use super::update::{Batch, Update};
 use crate::config::Config;
 use crate::hash::{hash_bytes, hash_bytes_seeded, mix};
 use crate::id::{Incarnation, NodeId};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// What a node holds of one owner: compared by incarnation, then sequence, then contents.
@@ -31,19 +31,10 @@ impl Row {
     }
 }
 
-/// One update that was applied, without what its owner says anyway.
-#[derive(Clone, Debug)]
-pub(super) struct Logged {
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) count: u32,
-    pub(super) changes: Bytes,
-}
-
-/// The last updates of a set, without gaps: what answers a pull without sending all of it.
+/// The last batches of a set, without gaps: what answers a pull without sending all of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
-    updates: VecDeque<Logged>,
+    batches: VecDeque<Arc<Batch>>,
     count: u32,
     bytes: u32,
 }
@@ -53,63 +44,54 @@ impl Log {
         *self = Self::default();
     }
 
-    pub(super) fn push(&mut self, update: Logged, config: &Config) {
-        if self.updates.back().is_some_and(|last| update.from > last.to) {
+    pub(super) fn push(&mut self, batch: Arc<Batch>, config: &Config) {
+        if self.batches.back().is_some_and(|last| batch.from.is_none_or(|from| from > last.to)) {
             self.clear();
         }
-        if self.updates.is_empty() {
-            self.updates.reserve_exact(1); // most sets are told once
-        }
-        self.count += update.count;
-        self.bytes += update.changes.len() as u32;
-        self.updates.push_back(update);
+        self.count += batch.count;
+        self.bytes += batch.len() as u32;
+        self.batches.push_back(batch);
         while self.count as usize > config.registry_log_max
             || self.bytes as usize > config.registry_log_bytes_max
         {
-            let Some(oldest) = self.updates.pop_front() else { return };
+            let Some(oldest) = self.batches.pop_front() else { return };
             self.count -= oldest.count;
-            self.bytes -= oldest.changes.len() as u32;
+            self.bytes -= oldest.len() as u32;
         }
     }
 
-    /// Finds the update that leads to a sequence number.
-    pub(super) fn leading_to(&self, seq: u64) -> Option<&Logged> {
-        let at = self.updates.partition_point(|update| update.to < seq);
-        self.updates.get(at).filter(|update| update.to == seq)
-    }
-
-    /// Lists the updates that lead on from a sequence number; none when too much was forgotten.
-    pub(super) fn since(&self, seq: u64) -> Option<impl Iterator<Item = &Logged>> {
-        let at = self.updates.partition_point(|update| update.to <= seq);
-        let reaches_back = self.updates.get(at)?.from <= seq;
-        reaches_back.then(|| self.updates.range(at..))
+    /// Lists the batches that lead on from a sequence number; none when too much was forgotten.
+    pub(super) fn since(&self, seq: u64) -> Option<impl Iterator<Item = &Arc<Batch>>> {
+        let at = self.batches.partition_point(|batch| batch.to <= seq);
+        let reaches_back = self.batches.get(at)?.from <= Some(seq);
+        reaches_back.then(|| self.batches.range(at..))
     }
 }
 
-/// One owner.
+/// Where a registration is: found by the hash of its name, so that a search needs no registration to be looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The upper half of the name's hash.
+    pub(super) hash: u32,
+    pub(super) slot: u32,
+}
+
+impl Place {
+    /// Tells the part of a name's hash that places are ordered by.
+    pub(super) fn hash(name_hash: u64) -> u32 {
+        (name_hash >> 32) as u32
+    }
+}
+
+/// One owner. A thousand simulated nodes know a thousand each, so what is needed together lies together: the first 64
+/// bytes tell whether a row is news, the next ones take it.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(super) struct Owner {
     pub(super) id: NodeId,
-    pub(super) id_hash: u64,
-    /// What makes nodes prefer different instances.
-    pub(super) salt: u64,
     pub(super) incarnation: Incarnation,
     /// Zero when nothing is known of its set.
     pub(super) seq: u64,
-    pub(super) fingerprint: u64,
-    /// Its registrations' slots, by name and instance.
-    pub(super) entries: Vec<u32>,
-    pub(super) bytes: usize,
-    pub(super) log: Log,
-    /// The life of it that is known to go on.
-    pub(super) lease: Option<Incarnation>,
-    pub(super) is_suspected: bool,
-    /// When its set changed last, wherever that was.
-    pub(super) changed_at: Instant,
-    /// When a set that cannot be seen is forgotten.
-    pub(super) purge_at: Option<Instant>,
-    /// An update that broke the rules: it and what is older are not asked for again.
-    pub(super) refused: (Incarnation, u64),
     /// Its name in this life of it, on the relay.
     pub(super) tag: u64,
     /// The number of the relay's latest news of it.
@@ -120,6 +102,23 @@ pub(super) struct Owner {
     pub(super) lazy: u32,
     /// The neighbours that were told so of this node.
     pub(super) pruned: u32,
+    pub(super) is_suspected: bool,
+    pub(super) fingerprint: u64,
+    /// Its registrations, by their places.
+    pub(super) entries: Vec<Place>,
+    /// What makes nodes prefer different instances.
+    pub(super) salt: u64,
+    /// When its set changed last, wherever that was.
+    pub(super) changed_at: Instant,
+    /// The life of it that is known to go on.
+    pub(super) lease: Option<Incarnation>,
+    pub(super) log: Log,
+    pub(super) bytes: usize,
+    pub(super) id_hash: u64,
+    /// When a set that cannot be seen is forgotten.
+    pub(super) purge_at: Option<Instant>,
+    /// An update that broke the rules: it and what is older are not asked for again.
+    pub(super) refused: (Incarnation, u64),
 }
 
 impl Owner {
@@ -152,11 +151,15 @@ impl Owner {
         self.lease == Some(self.incarnation)
     }
 
-    /// Makes an update of one that was applied.
-    pub(super) fn again(&self, logged: &Logged, age_ms: u32) -> Update {
-        let (owner, incarnation, count) = (self.id, self.incarnation, logged.count);
-        let (from, to, changes) = (Some(logged.from), logged.to, logged.changes.clone());
-        Update { owner, incarnation, from, to, age_ms, count, changes }
+    /// Makes an update of a batch that was applied.
+    pub(super) fn again(&self, batch: &Arc<Batch>, now: Instant) -> Update {
+        let age_ms = u32::try_from(now.millis_since(self.changed_at)).unwrap_or(u32::MAX);
+        Update { batch: batch.clone(), age_ms }
+    }
+
+    /// What the hash of each of its services that are shown is multiplied by.
+    pub(super) fn weight(&self) -> u64 {
+        self.tag | 1
     }
 
     pub(super) fn row(&self) -> Row {
@@ -178,11 +181,15 @@ impl Owner {
     }
 
     pub(super) fn audit(&self, registry: &Registry) {
-        let entries = || self.entries.iter().map(|slot| registry.entry(*slot));
-        assert!(entries().is_sorted_by(|a, b| a.key() < b.key()), "a set is out of order");
-        let fingerprint = entries().fold(0_u64, |sum, entry| sum.wrapping_add(entry.hash()));
+        let key = |it: &Place| registry.record(it.slot).key();
+        let is_before = |a: &Place, b: &Place| a.hash < b.hash || a.hash == b.hash && key(a) < key(b);
+        assert!(self.entries.is_sorted_by(is_before), "a set is out of order");
+        let entries = || self.entries.iter().map(|it| registry.record(it.slot));
+        let is_placed = |it: &Place| it.hash == Place::hash(registry.record(it.slot).name_hash());
+        assert!(self.entries.iter().all(is_placed), "a registration is not where it is looked for");
+        let fingerprint = entries().fold(0_u64, |sum, record| sum.wrapping_add(record.hash()));
         assert_eq!(fingerprint, self.fingerprint, "a set's fingerprint is not its contents'");
-        assert_eq!(entries().map(|entry| entry.body.len()).sum::<usize>(), self.bytes, "bytes were lost");
+        assert_eq!(entries().map(|record| record.len()).sum::<usize>(), self.bytes, "bytes were lost");
         let stays = self.seq == 0 || self.is_visible() || self.id == registry.me;
         assert_eq!(stays, self.purge_at.is_none(), "a set is forgotten too early, or never");
     }

@@ -13,7 +13,7 @@
 
 use super::Registrar;
 use super::apply::Path;
-use super::update::Update;
+use super::update::{Batch, Update};
 use crate::config::Canary;
 use crate::frame::{Channel, Frame};
 use crate::hash::{FixedState, Fold};
@@ -22,6 +22,7 @@ use crate::machine::Cx;
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -77,8 +78,10 @@ struct Link {
 }
 
 /// A change that some neighbours may lack.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct News {
+    /// What leads to the number; none where the whole set does.
+    batch: Option<Arc<Batch>>,
     owner: u32,
     tag: u64,
     seq: u64,
@@ -205,7 +208,7 @@ impl Registrar {
     }
 
     /// Notes that an owner's set has changed, for all neighbours but the one that told it.
-    pub(super) fn hand_on(&mut self, number: u32, from: u32, cx: &mut Cx<'_>) {
+    pub(super) fn hand_on(&mut self, number: u32, batch: Option<Arc<Batch>>, from: u32, cx: &mut Cx<'_>) {
         let owner = &mut self.registry.owners[number as usize];
         owner.news = self.relay.first + self.relay.news.len() as u64;
         let lacking = self.relay.everybody() & !from;
@@ -214,7 +217,7 @@ impl Registrar {
             return;
         }
         let (tag, seq, at) = (owner.tag, owner.seq, cx.now.mono);
-        self.relay.news.push_back(News { owner: number, tag, seq, at, lacking });
+        self.relay.news.push_back(News { batch, owner: number, tag, seq, at, lacking });
         self.relay.trim(self.config.registry_relay_max);
         self.relay.flush_by(at);
     }
@@ -282,7 +285,8 @@ impl Registrar {
                 }
                 news.lacking &= !link.bit;
                 if row.is_none() {
-                    row = registry.row_to(news.owner, news.seq, now);
+                    let batch = news.batch.as_ref().map(|batch| owner.again(batch, now));
+                    row = batch.or_else(|| registry.whole_at(news.owner, news.seq, now));
                 }
                 let Some(row) = &row else { continue };
                 link.bytes += row.wire_len();
@@ -325,11 +329,13 @@ impl Registrar {
 impl Registrar {
     pub(super) fn on_relayed(&mut self, from: NodeId, relayed: Relayed, cx: &mut Cx<'_>) {
         let bit = self.relay.bit(&from);
+        // All are looked for before one is applied: so the processor waits for memory once, not for each.
+        let is_known = |row: &&Update| self.registry.number_of(&row.batch).is_some();
+        self.relay.news.reserve(relayed.rows.iter().filter(is_known).count());
         for row in relayed.rows {
-            let (owner, tag, seq) = (row.owner, row.tag(), row.to);
-            let number = self.registry.tags.get(tag).or_else(|| self.registry.number(&owner));
-            let number = number.filter(|number| self.registry.owners[*number as usize].id == owner);
-            let is_new = self.apply_to(number, from, row, Path::Relay, cx);
+            let (owner, tag, seq) = (row.batch.owner, row.batch.tag, row.batch.to);
+            let number = self.registry.number_of(&row.batch);
+            let is_new = self.apply_to(number, from, &row, Path::Relay, cx);
             let number = number.or_else(|| self.registry.number(&owner));
             if let Some(number) = number.filter(|_| bit != 0) {
                 self.on_heard(bit, number, tag, seq, is_new, cx);

@@ -420,7 +420,7 @@ impl Registrar {
         let mut has_news = false;
         while !updates.is_empty() {
             let Ok(update) = Update::split(&mut updates) else { return self.on_malformed(from, cx) };
-            has_news |= self.apply(from, update, Path::Sync, cx);
+            has_news |= self.apply(from, &update, Path::Sync, cx);
         }
         if has_news {
             let Self { sync, registry, .. } = self;

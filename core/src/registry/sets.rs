@@ -1,13 +1,13 @@
 //! Owners' sets as they come, change and go, and the leases that show them.
 
 use super::directory::{Entry, NONE, Registry, Role};
-use super::owner::{Owner, Row, tag};
-use super::update::{Record, Update, encode_put};
+use super::owner::{Owner, Place, Row, tag};
+use super::update::{Batch, Change, Numbered, Record, Update};
 use crate::id::{Incarnation, NodeId};
 use crate::machine::ServiceLoss;
 use crate::time::Instant;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use bytes::Bytes;
 
 /// Owners.
 impl Registry {
@@ -24,6 +24,12 @@ impl Registry {
         }
         self.numbers.insert(*id, number);
         number
+    }
+
+    /// Tells the number of the owner of a batch, if it is known.
+    pub(super) fn number_of(&self, batch: &Batch) -> Option<u32> {
+        let number = self.tags.get(batch.tag).or_else(|| self.number(&batch.owner));
+        number.filter(|number| self.owners[*number as usize].id == batch.owner)
     }
 
     /// Forgets an owner and all of its set.
@@ -65,42 +71,27 @@ impl Registry {
     /// Makes an update of a whole set.
     pub(super) fn whole(&self, number: u32, now: Instant) -> Update {
         let owner = &self.owners[number as usize];
-        let mut changes = Vec::with_capacity(owner.bytes + owner.entries.len() * 32);
-        for slot in &owner.entries {
-            encode_put(&self.entry(*slot).record(), 0, &mut changes);
-        }
-        Update {
-            owner: owner.id,
-            incarnation: owner.incarnation,
-            from: None,
-            to: owner.seq,
-            age_ms: age_ms(owner, now),
-            count: owner.entries.len() as u32,
-            changes: Bytes::from(changes),
-        }
+        let records = owner.entries.iter().map(|place| self.record(place.slot));
+        let puts = records.map(|record| Numbered { seq: 0, change: Change::Put(record.clone()) });
+        let mut changes: Vec<Numbered> = puts.collect();
+        changes.sort_unstable_by(|a, b| a.change.key().cmp(&b.change.key()));
+        let batch = Batch::of((owner.id, owner.incarnation), None, owner.seq, changes);
+        owner.again(&Arc::new(batch), now)
     }
 
     /// Lists what leads from a sequence number to what is held: the last changes where they are still known.
     pub(super) fn rows_after(&self, number: u32, seq: u64, now: Instant) -> Vec<Update> {
         let owner = &self.owners[number as usize];
         match owner.log.since(seq).filter(|_| seq < owner.seq) {
-            Some(rows) => rows.map(|logged| owner.again(logged, age_ms(owner, now))).collect(),
+            Some(batches) => batches.map(|batch| owner.again(batch, now)).collect(),
             None => Vec::from([self.whole(number, now)]),
         }
     }
 
-    /// Finds the update that leads to a sequence number, or the whole set where that is what is held; none when it is
-    /// forgotten.
-    pub(super) fn row_to(&self, number: u32, seq: u64, now: Instant) -> Option<Update> {
-        let owner = &self.owners[number as usize];
-        let logged = owner.log.leading_to(seq);
-        let again = logged.map(|logged| owner.again(logged, age_ms(owner, now)));
-        again.or_else(|| (owner.seq == seq).then(|| self.whole(number, now)))
+    /// Makes an update of a whole set if that is what is held at a sequence number.
+    pub(super) fn whole_at(&self, number: u32, seq: u64, now: Instant) -> Option<Update> {
+        (self.owners[number as usize].seq == seq).then(|| self.whole(number, now))
     }
-}
-
-fn age_ms(owner: &Owner, now: Instant) -> u32 {
-    u32::try_from(now.millis_since(owner.changed_at)).unwrap_or(u32::MAX)
 }
 
 /// Leases: what shows a set and hides it.
@@ -109,17 +100,23 @@ impl Registry {
         if self.owners[number as usize].lease == Some(incarnation) {
             return;
         }
-        self.unlist_all(number, Some(ServiceLoss::Restarted));
+        if self.owners[number as usize].is_visible() {
+            self.unlist_all(number, Some(ServiceLoss::Restarted));
+        }
         let owner = &mut self.owners[number as usize];
         (owner.lease, owner.is_suspected) = (Some(incarnation), false);
-        self.list_all(number);
+        if owner.is_visible() {
+            self.list_all(number);
+        }
     }
 
     pub(super) fn end_life(&mut self, number: u32, incarnation: Incarnation, reason: ServiceLoss) {
         if self.owners[number as usize].lease != Some(incarnation) {
             return;
         }
-        self.unlist_all(number, Some(reason));
+        if self.owners[number as usize].is_visible() {
+            self.unlist_all(number, Some(reason));
+        }
         let owner = &mut self.owners[number as usize];
         (owner.lease, owner.is_suspected) = (None, false);
     }
@@ -133,32 +130,13 @@ impl Registry {
         if !owner.is_visible() {
             return;
         }
-        for slot in owner.entries.clone() {
-            if self.entry(slot).role != Role::Refused {
-                self.rank_again(slot);
-                if self.is_watched && self.is_shown(slot) {
-                    self.tell_updated(slot);
-                }
+        for slot in self.slots_of(number) {
+            if self.entry(slot).role == Role::Refused {
+                continue;
             }
-        }
-    }
-
-    fn list_all(&mut self, number: u32) {
-        if self.owners[number as usize].is_visible() {
-            for slot in self.owners[number as usize].entries.clone() {
-                if self.entry(slot).role != Role::Refused {
-                    self.list(slot);
-                }
-            }
-        }
-    }
-
-    fn unlist_all(&mut self, number: u32, loss: Option<ServiceLoss>) {
-        if self.owners[number as usize].is_visible() {
-            for slot in self.owners[number as usize].entries.clone() {
-                if self.entry(slot).role != Role::Refused {
-                    self.unlist(slot, loss);
-                }
+            self.rank_again(slot);
+            if self.is_watched && self.is_shown(slot) {
+                self.tell_updated(slot);
             }
         }
     }
@@ -166,33 +144,35 @@ impl Registry {
 
 /// Contents of a set.
 impl Registry {
-    /// Finds a registration in a set: its place among the set's slots, or where it would be.
-    pub(super) fn find(&self, number: u32, name: &[u8], instance: u64) -> Result<usize, usize> {
-        let entries = &self.owners[number as usize].entries;
-        entries.binary_search_by(|slot| self.entry(*slot).key().cmp(&(name, instance)))
+    /// Finds a registration in a set: the number of its place, or of the one where it would be.
+    pub(super) fn find(&self, number: u32, name_hash: u64, key: (&[u8], u64)) -> Result<usize, usize> {
+        let hash = Place::hash(name_hash);
+        let is_at = |it: &Place| it.hash.cmp(&hash).then_with(|| self.record(it.slot).key().cmp(&key));
+        self.owners[number as usize].entries.binary_search_by(is_at)
     }
 
-    pub(super) fn find_slot(&self, number: u32, name: &[u8], instance: u64) -> Option<u32> {
-        self.find(number, name, instance).ok().map(|at| self.owners[number as usize].entries[at])
+    pub(super) fn find_slot(&self, number: u32, name_hash: u64, key: (&[u8], u64)) -> Option<u32> {
+        let at = self.find(number, name_hash, key).ok()?;
+        Some(self.owners[number as usize].entries[at].slot)
     }
 
     /// Takes a registration into a set, or changes it there.
-    pub(super) fn put(&mut self, number: u32, record: Record, is_refused: bool) {
-        match self.find(number, record.name(), record.instance) {
+    pub(super) fn put(&mut self, number: u32, record: &Arc<Record>, is_refused: bool) {
+        match self.find(number, record.name_hash(), record.key()) {
             Ok(at) => self.replace(number, at, record, is_refused),
             Err(at) => self.insert(number, at, record, is_refused),
         }
     }
 
-    fn insert(&mut self, number: u32, at: usize, record: Record, is_refused: bool) {
-        let role = if is_refused { Role::Refused } else { Role::Usual };
-        let entry = Entry::new(record, number, role);
+    fn insert(&mut self, number: u32, at: usize, record: &Arc<Record>, is_refused: bool) {
         let owner = &mut self.owners[number as usize];
-        owner.fingerprint = owner.fingerprint.wrapping_add(entry.hash());
-        owner.bytes += entry.body.len();
+        owner.fingerprint = owner.fingerprint.wrapping_add(record.hash());
+        owner.bytes += record.len();
         let slot = self.free.pop().unwrap_or(self.entries.len() as u32);
-        owner.entries.insert(at, slot);
+        owner.entries.insert(at, Place { hash: Place::hash(record.name_hash()), slot });
         let is_listed = !is_refused && owner.is_visible();
+        let role = if is_refused { Role::Refused } else { Role::Hidden };
+        let entry = Entry::new(record.clone(), number, owner.salt, role);
         match self.entries.get_mut(slot as usize) {
             Some(free) => *free = entry,
             None => self.push_entry(entry),
@@ -210,68 +190,59 @@ impl Registry {
         self.entries.push(entry);
     }
 
-    fn replace(&mut self, number: u32, at: usize, record: Record, is_refused: bool) {
-        let slot = self.owners[number as usize].entries[at];
-        let old = self.entry(slot);
-        if old.record() == record {
+    fn replace(&mut self, number: u32, at: usize, record: &Arc<Record>, is_refused: bool) {
+        let slot = self.owners[number as usize].entries[at].slot;
+        let entry = self.entry(slot);
+        let old = &entry.record;
+        if old == record {
             return;
         }
         let is_same = (old.is_unique, old.registered_at) == (record.is_unique, record.registered_at);
-        if !is_same || is_refused || old.role == Role::Refused {
+        if !is_same || is_refused || entry.role == Role::Refused {
             self.remove_at(number, at, None);
             return self.insert(number, at, record, is_refused);
         }
-        let (hash, len) = (old.hash(), old.body.len());
-        let is_visible = self.owners[number as usize].is_visible();
-        let new_len = record.body.len();
-        if is_visible {
-            self.rewrite(slot, record);
-        } else {
-            let entry = &mut self.entries[slot as usize];
-            (entry.body, entry.mailbox) = (record.body, record.mailbox);
-        }
-        let new_hash = self.entry(slot).hash();
+        let (hash, len) = (old.hash(), old.len());
+        self.rewrite(slot, record);
         let owner = &mut self.owners[number as usize];
-        owner.fingerprint = owner.fingerprint.wrapping_sub(hash).wrapping_add(new_hash);
-        owner.bytes = owner.bytes - len + new_len;
+        owner.fingerprint = owner.fingerprint.wrapping_sub(hash).wrapping_add(record.hash());
+        owner.bytes = owner.bytes - len + record.len();
     }
 
     /// Removes a registration from a set, if it is there.
-    pub(super) fn remove(&mut self, number: u32, name: &[u8], instance: u64) {
-        if let Ok(at) = self.find(number, name, instance) {
+    pub(super) fn remove(&mut self, number: u32, name_hash: u64, key: (&[u8], u64)) {
+        if let Ok(at) = self.find(number, name_hash, key) {
             self.remove_at(number, at, None);
         }
     }
 
     fn remove_at(&mut self, number: u32, at: usize, loss: Option<ServiceLoss>) {
         let owner = &self.owners[number as usize];
-        let (slot, is_visible) = (owner.entries[at], owner.is_visible());
+        let (slot, is_visible) = (owner.entries[at].slot, owner.is_visible());
         if is_visible && self.entry(slot).role != Role::Refused {
             self.unlist(slot, loss);
         }
-        let (hash, len) = (self.entry(slot).hash(), self.entry(slot).body.len());
+        let nobody = Entry::new(self.nothing.clone(), NONE, 0, Role::Hidden);
+        let Entry { record, .. } = core::mem::replace(&mut self.entries[slot as usize], nobody);
         let owner = &mut self.owners[number as usize];
         owner.entries.remove(at);
-        owner.fingerprint = owner.fingerprint.wrapping_sub(hash);
-        owner.bytes -= len;
-        let entry = &mut self.entries[slot as usize];
-        (entry.body, entry.owner) = (Bytes::new(), NONE);
+        owner.fingerprint = owner.fingerprint.wrapping_sub(record.hash());
+        owner.bytes -= record.len();
         self.free.push(slot);
     }
 
     /// Makes a set what the owner says it is as a whole. Its records are in the order of their keys.
-    pub(super) fn swap(&mut self, number: u32, records: Vec<(Record, bool)>) {
+    pub(super) fn swap(&mut self, number: u32, records: &[(&Arc<Record>, bool)]) {
         for at in (0..self.owners[number as usize].entries.len()).rev() {
-            let key = self.entry(self.owners[number as usize].entries[at]).key();
-            let is_kept =
-                records.binary_search_by(|(record, _)| (record.name(), record.instance).cmp(&key)).is_ok();
+            let key = self.record(self.owners[number as usize].entries[at].slot).key();
+            let is_kept = records.binary_search_by(|(record, _)| record.key().cmp(&key)).is_ok();
             if !is_kept {
                 self.remove_at(number, at, None);
             }
         }
         self.owners[number as usize].entries.reserve_exact(records.len()); // most sets come whole and stay
         for (record, is_refused) in records {
-            self.put(number, record, is_refused);
+            self.put(number, record, *is_refused);
         }
     }
 

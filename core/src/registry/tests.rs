@@ -398,15 +398,13 @@ fn update_from(from: NodeId, updates: Bytes) -> Input {
 fn forged(owner: u8, life: u64, from: u64, to: u64, names: &[&str]) -> Bytes {
     let mut changes = Vec::new();
     for (at, name) in names.iter().enumerate() {
-        let body = bytes(name);
-        let (name_len, registered_at) = (body.len() as u16, Stamp(5));
-        let record =
-            Record { body, name_len, instance: 0, mailbox: MailboxId(0), registered_at, is_unique: false };
+        let body = (bytes(name), name.len() as u16);
+        let record = Record::new(body, 0, MailboxId(0), Stamp(5), false);
         update::encode_put(&record, to - from - (names.len() - 1 - at) as u64, &mut changes);
     }
     let (owner, incarnation, count) = (node(owner), Incarnation(life), names.len() as u32);
-    let changes = Bytes::from(changes);
-    Update { owner, incarnation, from: Some(from), to, age_ms: 0, count, changes }.to_bytes()
+    let batch = Batch::new(owner, incarnation, Some(from), to, count, Bytes::from(changes));
+    Update { batch: Arc::new(batch), age_ms: 0 }.to_bytes()
 }
 
 #[test]

@@ -7,9 +7,11 @@
 
 use super::owner::tag;
 use crate::frame::{NODE_ID_LEN, put, varint_len};
-use crate::hash::hash_bytes;
+use crate::hash::{Fold, hash_bytes};
 use crate::hlc::Stamp;
 use crate::id::{Incarnation, MailboxId, NodeId};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
 use serde::de::DeserializeOwned;
@@ -37,19 +39,51 @@ pub(crate) enum UpdateError {
     Order,
 }
 
-/// One registration as its owner wrote it.
+/// One registration as its owner wrote it: made once, and shared by whatever holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
+    hash: u64,
+    name_hash: u64,
     /// The name, then the metadata.
-    pub(crate) body: Bytes,
-    pub(crate) name_len: u16,
+    body: Bytes,
+    name_len: u16,
+    pub(crate) is_unique: bool,
     pub(crate) instance: u64,
     pub(crate) mailbox: MailboxId,
     pub(crate) registered_at: Stamp,
-    pub(crate) is_unique: bool,
 }
 
 impl Record {
+    pub(crate) fn new(
+        (body, name_len): (Bytes, u16),
+        instance: u64,
+        mailbox: MailboxId,
+        registered_at: Stamp,
+        is_unique: bool,
+    ) -> Self {
+        let name_hash = hash_bytes(&body[..usize::from(name_len)]);
+        let mut fold = Fold::starting_at(hash_bytes(&body));
+        fold.pair(instance, mailbox.0);
+        fold.pair(registered_at.0, u64::from(name_len) << 1 | u64::from(is_unique));
+        let hash = fold.finish();
+        Self { hash, name_hash, body, name_len, is_unique, instance, mailbox, registered_at }
+    }
+
+    /// Tells the hash of what the owner wrote.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Tells the hash of the name.
+    pub(crate) fn name_hash(&self) -> u64 {
+        self.name_hash
+    }
+
+    /// Tells how many bytes name and metadata have.
+    pub(crate) fn len(&self) -> usize {
+        self.body.len()
+    }
+
     pub(crate) fn name(&self) -> &[u8] {
         &self.body[..usize::from(self.name_len)]
     }
@@ -57,13 +91,27 @@ impl Record {
     pub(crate) fn meta(&self) -> &[u8] {
         &self.body[usize::from(self.name_len)..]
     }
+
+    /// Shares the name.
+    pub(crate) fn name_bytes(&self) -> Bytes {
+        self.body.slice(..usize::from(self.name_len))
+    }
+
+    /// Shares the metadata.
+    pub(crate) fn meta_bytes(&self) -> Bytes {
+        self.body.slice(usize::from(self.name_len)..)
+    }
+
+    pub(crate) fn key(&self) -> (&[u8], u64) {
+        (self.name(), self.instance)
+    }
 }
 
 /// What becomes of one registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// It is offered, so and no longer otherwise.
-    Put(Record),
+    Put(Arc<Record>),
     /// It is offered no longer.
     Remove { name: Bytes, instance: u64 },
 }
@@ -72,8 +120,16 @@ impl Change {
     /// Orders the changes of an update.
     pub(crate) fn key(&self) -> (&[u8], u64) {
         match self {
-            Change::Put(record) => (record.name(), record.instance),
+            Change::Put(record) => record.key(),
             Change::Remove { name, instance } => (name, *instance),
+        }
+    }
+
+    /// Tells the hash of its name.
+    pub(crate) fn name_hash(&self) -> u64 {
+        match self {
+            Change::Put(record) => record.name_hash,
+            Change::Remove { name, .. } => hash_bytes(name),
         }
     }
 
@@ -81,7 +137,7 @@ impl Change {
     pub(crate) fn len_max(&self) -> usize {
         CHANGE_HEADER_LEN_MAX
             + match self {
-                Change::Put(record) => record.body.len(),
+                Change::Put(record) => record.len(),
                 Change::Remove { name, .. } => name.len(),
             }
     }
@@ -99,7 +155,7 @@ impl Change {
 }
 
 pub(crate) fn encode_put(record: &Record, offset: u64, out: &mut Vec<u8>) {
-    let Record { body, name_len, instance, mailbox, registered_at, is_unique } = record;
+    let Record { body, name_len, instance, mailbox, registered_at, is_unique, .. } = record;
     let kind = if *is_unique { Kind::PutUnique } else { Kind::Put };
     let meta_len = (body.len() - usize::from(*name_len)) as u32;
     put(&(kind, offset, instance, u32::from(*name_len), mailbox, registered_at, meta_len), out);
@@ -122,23 +178,77 @@ pub(crate) struct Numbered {
     pub(crate) change: Change,
 }
 
-/// One owner's changes from one sequence number to another, still encoded.
+/// One owner's changes from one sequence number to another.
+///
+/// It is made once, by the owner, and then handed on as it is. What came over the wire is bytes alone until it is
+/// applied; what was made in this process holds its changes as values too, which nodes in one process share.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Whose set it is.
+    pub(crate) owner: NodeId,
+    /// The life that wrote it.
+    pub(crate) incarnation: Incarnation,
+    /// The sequence number that the changes follow; none for the whole set.
+    pub(crate) from: Option<u64>,
+    /// The sequence number that they lead to.
+    pub(crate) to: u64,
+    /// How many changes there are.
+    pub(crate) count: u32,
+    /// Names the owner in the life that wrote it.
+    pub(super) tag: u64,
+    /// The changes.
+    changes: Bytes,
+    /// How many bytes the batch takes on the wire.
+    wire_len: usize,
+    /// The hash of the changes' bytes and the changes as values, where they were not read from bytes.
+    hash: Option<u64>,
+    known: Option<Box<Changes>>,
+}
+
+impl PartialEq for Batch {
+    fn eq(&self, other: &Self) -> bool {
+        let numbers = |it: &Self| (it.owner, it.incarnation, it.from, it.to, it.count);
+        numbers(self) == numbers(other) && self.changes == other.changes
+    }
+}
+
+impl Eq for Batch {}
+
+/// The changes of a batch, with what bounds ask of them.
+#[derive(Clone, Debug)]
+pub(super) struct Changes {
+    pub(super) list: Vec<Numbered>,
+    /// How many registrations are written, and with how many bytes.
+    pub(super) puts: usize,
+    pub(super) bytes: usize,
+    pub(super) name_len_max: usize,
+    pub(super) meta_len_max: usize,
+    /// The age of the youngest.
+    pub(super) newest: Option<Stamp>,
+}
+
+impl Changes {
+    fn new(list: Vec<Numbered>) -> Self {
+        let mut it = Self { list, puts: 0, bytes: 0, name_len_max: 0, meta_len_max: 0, newest: None };
+        for numbered in &it.list {
+            let Change::Put(record) = &numbered.change else { continue };
+            it.puts += 1;
+            it.bytes += record.len();
+            it.name_len_max = it.name_len_max.max(record.name().len());
+            it.meta_len_max = it.meta_len_max.max(record.meta().len());
+            it.newest = it.newest.max(Some(record.registered_at));
+        }
+        it
+    }
+}
+
+/// A batch on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
-    /// Whose set it is.
-    pub owner: NodeId,
-    /// The life that wrote it.
-    pub incarnation: Incarnation,
-    /// The sequence number that the changes follow; none for the whole set.
-    pub from: Option<u64>,
-    /// The sequence number that they lead to.
-    pub to: u64,
+    /// The changes.
+    pub batch: Arc<Batch>,
     /// How long the sender has known the last of them, in milliseconds.
     pub age_ms: u32,
-    /// How many changes there are.
-    pub count: u32,
-    /// The changes.
-    pub changes: Bytes,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -152,33 +262,106 @@ struct Header {
     len: u32,
 }
 
+impl Batch {
+    /// Makes a batch of encoded changes.
+    pub fn new(
+        owner: NodeId,
+        incarnation: Incarnation,
+        from: Option<u64>,
+        to: u64,
+        count: u32,
+        changes: Bytes,
+    ) -> Self {
+        let tag = tag(hash_bytes(&owner.0), incarnation);
+        let numbers = 1 + from.map_or(0, varint_len) + varint_len(incarnation.0) + varint_len(to);
+        let len = varint_len(count) + varint_len(changes.len() as u64) + changes.len();
+        let wire_len = NODE_ID_LEN + numbers + len;
+        Self { owner, incarnation, from, to, count, tag, changes, wire_len, hash: None, known: None }
+    }
+
+    /// Makes a batch of changes, which are in the order of their keys.
+    pub(super) fn of(
+        (owner, incarnation): (NodeId, Incarnation),
+        from: Option<u64>,
+        to: u64,
+        list: Vec<Numbered>,
+    ) -> Self {
+        let mut changes = Vec::with_capacity(list.iter().map(|numbered| numbered.change.len_max()).sum());
+        for Numbered { seq, change } in &list {
+            change.encode(seq.saturating_sub(from.unwrap_or(*seq)), &mut changes);
+        }
+        let (count, hash) = (list.len() as u32, Some(hash_bytes(&changes)));
+        let known = Some(Box::new(Changes::new(list)));
+        Self { hash, known, ..Self::new(owner, incarnation, from, to, count, Bytes::from(changes)) }
+    }
+
+    /// Tells how many bytes the changes take.
+    pub(crate) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Hashes the changes' bytes.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash.unwrap_or_else(|| hash_bytes(&self.changes))
+    }
+
+    /// Shows the changes, if they need not be read.
+    pub(super) fn known(&self) -> Option<&Changes> {
+        self.known.as_deref()
+    }
+
+    /// Reads the changes.
+    ///
+    /// # Errors
+    /// [`UpdateError`]: then none of them is to be applied.
+    pub(super) fn read(&self) -> Result<Changes, UpdateError> {
+        let mut rest = self.changes.clone();
+        let mut changes: Vec<Numbered> = Vec::with_capacity(self.count as usize);
+        let mut last = self.from.unwrap_or(0);
+        for _ in 0..self.count {
+            let (change, offset) = decode_change(&mut rest)?;
+            let seq = self.number(offset, &change)?;
+            if changes.last().is_some_and(|before| before.change.key() >= change.key()) {
+                return Err(UpdateError::Order);
+            }
+            last = last.max(seq);
+            changes.push(Numbered { seq, change });
+        }
+        let is_whole = self.from.is_none();
+        if !rest.is_empty() || !is_whole && last != self.to && self.count > 0 {
+            return Err(UpdateError::Order);
+        }
+        Ok(Changes::new(changes))
+    }
+
+    /// Tells a change's sequence number, if it may be in this batch.
+    fn number(&self, offset: u64, change: &Change) -> Result<u64, UpdateError> {
+        match self.from {
+            Some(from) if (1..=self.to - from).contains(&offset) => Ok(from + offset),
+            None if offset == 0 && matches!(change, Change::Put(_)) => Ok(0),
+            Some(_) | None => Err(UpdateError::Order),
+        }
+    }
+}
+
 impl Update {
     /// Appends the update.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let Self { owner, incarnation, from, to, age_ms, count, changes } = self;
-        let (owner, incarnation, from, to) = (*owner, *incarnation, *from, *to);
-        let (age_ms, count, len) = (*age_ms, *count, changes.len() as u32);
-        put(&Header { owner, incarnation, from, to, age_ms, count, len }, out);
+        let Self { batch, age_ms } = self;
+        let Batch { owner, incarnation, from, to, count, ref changes, .. } = **batch;
+        put(&Header { owner, incarnation, from, to, age_ms: *age_ms, count, len: changes.len() as u32 }, out);
         out.extend_from_slice(changes);
     }
 
     /// Tells how many bytes the encoded form has.
     pub(crate) fn wire_len(&self) -> usize {
-        let Self { owner: _, incarnation, from, to, age_ms, count, changes } = self;
-        let from = 1 + from.map_or(0, varint_len);
-        let numbers = varint_len(incarnation.0) + varint_len(*to) + varint_len(*age_ms) + varint_len(*count);
-        NODE_ID_LEN + from + numbers + varint_len(changes.len() as u64) + changes.len()
-    }
-
-    /// Names the owner in the life that wrote it.
-    pub(super) fn tag(&self) -> u64 {
-        tag(hash_bytes(&self.owner.0), self.incarnation)
+        self.batch.wire_len + varint_len(self.age_ms)
     }
 
     /// Encodes the update into a buffer of its own.
     #[cfg(test)]
     pub(crate) fn to_bytes(&self) -> Bytes {
-        let mut out = Vec::with_capacity(UPDATE_HEADER_LEN_MAX + self.changes.len());
+        let mut out = Vec::with_capacity(UPDATE_HEADER_LEN_MAX + self.batch.changes.len());
         self.encode(&mut out);
         Bytes::from(out)
     }
@@ -201,40 +384,8 @@ impl Update {
             return Err(UpdateError::TooMany);
         }
         bytes.advance(bytes.len() - found);
-        Ok(Self { owner, incarnation, from, to, age_ms, count, changes: bytes.split_to(len) })
-    }
-
-    /// Decodes the changes.
-    ///
-    /// # Errors
-    /// [`UpdateError`]: then none of them is to be applied.
-    pub(crate) fn decode(&self) -> Result<Vec<Numbered>, UpdateError> {
-        let mut rest = self.changes.clone();
-        let mut changes: Vec<Numbered> = Vec::with_capacity(self.count as usize);
-        let mut last = self.from.unwrap_or(0);
-        for _ in 0..self.count {
-            let (change, offset) = decode_change(&mut rest)?;
-            let seq = self.number(offset, &change)?;
-            if changes.last().is_some_and(|before| before.change.key() >= change.key()) {
-                return Err(UpdateError::Order);
-            }
-            last = last.max(seq);
-            changes.push(Numbered { seq, change });
-        }
-        let is_whole = self.from.is_none();
-        if !rest.is_empty() || !is_whole && last != self.to && self.count > 0 {
-            return Err(UpdateError::Order);
-        }
-        Ok(changes)
-    }
-
-    /// Tells a change's sequence number, if it may be in this update.
-    fn number(&self, offset: u64, change: &Change) -> Result<u64, UpdateError> {
-        match self.from {
-            Some(from) if (1..=self.to - from).contains(&offset) => Ok(from + offset),
-            None if offset == 0 && matches!(change, Change::Put(_)) => Ok(0),
-            Some(_) | None => Err(UpdateError::Order),
-        }
+        let batch = Batch::new(owner, incarnation, from, to, count, bytes.split_to(len));
+        Ok(Self { batch: Arc::new(batch), age_ms })
     }
 }
 
@@ -248,7 +399,8 @@ fn decode_change(rest: &mut Bytes) -> Result<(Change, u64), UpdateError> {
     let body = take_bytes(rest, u64::from(name_len) + u64::from(meta_len))?;
     let name_len = u16::try_from(name_len).map_err(|_| UpdateError::Header)?;
     let is_unique = matches!(kind, Kind::PutUnique);
-    Ok((Change::Put(Record { body, name_len, instance, mailbox, registered_at, is_unique }), offset))
+    let record = Record::new((body, name_len), instance, mailbox, registered_at, is_unique);
+    Ok((Change::Put(Arc::new(record)), offset))
 }
 
 fn take<T: DeserializeOwned>(rest: &mut Bytes) -> Result<T, UpdateError> {

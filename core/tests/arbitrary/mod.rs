@@ -10,7 +10,7 @@ use rumormill_core::frame::{
     NeighborAnswer, NeighborPriority, OrderKind, Rumor, SyncChunk, SyncEnd, SyncHello, SyncOutcome,
     SyncVector, Verdict, Wanted,
 };
-use rumormill_core::registry::{Hello, Relayed, Row, Rows, Told, Update, Word};
+use rumormill_core::registry::{Batch, Hello, Relayed, Row, Rows, Told, Update, Word};
 use rumormill_core::{
     Address, Channel, Class, ClusterNumbers, Command, Contact, Dialer, DownReason, Frame, Incarnation, Input,
     Instant, Life, MailboxId, MapId, MemberRecord, MemberState, MessageId, NodeId, Now, Question, Stamp,
@@ -203,14 +203,10 @@ fn registry_frame() -> impl Strategy<Value = Frame> {
     let word = prop_oneof![Just(Word::Have), Just(Word::Prune), Just(Word::Graft)];
     let told = (number(), number(), word).prop_map(|(tag, seq, word)| Told { tag, seq, word });
     let numbers = (node_id(), number(), any::<bool>(), number(), number(), number32());
-    let update = (numbers, bytes()).prop_map(|((owner, life, is_whole, a, b, age_ms), changes)| Update {
-        owner,
-        incarnation: Incarnation(life),
-        from: (!is_whole).then_some(a.min(b)),
-        to: a.max(b),
-        age_ms,
-        count: (changes.len() / 4) as u32,
-        changes,
+    let update = (numbers, bytes()).prop_map(|((owner, life, is_whole, a, b, age_ms), changes)| {
+        let (from, to, count) = ((!is_whole).then_some(a.min(b)), a.max(b), (changes.len() / 4) as u32);
+        let batch = Arc::new(Batch::new(owner, Incarnation(life), from, to, count, changes));
+        Update { batch, age_ms }
     });
     prop_oneof![
         proptest::array::uniform32(number())

@@ -5,6 +5,7 @@ use crate::{Data, Failure, no_signals, print, print_json};
 use clap::{Args, ValueEnum};
 use rumormill_net_quic::{BuildError, Cluster, MemberState, News, Trust};
 use serde_json::json;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,6 +44,9 @@ pub(crate) struct Options {
     /// key pinned to its name at the first meeting.
     #[arg(long, value_name = "FILE", env = "RUMOR_STRICT")]
     strict: Option<PathBuf>,
+    /// Check nobody: for development, on a network that nobody else is on. Needs no secret, and meets only its like.
+    #[arg(long, conflicts_with = "strict")]
+    auth_off: bool,
     /// What the log on standard error tells.
     #[arg(long, value_enum, default_value_t = Log::Warn, env = "RUMOR_LOG")]
     log: Log,
@@ -67,7 +71,8 @@ fn log(level: Log) {
         Log::Info => tracing::Level::INFO,
         Log::Debug => tracing::Level::DEBUG,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    log.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
 pub(crate) async fn start(options: Options) -> Result<(), Failure> {
@@ -99,8 +104,11 @@ async fn goodbye(node: &Cluster) {
 }
 
 async fn build(options: &Options) -> Result<Cluster, Failure> {
-    let secret = secret(options.secret_file.as_deref())?;
-    let mut builder = Cluster::builder(&options.cluster).secret(secret).listen(options.listen);
+    let mut builder = Cluster::builder(&options.cluster).listen(options.listen);
+    builder = match options.auth_off {
+        true => builder.trust(Trust::Off),
+        false => builder.secret(secret(options.secret_file.as_deref())?),
+    };
     builder = builder.folder(&options.data.folder).seeds(options.seeds.iter().copied());
     if let Some(name) = &options.name {
         builder = builder.name(name);

@@ -114,11 +114,9 @@ proptest! {
             let update = Update::split(&mut input).unwrap();
             prop_assert_eq!(&input[..], &rest[..]);
             prop_assert_eq!(update.to_bytes(), payload);
-            let changes = update.decode().unwrap();
-            let mut again = Vec::new();
-            let from = update.from.unwrap_or(0);
-            changes.iter().for_each(|it| it.change.encode(it.seq.saturating_sub(from), &mut again));
-            prop_assert_eq!(update.changes, again);
+            let Batch { owner, incarnation, from, to, .. } = *update.batch;
+            let again = Batch::of((owner, incarnation), from, to, update.batch.read().unwrap().list);
+            prop_assert_eq!((again.hash(), &again), (update.batch.hash(), &*update.batch));
         }
     }
 
@@ -169,14 +167,17 @@ proptest! {
 
 #[test]
 fn counts_and_lengths_that_lie_cost_nothing() {
-    let (owner, incarnation, from, to) = (node(1), LIFE, None, 1);
+    let lying = |from, count, changes| {
+        let batch = Batch::new(node(1), LIFE, from, 1, count, changes);
+        Update { batch: Arc::new(batch), age_ms: 0 }.to_bytes()
+    };
+    let from = None;
     let changes = Bytes::from_static(&[1; 8]);
     for count in [3, CHANGES_MAX as u32 + 1, u32::MAX] {
-        let update = Update { owner, incarnation, from, to, age_ms: 0, count, changes: changes.clone() };
-        assert_eq!(Update::split(&mut update.to_bytes()), Err(UpdateError::TooMany));
+        let update = lying(from, count, changes.clone());
+        assert_eq!(Update::split(&mut update.clone()), Err(UpdateError::TooMany));
     }
-    let update = Update { owner, incarnation, from: Some(2), to, age_ms: 0, count: 0, changes: Bytes::new() };
-    assert_eq!(Update::split(&mut update.to_bytes()), Err(UpdateError::Header));
-    let whole = Update { from: None, changes, ..update }.to_bytes();
+    assert_eq!(Update::split(&mut lying(Some(2), 0, Bytes::new())), Err(UpdateError::Header));
+    let whole = lying(from, 0, changes);
     assert_eq!(Update::split(&mut whole.slice(..whole.len() - 1)), Err(UpdateError::Truncated));
 }
