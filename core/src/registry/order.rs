@@ -142,3 +142,40 @@ impl<'a> Iterator for Walk<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hlc::Stamp;
+    use crate::id::MailboxId;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn record(name: &[u8]) -> Arc<Record> {
+        let body = (Bytes::from(name.to_vec()), name.len() as u16);
+        Arc::new(Record::new(body, 0, MailboxId(0), Stamp::ZERO, false))
+    }
+
+    proptest! {
+        #[test]
+        fn it_walks_what_a_tree_holds(
+            steps in proptest::collection::vec(proptest::collection::vec(0..3_u8, 0..12), 0..400),
+            shared in 0..10_usize,
+            from in proptest::collection::vec(0..3_u8, 0..12),
+        ) {
+            let (mut order, mut tree) = (Order::default(), BTreeSet::new());
+            for (at, step) in steps.iter().enumerate() {
+                let alone: &[u8] = if at < 200 { b"service-//" } else { b"serv" }; // later ones share less
+                let name = [&alone[..shared.min(alone.len())], step].concat();
+                if tree.remove(&name) {
+                    order.remove(&record(&name));
+                } else {
+                    order.insert(&record(&name));
+                    tree.insert(name);
+                }
+            }
+            let walked: Vec<&[u8]> = order.starting_at(&from).map(Record::name).collect();
+            prop_assert_eq!(walked, tree.range(from..).map(|name| &name[..]).collect::<Vec<_>>());
+        }
+    }
+}
