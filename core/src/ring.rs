@@ -56,6 +56,7 @@ pub struct Ring {
     rows: Vec<Row>,
     /// How many members have a zone.
     zoned: usize,
+    revision: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +114,7 @@ impl Ring {
             return Err(RingError::Partitions { partitions });
         }
         let rows = vec![Row::default(); partitions as usize];
-        Ok(Self { members: Vec::new(), places: BTreeMap::new(), rows, zoned: 0 })
+        Ok(Self { members: Vec::new(), places: BTreeMap::new(), rows, zoned: 0, revision: 0 })
     }
 
     /// Adds a member, or gives one another weight or zone (zero for none), and tells whether the ring has changed.
@@ -136,6 +137,7 @@ impl Ring {
         self.zoned += usize::from(zone != 0);
         self.places.insert(id, place);
         self.rank_newcomer(place);
+        self.revision += 1;
         Ok(true)
     }
 
@@ -144,6 +146,7 @@ impl Ring {
         let Some(place) = self.places.remove(id) else { return false };
         let last = (self.members.len() - 1) as u16;
         let removed = self.members.swap_remove(usize::from(place));
+        self.revision += 1;
         self.zoned -= usize::from(removed.zone != 0);
         if let Some(moved) = self.members.get(usize::from(place)) {
             self.places.insert(moved.id, place);
@@ -158,6 +161,11 @@ impl Ring {
             }
         }
         true
+    }
+
+    /// Grows with every change of the ring: who keeps a copy sees by it that the copy is old.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Counts the partitions.
@@ -240,6 +248,7 @@ impl Ring {
         let has_changed = member.zone != zone;
         self.zoned = self.zoned + usize::from(zone != 0) - usize::from(member.zone != 0);
         member.zone = zone;
+        self.revision += u64::from(has_changed);
         has_changed
     }
 

@@ -7,6 +7,7 @@ use crate::handshake::{Greeter, TIMEOUT};
 use crate::hear::Hearers;
 use crate::hello::{Cookie, NAME_LEN_MAX, is_name};
 use crate::identity::{Identity, IdentityError};
+use crate::published::Published;
 use crate::record::FileRecorder;
 use crate::store::{Store, StoreError};
 use crate::trust::{Admission, Certificate, ERRANDS, Flaw, Gossip, Own, StatementError, Trust};
@@ -305,6 +306,7 @@ impl Builder {
         let (met_to, met) = mpsc::channel(MET);
         let (stored_to, stored) = mpsc::unbounded_channel();
         let (requests_to, requests) = mpsc::channel(REQUESTS);
+        let (forgotten_to, forgotten) = mpsc::unbounded_channel();
         let (arrivals_to, arrivals) = mpsc::channel(ARRIVALS);
         let writer = Writer::new(store, stored_to).map_err(BuildError::Socket)?;
         let recorder = self.record.take().map(FileRecorder::create).transpose()?;
@@ -313,13 +315,32 @@ impl Builder {
         // The node first: HELLOs must not go out before it knows which life this is.
         let gate = Gate::new(endpoint, client, Arc::new(greeter), met_to, Room::new(self.half_open_max));
         let gate = Arc::new(gate);
-        let tools =
-            Tools { gate: gate.clone(), arrivals: arrivals_to, writer, contact, recorder, gossip, hold };
+        let published = Arc::new(Published::default());
+        let tools = Tools {
+            published: published.clone(),
+            gate: gate.clone(),
+            arrivals: arrivals_to,
+            writer,
+            contact,
+            recorder,
+            gossip,
+            hold,
+        };
         let driver = Driver::new(boot, clocks, tools, Hearers::default());
         gate.open();
-        tokio::spawn(driver.run(Inbox { met, requests, arrivals, stored }));
+        tokio::spawn(driver.run(Inbox { met, requests, forgotten, arrivals, stored }));
         tokio::spawn(Gossip::run(errands, expel, Arc::downgrade(&admission), requests_to.downgrade()));
-        let inner = Inner { requests: requests_to, gate, admission, id, name, addrs, local };
+        let inner = Inner {
+            requests: requests_to,
+            forgotten: forgotten_to,
+            published,
+            gate,
+            admission,
+            id,
+            name,
+            addrs,
+            local,
+        };
         let cluster = Cluster::new(inner);
         cluster.join_seeds(std::mem::take(&mut self.seeds));
         Ok(cluster)

@@ -4,10 +4,12 @@ use crate::StoreError;
 use crate::builder::Builder;
 use crate::driver::Answer;
 use crate::endpoint::Gate;
+use crate::node_ref::NodeRef;
+use crate::published::Published;
 use crate::request::{Hearer, Request};
 use crate::trust::{Admission, Notices, Pin, Refusal, Revocation, Trust};
 use crate::watch::Watching;
-use rumormill_core::{Command, CommandError, Contact, Event, Member, Node, NodeId, Reply, Watch};
+use rumormill_core::{Command, CommandError, Contact, Event, Member, Node, NodeId, Reply, Token, Watch};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -58,8 +60,8 @@ pub enum Error {
         /// The limit in bytes.
         max: usize,
     },
-    /// No node of this name was ever met.
-    #[error("no node called {0} was ever met")]
+    /// No node is called so, among those that were met or could be.
+    #[error("no node called {0} is known")]
     NoSuchNode(String),
     /// A revocation is not signed by one who may revoke that key, in this cluster.
     #[error(
@@ -79,6 +81,27 @@ fn list(reasons: &[(SocketAddr, String)]) -> String {
 }
 
 /// A running node of a cluster. Clones are the same node; it ends with the last of them.
+///
+/// What is read *at once* (maps, services, the ring) takes no lock and waits for nobody; everything else is asked of the task
+/// that owns the node, and is a future.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rumormill_net_quic::Cluster;
+///
+/// let listen = "127.0.0.1:0".parse()?;
+/// let ann = Cluster::builder("demo").secret("known to all of us").name("ann").listen(listen).start().await?;
+/// let bob = Cluster::builder("demo").secret("known to all of us").name("bob").listen(listen).start().await?;
+/// bob.join(&[ann.local_addr()]).await?;
+/// assert_eq!(bob.active_view().await?, [ann.id()]);
+///
+/// // A join that fails says why.
+/// let eve = Cluster::builder("demo").secret("something else").listen(listen).start().await?;
+/// let refused = eve.join(&[ann.local_addr()]).await.unwrap_err();
+/// assert!(refused.to_string().starts_with("no address answered: 127.0.0.1:"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Cluster {
     pub(crate) inner: Arc<Inner>,
@@ -86,6 +109,9 @@ pub struct Cluster {
 
 pub(crate) struct Inner {
     pub(crate) requests: mpsc::Sender<Request>,
+    /// Tokens that nobody hears under any more. Unbounded, for a drop cannot wait: each comes once, of what had a bound.
+    pub(crate) forgotten: mpsc::UnboundedSender<Token>,
+    pub(crate) published: Arc<Published>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) id: NodeId,
@@ -97,6 +123,21 @@ pub(crate) struct Inner {
 /// Writes a value as everybody reads it.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<bytes::Bytes, Error> {
     postcard::to_allocvec(value).map(Into::into).map_err(|error| Error::Encode(error.to_string()))
+}
+
+/// Bytes of a key that is looked up without allocating for it.
+const KEY_ROOM: usize = 128;
+
+/// Writes a key for as long as it is looked up.
+pub(crate) fn with_encoded<K: Serialize + ?Sized, T>(
+    key: &K,
+    look_up: impl FnOnce(&[u8]) -> T,
+) -> Result<T, Error> {
+    let mut room = [0; KEY_ROOM];
+    match postcard::to_slice(key, &mut room) {
+        Ok(bytes) => Ok(look_up(bytes)),
+        Err(_) => Ok(look_up(&encode(key)?)),
+    }
 }
 
 /// Reads a value.
@@ -199,7 +240,9 @@ impl Cluster {
             while requests.upgrade().is_some() {
                 let Some(inner) = weak.upgrade() else { return };
                 match (Cluster { inner }).join(&seeds).await {
-                    Err(error @ Error::NobodyAnswered { .. }) => tracing::info!(%error, "seeds"),
+                    Err(error @ Error::NobodyAnswered { .. }) => {
+                        tracing::warn!(%error, "no seed lets this node in yet");
+                    }
                     Err(error) => return tracing::warn!(%error, "seeds"),
                     Ok(()) => return,
                 }
@@ -218,7 +261,12 @@ impl Cluster {
     }
 }
 
-/// Who is there. These are four different things: the active view is not the cluster.
+/// Who is there. These are four different things, and **the active view is not the cluster**:
+///
+/// * [`members`](Cluster::members): everybody, by leases that are renewed from neighbour to neighbour. This is the cluster.
+/// * [`active_view`](Cluster::active_view): this node's neighbours in the overlay. A handful, and which they are is chance.
+/// * [`passive_view`](Cluster::passive_view): nodes that this one has heard of, and would try if it lost neighbours.
+/// * [`connected`](Cluster::connected): those whom a connection stands with just now, neighbours or partners in talk.
 impl Cluster {
     /// Lists the node's neighbours in the overlay: a handful, whatever the size of the cluster.
     ///
@@ -246,6 +294,19 @@ impl Cluster {
 
     /// Lists the members of the whole cluster, this node included.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rumormill_net_quic::testing::TestCluster;
+    ///
+    /// let cluster = TestCluster::start(3).await?;
+    /// let node = cluster.node(0);
+    /// assert_eq!(node.members().await?.len(), 3);
+    /// let member = node.member("node-2").await?.expect("it is there");
+    /// assert_eq!(member.id(), cluster.node(2).id());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Ended`].
     pub async fn members(&self) -> Result<Vec<Member>, Error> {
@@ -253,6 +314,24 @@ impl Cluster {
     }
 
     /// Watches the members: a snapshot first, then every change.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rumormill_net_quic::testing::TestCluster;
+    /// use rumormill_net_quic::{MemberState, News};
+    ///
+    /// let cluster = TestCluster::start(2).await?;
+    /// let mut watching = cluster.node(0).watch_members().await?;
+    /// assert!(matches!(watching.recv().await, Some(News::Members(members)) if members.len() == 2));
+    /// cluster.node(1).leave().await?;
+    /// while let Some(News::Member { member, .. }) = watching.recv().await {
+    ///     if member.state == MemberState::Left {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Refused`] beyond the bound on watches, or [`Error::Ended`].
@@ -263,8 +342,9 @@ impl Cluster {
     /// Finds how a member is reached.
     ///
     /// # Errors
-    /// [`Error::Ended`].
-    pub async fn contact(&self, node: NodeId) -> Result<Option<Contact>, Error> {
+    /// [`Error::NoSuchNode`] for a name, or [`Error::Ended`].
+    pub async fn contact(&self, node: impl Into<NodeRef>) -> Result<Option<Contact>, Error> {
+        let node = self.node_id(node).await?;
         self.read(move |it| it.members().and_then(|members| members.contact(&node).cloned())).await
     }
 

@@ -3,15 +3,17 @@
 //! It never waits for a peer, a user or a disk. What others have to tell comes through queues; what they are told goes
 //! into queues that are theirs.
 
+use crate::app::{AppHost, Stimulus};
 use crate::connection::{Arrival, Arrivals, ConnectionId, Link, Queued};
 use crate::endpoint::{Gate, Met};
 use crate::hear::Hearers;
+use crate::published::Published;
 use crate::request::Request;
 use crate::store::{Store, Write};
 use crate::trust::{Gossip, Refusal, TOPIC};
 use rumormill_core::{
     Boot, Channel, Command, CommandError, Contact, Dialer, DownReason, Effect, Event, Frame, Input, Instant,
-    Node, NodeId, Now, Output, Token, Wall,
+    Node, NodeId, Now, Output, Token, Wall, Watch,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,12 +76,15 @@ pub(crate) trait Recorder: Send {
 pub(crate) struct Inbox {
     pub(crate) met: mpsc::Receiver<Met>,
     pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) forgotten: mpsc::UnboundedReceiver<Token>,
     pub(crate) arrivals: mpsc::Receiver<(ConnectionId, Arrival)>,
     pub(crate) stored: mpsc::UnboundedReceiver<(Token, bool)>,
 }
 
 /// What the driver works with.
 pub(crate) struct Tools {
+    /// What users read without asking.
+    pub(crate) published: Arc<Published>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) arrivals: Arrivals,
     pub(crate) writer: Writer,
@@ -105,6 +110,10 @@ pub(crate) struct Driver {
     serial: u64,
     tokens: u64,
     hearers: Hearers,
+    /// The watch by which the driver hears of services.
+    services: Option<Token>,
+    app: Option<AppHost>,
+    app_seed: [u8; 32],
     ending: Option<oneshot::Sender<()>>,
 }
 
@@ -112,6 +121,8 @@ impl Driver {
     pub(crate) fn new(boot: Boot, clocks: Clocks, mut tools: Tools, hearers: Hearers) -> Self {
         let now = clocks.now();
         tools.recorder.iter_mut().for_each(|recorder| recorder.boot(&boot, now));
+        let mut app_seed = boot.seed;
+        app_seed[0] ^= 1; // draws of its own
         let node = Node::new(boot, now);
         let (links, dials) = (BTreeMap::new(), BTreeMap::new());
         let (out, queue) = (Output::default(), VecDeque::new());
@@ -126,6 +137,9 @@ impl Driver {
             serial: 0,
             tokens: 0,
             hearers,
+            services: None,
+            app: None,
+            app_seed,
             ending: None,
         };
         driver.note_contact();
@@ -146,24 +160,36 @@ impl Driver {
         tokio::pin!(sleep);
         let token = self.token();
         self.step(Input::Command { token, command: Command::Subscribe { topic: TOPIC } });
+        self.watch_services();
         while self.ending.is_none() {
             self.set(sleep.as_mut());
             tokio::select! {
                 biased;
                 Some(met) = inbox.met.recv() => self.on_met(met),
                 Some((token, is_durable)) = inbox.stored.recv() => self.on_stored(token, is_durable),
+                Some(token) = inbox.forgotten.recv() => self.on_forgotten(token),
                 Some((id, arrival)) = inbox.arrivals.recv() => self.on_arrival(id, arrival),
                 request = inbox.requests.recv() => match request {
                     Some(request) => self.on_request(request),
                     None => break,
                 },
-                () = &mut sleep => self.step(Input::Timeout),
+                () = &mut sleep => self.on_time(),
             }
             self.take_batch(&mut inbox);
             let is_crowded = self.hearers.is_crowded();
             self.tools.hold.send_if_modified(|is_held| std::mem::replace(is_held, is_crowded) != is_crowded);
         }
         self.end().await;
+    }
+
+    /// Hears of every service, for those who look them up without asking.
+    fn watch_services(&mut self) {
+        if self.node.registry().is_some() {
+            let token = self.token();
+            self.services = Some(token);
+            let what = Watch::Services { prefix: bytes::Bytes::new() };
+            self.step(Input::Command { token, command: Command::Watch { what } });
+        }
     }
 
     /// Takes what is there without waiting: a burst costs one turn of the task.
@@ -182,7 +208,8 @@ impl Driver {
     }
 
     fn set(&self, sleep: std::pin::Pin<&mut Sleep>) {
-        let deadline = self.node.poll_timeout().unwrap_or(Instant::NEVER);
+        let app = self.app.as_ref().and_then(AppHost::poll_timeout).unwrap_or(Instant::NEVER);
+        let deadline = self.node.poll_timeout().unwrap_or(Instant::NEVER).min(app);
         let mut deadline = self.clocks.at(deadline);
         if *self.tools.hold.borrow() {
             deadline = deadline.min(TokioInstant::now() + CROWDED); // nobody tells when a reader has read
@@ -215,16 +242,42 @@ impl Driver {
     /// Hands an input in, and carries out what comes of it.
     fn step(&mut self, input: Input) {
         self.queue.push_back(input);
+        self.work();
+    }
+
+    /// Hands in everything that waits.
+    fn work(&mut self) {
         while let Some(input) = self.queue.pop_front() {
             let now = self.clocks.now();
             self.tools.recorder.iter_mut().for_each(|recorder| recorder.input(&now, &input));
             let mut out = std::mem::take(&mut self.out);
             self.node.handle(now, input, &mut out);
+            let note = |event| self.tools.published.note(event, &self.node, self.services);
+            out.events.iter().for_each(note); // before anybody is told: who has put a key reads it
+            self.tools.published.note_ring(&self.node);
             out.effects.drain(..).for_each(|effect| self.carry_out(effect));
             out.events.drain(..).for_each(|event| self.tell(event));
             self.out = out;
         }
         self.note_contact();
+    }
+
+    fn on_time(&mut self) {
+        self.step(Input::Timeout);
+        let now = self.clocks.now().mono;
+        if self.app.as_ref().and_then(AppHost::poll_timeout).is_some_and(|deadline| deadline <= now) {
+            self.react(Stimulus::Timeout);
+            self.work();
+        }
+    }
+
+    /// Lets the application react; its commands wait for [`Driver::work`].
+    fn react(&mut self, to: Stimulus<'_>) {
+        let Some(app) = &mut self.app else { return };
+        for command in app.react(to, self.clocks.now(), &self.node, self.tokens) {
+            self.tokens += 1;
+            self.queue.push_back(Input::Command { token: Token(self.tokens), command });
+        }
     }
 
     fn on_met(&mut self, met: Met) {
@@ -318,6 +371,13 @@ impl Driver {
         self.step(if is_durable { Input::Persisted { token } } else { Input::PersistFailed { token } });
     }
 
+    fn on_forgotten(&mut self, token: Token) {
+        if let Some(command) = self.hearers.forget(token) {
+            let token = self.token();
+            self.step(Input::Command { token, command });
+        }
+    }
+
     fn on_request(&mut self, request: Request) {
         match request {
             Request::Command { command, hearer } if self.must_wait(&command) => hearer.refuse(),
@@ -327,12 +387,6 @@ impl Driver {
                 self.step(Input::Command { token, command });
             }
             Request::Again { token, command } => self.step(Input::Command { token, command }),
-            Request::Forget { token } => {
-                if let Some(command) = self.hearers.forget(token) {
-                    let token = self.token();
-                    self.step(Input::Command { token, command });
-                }
-            }
             Request::HearMap { map, began, changes } => {
                 let token = self.token();
                 let entries = self
@@ -352,6 +406,19 @@ impl Driver {
                 if began.send(token).is_err() {
                     self.hearers.forget(token);
                 }
+            }
+            Request::Host { host, began } => {
+                let is_free = self.app.is_none();
+                if is_free {
+                    self.app = Some(AppHost::new(host, self.app_seed));
+                    self.react(Stimulus::Start);
+                    self.work();
+                }
+                let _ = began.send(is_free);
+            }
+            Request::Say { line } => {
+                self.react(Stimulus::Line(&line));
+                self.work();
             }
             Request::Read(read) => read(&self.node),
             Request::Expel => self.expel(),
@@ -422,6 +489,12 @@ impl Driver {
     fn tell(&mut self, event: Event) {
         if let Event::Message { topic: TOPIC, payload, .. } = event {
             return self.tools.gossip.heard(payload);
+        }
+        if matches!(&event, Event::Watched { watch, .. } if Some(*watch) == self.services) {
+            return;
+        }
+        if self.app.is_some() && !self.hearers.own(&event) {
+            self.react(Stimulus::Event(&event));
         }
         if let Some(command) = self.hearers.tell(event) {
             let token = self.token();

@@ -97,6 +97,19 @@ impl Hearers {
         Some(Command::Unsubscribe { topic })
     }
 
+    /// Tells whether an event is addressed to one of these, and so to nobody else.
+    pub(crate) fn own(&self, event: &Event) -> bool {
+        match event {
+            Event::Done { token, .. } => self.asked.contains_key(token),
+            Event::Watched { watch, .. } => self.news.contains_key(watch),
+            Event::Mail { mailbox, .. }
+            | Event::Asked { mailbox, .. }
+            | Event::MailboxClosed { mailbox, .. } => self.mailboxes.contains_key(mailbox),
+            Event::MailboxDown { monitor, .. } => self.monitors.contains_key(monitor),
+            _ => false,
+        }
+    }
+
     /// Tells an event to whom it concerns. Where nobody listens any more, gives back what the core must be told.
     pub(crate) fn tell(&mut self, event: Event) -> Option<Command> {
         match event {

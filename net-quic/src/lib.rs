@@ -1,9 +1,23 @@
 //! The protocols of Rumormill on a real network: what services embed.
 //!
 //! This crate runs the very same [`rumormill_core`] node that the simulator runs, on tokio, quinn and rustls. A
-//! [`Cluster`] is the handle of a running node.
+//! [`Cluster`] is the handle of a running node, and where everything begins:
+//!
+//! | what | where |
+//! |---|---|
+//! | start a node | [`Cluster::builder`], [`Builder`] |
+//! | who is there | [`Cluster::members`], [`Cluster::watch_members`], [`NodeRef`] |
+//! | services | [`Cluster::register`], [`Cluster::whereis`], [`Offer`] |
+//! | mailboxes | [`Cluster::mailbox`], [`Mailbox`], [`Address`] |
+//! | shared maps | [`Cluster::map`], [`Map`] |
+//! | topics | [`Cluster::subscribe`], [`Cluster::publish`] |
+//! | who owns which key | [`Cluster::place`], [`Cluster::watch_partitions`] |
+//! | streams of bytes | [`Cluster::open_stream`], [`Cluster::accept_streams`], [`Stream`] |
+//! | applications of the simulator | [`Cluster::host`], [`Hosted`] |
+//! | tests of your own | [`testing`] |
 #![forbid(unsafe_code)]
 
+mod app;
 mod builder;
 mod cluster;
 mod connection;
@@ -15,7 +29,9 @@ mod hello;
 mod identity;
 mod mailboxes;
 mod maps;
+mod node_ref;
 mod placement;
+mod published;
 mod record;
 mod request;
 mod services;
@@ -27,15 +43,20 @@ mod topics;
 mod trust;
 mod watch;
 
+pub use app::Hosted;
 pub use builder::{BuildError, Builder};
 pub use cluster::{Cluster, Error};
 pub use driver::WallClock;
 pub use hello::NAME_LEN_MAX;
 pub use identity::{Identity, IdentityError};
 pub use mailboxes::{Address, Asked, Incoming, Mailbox, Monitor};
-pub use maps::{Change, Changes, Map};
+pub use maps::{Change, Changes, Map, schema_of};
+pub use node_ref::NodeRef;
 pub use request::{Letter, Message};
 pub use rumormill_core as core;
+pub use rumormill_core::{
+    CommandError, MailLoss, Member, MemberState, News, NodeId, Schema, Service, ServiceLoss,
+};
 pub use services::{Found, Offer, ServiceExt};
 pub use store::StoreError;
 pub use streams::{Acceptor, Stream, TAG_LEN_MAX};

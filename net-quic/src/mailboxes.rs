@@ -3,6 +3,7 @@
 use crate::cluster::{Cluster, Error, decode, encode};
 use crate::hear::LETTERS_MAX;
 use crate::request::{Hearer, Letter, Request};
+use bytes::Bytes;
 use rumormill_core::{Command, CommandError, MailLoss, MailboxId, Question, Reply, Token};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -117,6 +118,33 @@ impl Asked {
 
 /// A mailbox of this node for messages of type `M`. Dropping it closes it, and who monitors it is told.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rumormill_net_quic::testing::TestCluster;
+/// use rumormill_net_quic::{CommandError, Error, Incoming, MailLoss};
+/// use std::time::Duration;
+///
+/// let cluster = TestCluster::start(2).await?;
+/// let mut doubler = cluster.node(1).mailbox::<u32>().await?;
+/// let address = doubler.address(); // may travel inside messages
+/// let serving = tokio::spawn(async move {
+///     if let Some(Incoming::Question { message, asked }) = doubler.recv().await {
+///         let _ = asked.answer(&(2 * message)).await;
+///     }
+///     // Dropped here, the mailbox closes.
+/// });
+/// let ours = cluster.node(0).mailbox::<()>().await?;
+/// let mut monitor = ours.monitor(address).await?;
+/// let second = Duration::from_secs(10);
+/// assert_eq!(ours.call::<_, u32>(address, &21, second).await?, 42);
+/// serving.await?;
+/// assert_eq!(monitor.down().await?, MailLoss::Gone);
+/// let gone = ours.call::<_, u32>(address, &21, second).await;
+/// assert_eq!(gone, Err(Error::Refused(CommandError::Gone)));
+/// # Ok(()) }
+/// ```
+///
 /// It holds a bounded number of letters. While one that nobody reads is nearly full, mail for the whole node waits with
 /// its senders, who are told that this node takes no more.
 pub struct Mailbox<M> {
@@ -129,7 +157,7 @@ pub struct Mailbox<M> {
 
 impl<M> Drop for Mailbox<M> {
     fn drop(&mut self) {
-        let _ = self.cluster.inner.requests.try_send(Request::Forget { token: self.token });
+        let _ = self.cluster.inner.forgotten.send(self.token);
     }
 }
 
@@ -142,7 +170,7 @@ pub struct Monitor {
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        let _ = self.cluster.inner.requests.try_send(Request::Forget { token: self.token });
+        let _ = self.cluster.inner.forgotten.send(self.token);
     }
 }
 
@@ -203,10 +231,22 @@ impl<M> Mailbox<M> {
         message: &T,
         time: Duration,
     ) -> Result<A, Error> {
-        let payload = encode(message)?;
+        decode(&self.call_bytes(to.raw, encode(message)?, time).await?)
+    }
+
+    /// Asks a mailbox in bytes, and waits for the answer in bytes: for tools that know no types.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `Timeout`, `Gone` or `Unreachable`.
+    pub async fn call_bytes(
+        &self,
+        to: rumormill_core::Address,
+        payload: Bytes,
+        time: Duration,
+    ) -> Result<Bytes, Error> {
         let timeout_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        match self.cluster.ask(Command::Call { from: self.id(), to: to.raw, payload, timeout_ms }).await? {
-            Reply::Answer { payload } => decode(&payload),
+        match self.cluster.ask(Command::Call { from: self.id(), to, payload, timeout_ms }).await? {
+            Reply::Answer { payload } => Ok(payload),
             _ => Err(Error::Refused(CommandError::Gone)),
         }
     }

@@ -1,22 +1,42 @@
 //! Replicated maps with typed keys and values: last writer wins, and every node that hosts one reads its own copy.
 
-use crate::cluster::{Cluster, Error, decode, encode};
+use crate::cluster::{Cluster, Error, decode, encode, with_encoded};
+use crate::published::Copy;
 use crate::watch::Feed;
-use rumormill_core::{Command, Event, MapId, Reply, Version};
+use rumormill_core::{Command, Event, MapId, Reply, Schema, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// A replicated map that this node hosts. From [`Cluster::map`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rumormill_net_quic::testing::TestCluster;
+///
+/// let cluster = TestCluster::start_with(2, |_, builder| builder.map("flags")).await?;
+/// let here = cluster.node(0).map::<String, bool>("flags").await?;
+/// let there = cluster.node(1).map::<String, bool>("flags").await?;
+/// let (entries, mut changes) = there.watch().await?;
+/// assert_eq!(entries, []);
+/// here.put(&"dark".to_string(), &true).await?;
+/// let change = changes.recv().await.expect("the node runs")?;
+/// assert_eq!((change.old, change.new), (None, Some(true)));
+/// assert_eq!(there.get(&"dark".to_string())?, Some(true)); // its own copy: no lock, no await
+/// # Ok(()) }
+/// ```
 pub struct Map<K, V> {
     cluster: Cluster,
     id: MapId,
+    copy: Arc<Copy>,
     types: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> Clone for Map<K, V> {
     fn clone(&self) -> Self {
-        Self { cluster: self.cluster.clone(), id: self.id, types: PhantomData }
+        Self { cluster: self.cluster.clone(), id: self.id, copy: self.copy.clone(), types: PhantomData }
     }
 }
 
@@ -55,8 +75,18 @@ impl Cluster {
     /// [`Error::Refused`] also when no such schema was registered with the builder.
     pub async fn map_with<K, V>(&self, name: &str, schema: u32) -> Result<Map<K, V>, Error> {
         self.ask(Command::CreateMap { name: name.into(), schema }).await?;
-        Ok(Map { cluster: self.clone(), id: MapId::named(name), types: PhantomData })
+        let id = MapId::named(name);
+        Ok(Map { cluster: self.clone(), id, copy: self.inner.published.map(id), types: PhantomData })
     }
+}
+
+/// Makes a schema by which a map has values of type `V` only: whatever does not read as one, to its last byte, is refused,
+/// written here or elsewhere. The number is yours to choose, and is not zero.
+pub fn schema_of<V: DeserializeOwned>(id: u32) -> Schema {
+    fn is_one<V: DeserializeOwned>(_key: &[u8], value: &[u8]) -> bool {
+        postcard::take_from_bytes::<V>(value).is_ok_and(|(_, rest)| rest.is_empty())
+    }
+    Schema { id, version: 1, join: None, validate: Some(is_one::<V>), verify: None }
 }
 
 fn version(reply: &Reply) -> Result<Version, Error> {
@@ -81,20 +111,31 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
         version(&self.cluster.ask(Command::Remove { map: self.id, key: encode(key)? }).await?)
     }
 
-    /// Reads a key of this node's copy.
+    /// Reads a key of this node's copy: at once, without a lock and without asking the node, from as many threads as
+    /// there are. What this handle has put it reads; after the node has ended it reads what was there last.
     ///
     /// # Errors
-    /// [`Error::Decode`] when the value is of another type, or [`Error::Ended`].
-    pub async fn get(&self, key: &K) -> Result<Option<V>, Error> {
-        let (id, key) = (self.id, encode(key)?);
-        let value = self.cluster.read(move |node| node.map(id).and_then(|map| map.get(&key))).await?;
-        value.map(|value| decode(&value)).transpose()
+    /// [`Error::Decode`] when the value is of another type.
+    pub fn get(&self, key: &K) -> Result<Option<V>, Error> {
+        let copy = self.copy.pin();
+        let value = with_encoded(key, |key| copy.get(key).map(|value| decode(value)))?;
+        value.transpose()
     }
 
-    /// Lists the keys of this node's copy, in the order of their bytes.
+    /// Counts the keys of this node's copy, at once.
+    pub fn len(&self) -> usize {
+        self.copy.len()
+    }
+
+    /// Tells whether this node's copy has no key.
+    pub fn is_empty(&self) -> bool {
+        self.copy.is_empty()
+    }
+
+    /// Lists the keys of this node's copy, in the order of their bytes, as they are at one moment: the node is asked.
     ///
     /// # Errors
-    /// As [`Map::get`].
+    /// [`Error::Decode`] when a key is of another type, or [`Error::Ended`].
     pub async fn keys(&self) -> Result<Vec<K>, Error> {
         let id = self.id;
         let read = move |node: &rumormill_core::Node| {
@@ -103,10 +144,11 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
         self.cluster.read(read).await?.iter().map(|key| decode(key)).collect()
     }
 
-    /// Lists the entries of this node's copy, in the order of their keys' bytes.
+    /// Lists the entries of this node's copy, in the order of their keys' bytes, as they are at one moment: the node is
+    /// asked.
     ///
     /// # Errors
-    /// As [`Map::get`].
+    /// [`Error::Decode`] when an entry is of another type, or [`Error::Ended`].
     pub async fn entries(&self) -> Result<Vec<(K, V)>, Error> {
         let id = self.id;
         let read = move |node: &rumormill_core::Node| -> Vec<_> {

@@ -1,47 +1,59 @@
 //! Placement: who owns which key, as this node computes it from the members that are active.
 
-use crate::cluster::{Cluster, Error, encode};
+use crate::cluster::{Cluster, Error, encode, with_encoded};
 use crate::watch::Watching;
 use rumormill_core::{NodeId, Stamp, Watch};
 use serde::Serialize;
 
 impl Cluster {
-    /// Finds the owner of a key; none while no member is active.
+    /// Finds the owner of a key; none while no member is active. At once, without asking the node.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rumormill_net_quic::testing::TestCluster;
+    ///
+    /// let cluster = TestCluster::start(3).await?;
+    /// let owner = cluster.node(0).place("user 42")?.expect("somebody");
+    /// assert_eq!(cluster.node(1).place("user 42")?, Some(owner)); // all agree, and nobody had to ask
+    /// let owners = cluster.node(2).owners("user 42", 2)?; // the second takes over when the first is gone
+    /// assert_eq!((owners.len(), owners[0]), (2, owner));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Encode`], [`Error::Ended`].
-    pub async fn place<K: Serialize + ?Sized>(&self, key: &K) -> Result<Option<NodeId>, Error> {
-        let key = encode(key)?;
-        self.read(move |node| node.place(&key)).await
+    /// [`Error::Encode`].
+    pub fn place<K: Serialize + ?Sized>(&self, key: &K) -> Result<Option<NodeId>, Error> {
+        with_encoded(key, |key| self.inner.published.ring(|ring| ring.place(key)).flatten())
     }
 
-    /// Lists up to `count` owners of a key, best first: the next one is who owns it when those before are gone.
+    /// Lists up to `count` owners of a key, best first: the next one is who owns it when those before are gone. At once.
     ///
     /// # Errors
-    /// [`Error::Encode`], [`Error::Ended`].
-    pub async fn owners<K: Serialize + ?Sized>(&self, key: &K, count: usize) -> Result<Vec<NodeId>, Error> {
-        let key = encode(key)?;
-        self.read(move |node| node.owners(&key, count)).await
+    /// [`Error::Encode`].
+    pub fn owners<K: Serialize + ?Sized>(&self, key: &K, count: usize) -> Result<Vec<NodeId>, Error> {
+        with_encoded(key, |key| self.inner.published.ring(|ring| ring.owners(key, count)).unwrap_or_default())
     }
 
-    /// Tells which partition of the ring a key is in.
+    /// Tells which partition of the ring a key is in, at once.
     ///
     /// # Errors
-    /// [`Error::Encode`], [`Error::Ended`].
-    pub async fn partition<K: Serialize + ?Sized>(&self, key: &K) -> Result<Option<u32>, Error> {
-        let key = encode(key)?;
-        self.read(move |node| node.partition(&key)).await
+    /// [`Error::Encode`].
+    pub fn partition<K: Serialize + ?Sized>(&self, key: &K) -> Result<Option<u32>, Error> {
+        with_encoded(key, |key| self.inner.published.ring(|ring| ring.partition(key)))
     }
 
-    /// Finds the owner of a partition.
-    ///
-    /// # Errors
-    /// [`Error::Ended`].
-    pub async fn owner_of(&self, partition: u32) -> Result<Option<NodeId>, Error> {
-        self.read(move |node| node.owner_of(partition)).await
+    /// Finds the owner of a partition, at once.
+    pub fn owner_of(&self, partition: u32) -> Option<NodeId> {
+        self.inner.published.ring(|ring| ring.owner_of(partition)).flatten()
     }
 
-    /// Tells whether this node owns a key.
+    /// Tells how many partitions the ring has; none where placement is off.
+    pub fn ring_size(&self) -> Option<u32> {
+        self.inner.published.ring(rumormill_core::Ring::partitions)
+    }
+
+    /// Tells whether this node owns a key, and was told so: the node is asked, so that no word of it comes too late.
     ///
     /// # Errors
     /// [`Error::Encode`], [`Error::Ended`].
@@ -56,14 +68,6 @@ impl Cluster {
     /// [`Error::Ended`].
     pub async fn owned(&self) -> Result<Vec<(u32, Stamp)>, Error> {
         self.read(|node| node.owned().collect()).await
-    }
-
-    /// Tells how many partitions the ring has.
-    ///
-    /// # Errors
-    /// [`Error::Ended`].
-    pub async fn ring_size(&self) -> Result<Option<u32>, Error> {
-        self.read(rumormill_core::Node::ring_size).await
     }
 
     /// Watches what this node owns: the owned set first, then every partition that it acquires and releases.

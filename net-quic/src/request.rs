@@ -1,5 +1,6 @@
 //! What handles ask of the driver, and what they hear.
 
+use crate::app::AnyApp;
 use crate::driver::Answer;
 use bytes::Bytes;
 use rumormill_core::{
@@ -15,12 +16,14 @@ pub(crate) enum Request {
     Command { command: Command, hearer: Hearer },
     /// A watch begins anew under its token: whoever has it missed some news.
     Again { token: Token, command: Command },
-    /// Nobody hears under this token any more.
-    Forget { token: Token },
     /// The entries of a map, then its changes.
     HearMap { map: MapId, began: oneshot::Sender<(Token, Option<Entries>)>, changes: Feed<Event> },
     /// What the node says of itself.
     HearNode { began: oneshot::Sender<Token>, events: Feed<Event> },
+    /// An application to host; told whether there was room.
+    Host { host: Box<dyn AnyApp>, began: oneshot::Sender<bool> },
+    /// Somebody says something to the application.
+    Say { line: String },
     /// Something to look up in the node.
     Read(Box<dyn FnOnce(&Node) + Send>),
     /// Some who are connected may not be any more.

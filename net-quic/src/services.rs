@@ -1,6 +1,6 @@
 //! Services: what nodes offer, under names that are any serialisable value.
 
-use crate::cluster::{Cluster, Error, decode, encode};
+use crate::cluster::{Cluster, Error, decode, encode, with_encoded};
 use crate::watch::Watching;
 use bytes::Bytes;
 use rumormill_core::{Address, Command, MailboxId, NodeId, Service, Watch};
@@ -13,6 +13,25 @@ use tokio::time::sleep;
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// What a node says of a service when it registers one: see [`Cluster::register`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rumormill_net_quic::testing::TestCluster;
+/// use rumormill_net_quic::{Found, Offer, ServiceExt as _};
+/// use std::time::Duration;
+///
+/// let cluster = TestCluster::start(2).await?;
+/// let (here, there) = (cluster.node(0), cluster.node(1));
+/// // Names are whatever serde writes: tuples too, which are listed by how they begin.
+/// there.register(&("printer", "hall"), Offer::new().meta("two sides")?).await?;
+/// let found = here.whereis_within(&("printer", "hall"), Duration::from_secs(10)).await?;
+/// let Found::Remote(node, service) = found else { panic!("it is on the other node") };
+/// assert_eq!((node, service.meta_as::<String>()?.as_str()), (there.id(), "two sides"));
+/// assert_eq!(here.list("printer").await?.len(), 1);
+/// assert_eq!(here.lookup(&("printer", "attic"))?, []);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
     instance: u64,
@@ -101,6 +120,11 @@ impl Found {
             Self::NotFound => None,
         }
     }
+
+    /// Tells where the service is reached, believing that it takes messages of type `M`.
+    pub fn typed<M>(&self) -> Option<crate::Address<M>> {
+        self.address().map(crate::Address::new)
+    }
 }
 
 impl Cluster {
@@ -123,35 +147,29 @@ impl Cluster {
         self.ask(Command::Unregister { name, instance }).await.map(drop)
     }
 
-    /// Lists the instances of a service, everywhere.
+    /// Lists the instances of a service, everywhere: at once, without asking the node.
     ///
     /// # Errors
-    /// [`Error::Encode`], [`Error::Ended`].
-    pub async fn lookup<N: Serialize + ?Sized>(&self, name: &N) -> Result<Vec<Service>, Error> {
-        let name = encode(name)?;
-        self.read(move |node| node.registry().map_or_else(Vec::new, |it| it.lookup(&name).collect())).await
+    /// [`Error::Encode`].
+    pub fn lookup<N: Serialize + ?Sized>(&self, name: &N) -> Result<Vec<Service>, Error> {
+        with_encoded(name, |name| self.inner.published.lookup(name))
     }
 
-    /// Lists the instances of a service on this node.
+    /// Lists the instances of a service on this node, at once.
     ///
     /// # Errors
-    /// [`Error::Encode`], [`Error::Ended`].
-    pub async fn lookup_local<N: Serialize + ?Sized>(&self, name: &N) -> Result<Vec<Service>, Error> {
-        let name = encode(name)?;
-        self.read(move |node| node.registry().map_or_else(Vec::new, |it| it.lookup_local(&name).collect()))
-            .await
+    /// [`Error::Encode`].
+    pub fn lookup_local<N: Serialize + ?Sized>(&self, name: &N) -> Result<Vec<Service>, Error> {
+        with_encoded(name, |name| self.inner.published.lookup_of(name, &self.inner.id))
     }
 
-    /// Chooses one instance of a service: one on this node first, else always the same as long as it is there.
+    /// Chooses one instance of a service: one on this node first, else always the same as long as it is there, and none
+    /// that is suspected to be dead while another is not. At once, without asking the node.
     ///
     /// # Errors
-    /// [`Error::Encode`], [`Error::Ended`].
-    pub async fn whereis<N: Serialize + ?Sized>(&self, name: &N) -> Result<Found, Error> {
-        self.whereis_bytes(encode(name)?).await
-    }
-
-    async fn whereis_bytes(&self, name: Bytes) -> Result<Found, Error> {
-        let found = self.read(move |node| node.registry().and_then(|it| it.whereis(&name))).await?;
+    /// [`Error::Encode`].
+    pub fn whereis<N: Serialize + ?Sized>(&self, name: &N) -> Result<Found, Error> {
+        let found = with_encoded(name, |name| self.inner.published.whereis(name))?;
         Ok(match found {
             None => Found::NotFound,
             Some(service) if service.owner == self.id() => Found::Local(service),
@@ -163,16 +181,16 @@ impl Cluster {
     /// rarely, until the time is over. A registration takes a moment to be known everywhere.
     ///
     /// # Errors
-    /// [`Error::Encode`], [`Error::Ended`].
+    /// [`Error::Encode`].
     pub async fn whereis_within<N: Serialize + ?Sized>(
         &self,
         name: &N,
         time: Duration,
     ) -> Result<Found, Error> {
-        let (name, (mut pause, longest)) = (encode(name)?, LOOK_AGAIN);
+        let (mut pause, longest) = LOOK_AGAIN;
         let end = tokio::time::Instant::now() + time;
         loop {
-            let found = self.whereis_bytes(name.clone()).await?;
+            let found = self.whereis(name)?;
             let left = end.saturating_duration_since(tokio::time::Instant::now());
             if found != Found::NotFound || left.is_zero() {
                 return Ok(found);

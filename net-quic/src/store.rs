@@ -9,7 +9,9 @@ pub(crate) use trust::Kept;
 
 use crate::identity::create_private_folder;
 use redb::backends::InMemoryBackend;
-use redb::{Database, Durability as Flush, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, DatabaseError, Durability as Flush, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+};
 use rumormill_core::{Durability, Row, Space, Token};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +47,14 @@ impl Store {
         let path: Arc<Path> = folder.join(FILE).into();
         let error = |what: String| StoreError { path: path.to_path_buf(), what };
         create_private_folder(folder).map_err(|source| error(source.to_string()))?;
-        let database = Database::create(&path).map_err(|source| error(source.to_string()))?;
+        let database = Database::create(&path).map_err(|source| {
+            error(match source {
+                DatabaseError::DatabaseAlreadyOpen => {
+                    "another node has it open; each needs a folder of its own".into()
+                }
+                source => source.to_string(),
+            })
+        })?;
         Ok(Self { database: Arc::new(database), path, is_on_disk: true })
     }
 

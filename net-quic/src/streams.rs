@@ -7,6 +7,7 @@ use crate::cluster::{Cluster, Error};
 use crate::endpoint::Gate;
 use crate::handshake::Broken;
 use crate::hello::Purpose;
+use crate::node_ref::NodeRef;
 use crate::trust::Refusal;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rumormill_core::NodeId;
@@ -40,6 +41,26 @@ const BUSY: VarInt = VarInt::from_u32(4);
 const DROPPED: VarInt = VarInt::from_u32(5);
 
 /// Bytes to and from another node.
+///
+/// Opened with [`Cluster::open_stream`], taken with [`Cluster::accept_streams`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rumormill_net_quic::testing::TestCluster;
+/// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+///
+/// let cluster = TestCluster::start(2).await?;
+/// let mut acceptor = cluster.node(1).accept_streams("upload")?;
+/// let mut ours = cluster.node(0).open_stream("node-1", "upload").await?;
+/// ours.write_all(b"all of it").await?;
+/// ours.shutdown().await?;
+/// let mut theirs = acceptor.accept().await.expect("the node runs");
+/// let mut text = String::new();
+/// theirs.read_to_string(&mut text).await?;
+/// assert_eq!((theirs.peer(), text.as_str()), (cluster.node(0).id(), "all of it"));
+/// # Ok(()) }
+/// ```
 ///
 /// `shutdown` ends what this end sends, and the other end reads an end of file. Dropping a stream before that is a reset:
 /// the other end reads an error, never an end that looks whole.
@@ -283,10 +304,16 @@ impl Cluster {
     /// The other end hears of it with the first byte. Where nobody takes the tag, reading fails.
     ///
     /// # Errors
-    /// [`Error::UnknownNode`] when the node is no member; [`Error::Unreachable`]; [`Error::TagTooLong`].
-    pub async fn open_stream(&self, node: NodeId, tag: impl AsRef<[u8]>) -> Result<Stream, Error> {
+    /// [`Error::NoSuchNode`] or [`Error::UnknownNode`] when the node is no member; [`Error::Unreachable`];
+    /// [`Error::TagTooLong`].
+    pub async fn open_stream(
+        &self,
+        node: impl Into<NodeRef>,
+        tag: impl AsRef<[u8]>,
+    ) -> Result<Stream, Error> {
         let tag: Arc<[u8]> = tag.as_ref().into();
         check_len(&tag)?;
+        let node = self.node_id(node).await?;
         let hub = self.inner.gate.hub().clone();
         let connection = match hub.connection(&node) {
             Some(connection) => connection,

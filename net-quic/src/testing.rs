@@ -1,7 +1,8 @@
 //! A cluster of real nodes on loopback, for tests of services: starts nodes, cuts and heals their network, ends them.
 //!
-//! ```no_run
-//! # async fn test() -> Result<(), Box<dyn std::error::Error>> {
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use rumormill_net_quic::testing::TestCluster;
 //!
 //! let mut cluster = TestCluster::start(3).await?;

@@ -9,6 +9,19 @@ use rumormill_core::{Class, Command, MessageId, Reply, Topic};
 impl Cluster {
     /// Hears the messages of a topic from now on, one's own included.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rumormill_net_quic::testing::TestCluster;
+    ///
+    /// let cluster = TestCluster::start(3).await?;
+    /// let mut feed = cluster.node(2).subscribe("news").await?;
+    /// cluster.node(0).publish("news", "hello").await?;
+    /// let message = feed.recv().await.expect("the node runs");
+    /// assert_eq!(&message.payload[..], b"hello");
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Refused`] beyond the bound on topics, or [`Error::Ended`].
     pub async fn subscribe(&self, topic: &str) -> Result<Feed<Message>, Error> {

@@ -17,12 +17,12 @@ pub struct Feed<T> {
     missed: Arc<AtomicU64>,
     token: Token,
     requests: mpsc::Sender<Request>,
+    forgotten: mpsc::UnboundedSender<Token>,
 }
 
 impl<T> Drop for Feed<T> {
     fn drop(&mut self) {
-        // Where there is no room for the word now, the node finds out when it has the next thing to tell.
-        let _ = self.requests.try_send(Request::Forget { token: self.token });
+        let _ = self.forgotten.send(self.token);
     }
 }
 
@@ -53,7 +53,12 @@ impl<T> Feed<T> {
         cluster.request(Request::Command { command, hearer: hearer(began, sender) }).await?;
         let (token, answer) = begun.await.map_err(|_| Error::Ended)?;
         answer?;
-        Ok(Self { receiver, missed, token, requests: cluster.inner.requests.clone() })
+        Ok(Self::new(cluster, token, receiver, missed))
+    }
+
+    fn new(cluster: &Cluster, token: Token, receiver: mpsc::Receiver<T>, missed: Arc<AtomicU64>) -> Self {
+        let (requests, forgotten) = (cluster.inner.requests.clone(), cluster.inner.forgotten.clone());
+        Self { receiver, missed, token, requests, forgotten }
     }
 
     /// Waits for the next thing; `None` when the node has ended.
@@ -78,7 +83,7 @@ impl Feed<Event> {
         let Ends { sender, receiver, missed } = Ends::new();
         cluster.request(Request::HearNode { began, events: sender }).await?;
         let token = begun.await.map_err(|_| Error::Ended)?;
-        Ok(Self { receiver, missed, token, requests: cluster.inner.requests.clone() })
+        Ok(Self::new(cluster, token, receiver, missed))
     }
 
     /// Begins with the entries that a map has now; none when it is not hosted here.
@@ -90,7 +95,7 @@ impl Feed<Event> {
         let Ends { sender, receiver, missed } = Ends::new();
         cluster.request(Request::HearMap { map, began, changes: sender }).await?;
         let (token, entries) = begun.await.map_err(|_| Error::Ended)?;
-        Ok((entries, Self { receiver, missed, token, requests: cluster.inner.requests.clone() }))
+        Ok((entries, Self::new(cluster, token, receiver, missed)))
     }
 }
 

@@ -92,7 +92,7 @@ async fn a_map_is_shared_and_watched() {
     here.put(&"dark".into(), &true).await.expect("put");
     let change = timeout(SOON, changes.recv()).await.expect("soon").expect("running").expect("typed");
     assert_eq!((change.key.as_str(), change.old, change.new), ("dark", None, Some(true)));
-    assert_eq!(there.get(&"dark".into()).await, Ok(Some(true)));
+    assert_eq!(there.get(&"dark".into()), Ok(Some(true)));
     here.remove(&"dark".into()).await.expect("removed");
     let change = timeout(SOON, changes.recv()).await.expect("soon").expect("running").expect("typed");
     assert_eq!((change.old, change.new), (Some(true), None));

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Eight megabytes go from one process to another, and arrive as they were.
+# shellcheck source=.ci/processes.sh
+source "$(dirname "$0")/../../../.ci/processes.sh"
+build
+
+mkdir "$desk/taken"
+head -c 8000000 /dev/urandom >"$desk/large"
+: >"$desk/empty"
+
+start taker "$examples/blob" take 127.0.0.1:0 "$desk/taken"
+expect taker '^taking at (.*)$'
+seed="${matched[1]}"
+for file in large empty; do
+    size="$(stat -c %s "$desk/$file")"
+    start giver "$examples/blob" give "$seed" "$desk/$file"
+    expect giver "^[0-9a-f]{8} took $size bytes\$"
+    ended giver 0
+    expect taker "^took $file: $size bytes from [0-9a-f]{8}\$"
+    cmp "$desk/$file" "$desk/taken/$file"
+done

@@ -1,0 +1,189 @@
+//! `rumor start`: a member of a cluster, until it is told to end.
+
+use crate::control::{Control, to_hex};
+use crate::{Data, Failure, no_signals, print, print_json};
+use clap::{Args, ValueEnum};
+use rumormill_net_quic::{BuildError, Cluster, MemberState, News, Trust};
+use serde_json::json;
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+/// How long a node that is told to end may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// The environment variable that may hold the secret.
+const SECRET: &str = "RUMOR_SECRET";
+
+/// What `start` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// What the node is called; one to one with its key [default: node- and the beginning of its key]
+    #[arg(long, value_name = "NAME", env = "RUMOR_NAME")]
+    name: Option<String>,
+    /// Where the node listens; port 0 is any that is free.
+    #[arg(long, value_name = "ADDR", env = "RUMOR_LISTEN", default_value = "0.0.0.0:7400")]
+    listen: SocketAddr,
+    /// Where others reach the node, if that is not where it listens. May be given up to four times.
+    #[arg(long, value_name = "ADDR")]
+    advertise: Vec<SocketAddr>,
+    /// A node to come in through, tried until it answers. May be given often; without any, the node is the first.
+    #[arg(long = "seed", value_name = "ADDR", env = "RUMOR_SEEDS", value_delimiter = ',')]
+    seeds: Vec<SocketAddr>,
+    #[command(flatten)]
+    data: Data,
+    /// The name of the cluster.
+    #[arg(long, value_name = "ID", env = "RUMOR_CLUSTER", default_value = "rumor")]
+    cluster: String,
+    /// The file that holds the cluster's secret; otherwise it is taken from the variable RUMOR_SECRET.
+    #[arg(long, value_name = "FILE", env = "RUMOR_SECRET_FILE")]
+    secret_file: Option<PathBuf>,
+    /// Let in only the keys of this file, one a line, 64 hexadecimal digits each; otherwise whoever knows the secret, its
+    /// key pinned to its name at the first meeting.
+    #[arg(long, value_name = "FILE", env = "RUMOR_STRICT")]
+    strict: Option<PathBuf>,
+    /// Check nobody: for development, on a network that nobody else is on. Needs no secret, and meets only its like.
+    #[arg(long, conflicts_with = "strict")]
+    auth_off: bool,
+    /// What the log on standard error tells.
+    #[arg(long, value_enum, default_value_t = Log::Warn, env = "RUMOR_LOG")]
+    log: Log,
+    /// Print one JSON object once the node runs, and nothing after it.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the log tells.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Log {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+fn log(level: Log) {
+    let level = match level {
+        Log::Error => tracing::Level::ERROR,
+        Log::Warn => tracing::Level::WARN,
+        Log::Info => tracing::Level::INFO,
+        Log::Debug => tracing::Level::DEBUG,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    log.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+}
+
+pub(crate) async fn start(options: Options) -> Result<(), Failure> {
+    log(options.log);
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut ends = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let node = build(&options).await?;
+    let control = Control::open(&options.data.folder)?;
+    announce(&options, &node)?;
+    let is_interrupted = tokio::select! {
+        biased;
+        _ = interrupts.recv() => true,
+        _ = ends.recv() => false,
+        () = control.serve(&node, &options.cluster) => false,
+        told = tell(&node, options.json) => return told,
+    };
+    drop(control); // nobody asks a node that is going
+    if timeout(GOODBYE, goodbye(&node)).await.is_err() {
+        tracing::warn!("leaving took too long: the others will find this node dead");
+    }
+    if is_interrupted { Err(Failure::Interrupted) } else { Ok(()) }
+}
+
+async fn goodbye(node: &Cluster) {
+    if let Err(error) = node.leave().await {
+        tracing::warn!(%error, "leaving");
+    }
+    node.shutdown().await;
+}
+
+async fn build(options: &Options) -> Result<Cluster, Failure> {
+    let mut builder = Cluster::builder(&options.cluster).listen(options.listen);
+    builder = match options.auth_off {
+        true => builder.trust(Trust::Off),
+        false => builder.secret(secret(options.secret_file.as_deref())?),
+    };
+    builder = builder.folder(&options.data.folder).seeds(options.seeds.iter().copied());
+    if let Some(name) = &options.name {
+        builder = builder.name(name);
+    }
+    for addr in &options.advertise {
+        builder = builder.advertise(*addr);
+    }
+    if let Some(allowed) = &options.strict {
+        // A file that is not there would shut everybody out, and say so to nobody who is watching.
+        std::fs::metadata(allowed).map_err(|error| {
+            Failure::Input(format!("{}: the list of allowed keys cannot be read: {error}", allowed.display()))
+        })?;
+        builder = builder.trust(Trust::Strict { allowed: allowed.clone() });
+    }
+    builder.start().await.map_err(|error| match error {
+        BuildError::Name(_) | BuildError::Config(_) => Failure::Input(error.to_string()),
+        _ => Failure::Failed(error.to_string()),
+    })
+}
+
+/// Finds the secret: never on the command line, where every process of the machine could read it.
+fn secret(file: Option<&Path>) -> Result<String, Failure> {
+    let (secret, whence) = match file {
+        Some(file) => {
+            let unread =
+                |error| Failure::Input(format!("{}: the secret cannot be read: {error}", file.display()));
+            (std::fs::read_to_string(file).map_err(unread)?, file.display().to_string())
+        }
+        None => (std::env::var(SECRET).unwrap_or_default(), SECRET.to_string()),
+    };
+    match secret.trim_end_matches(['\r', '\n']) {
+        "" if file.is_none() => Err(Failure::Input(format!(
+            "a node needs the cluster's secret: give --secret-file FILE, or set {SECRET}, the same on every node"
+        ))),
+        "" => Err(Failure::Input(format!(
+            "{whence}: the secret is empty; the same words on every node are expected"
+        ))),
+        secret => Ok(secret.to_string()),
+    }
+}
+
+fn announce(options: &Options, node: &Cluster) -> Result<(), Failure> {
+    let (name, id, listen) = (node.name(), to_hex(&node.id().0), node.local_addr());
+    let Options { cluster, data, .. } = options;
+    if options.json {
+        let listen = listen.to_string();
+        let data = data.folder.display().to_string();
+        return print_json(
+            &json!({ "name": name, "id": id, "cluster": cluster, "listen": listen, "data": data }),
+        );
+    }
+    print(&format!("{name}, {}, listens at {listen} for cluster {cluster}\n", &id[..8]))
+}
+
+/// Tells who comes and goes.
+async fn tell(node: &Cluster, is_silent: bool) -> Result<(), Failure> {
+    let ended = || Failure::Failed("the node has ended".into());
+    let mut watching = node.watch_members().await.map_err(|error| Failure::Failed(error.to_string()))?;
+    while let Some(news) = watching.recv().await {
+        let News::Member { member, was } = news else { continue };
+        if !is_silent && member.id() != node.id() && was != Some(member.state) {
+            let whom = node.name_of(&member.id()).unwrap_or_else(|| member.id().to_string());
+            print(&format!("{whom} {}\n", what_of(member.state)))?;
+        }
+    }
+    Err(ended())
+}
+
+fn what_of(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Joining => "joins",
+        MemberState::Synced => "has joined",
+        MemberState::Active => "is active",
+        MemberState::Leaving => "leaves",
+        MemberState::Left => "has left",
+        MemberState::Dead => "is dead",
+    }
+}

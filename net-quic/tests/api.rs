@@ -1,0 +1,257 @@
+//! What the handle of a node promises beside the network: names for nodes, reads that wait for nobody, drops that are
+//! heard at once, applications on a real node.
+
+use rumormill_net_quic::core::{App, AppCx, Command, Event, Reply, Token};
+use rumormill_net_quic::testing::TestCluster;
+use rumormill_net_quic::{Cluster, CommandError, Error, Found, MailLoss, News, Offer, schema_of};
+use std::net::Ipv4Addr;
+use std::sync::mpsc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_node_is_named_by_id_or_by_name_wherever_it_is() {
+    let cluster = TestCluster::start(4).await.expect("settled");
+    let (here, there) = (cluster.node(0), cluster.node(3));
+    let mut acceptor = there.accept_streams("hello").expect("nobody takes it yet");
+    for round in 0..2 {
+        let mut stream = match round {
+            0 => here.open_stream("node-3", "hello").await.expect("opened by name"),
+            _ => here.open_stream(there.id(), "hello").await.expect("opened by id"),
+        };
+        stream.write_all(b"hi").await.expect("sent");
+        stream.shutdown().await.expect("ended");
+        let mut taken = timeout(SOON, acceptor.accept()).await.expect("soon").expect("running");
+        let mut text = String::new();
+        taken.read_to_string(&mut text).await.expect("received");
+        assert_eq!((taken.peer(), text.as_str()), (here.id(), "hi"));
+    }
+    let member = here.member("node-3").await.expect("looked").expect("a member");
+    assert_eq!(member.id(), there.id());
+    assert_eq!(here.contact(&member).await.expect("looked").map(|it| it.id()), Some(there.id()));
+    assert_eq!(here.node_id("node-9").await, Err(Error::NoSuchNode("node-9".into())));
+}
+
+#[tokio::test]
+async fn a_member_that_was_never_met_is_found_by_its_name() {
+    let listen = (Ipv4Addr::LOCALHOST, 0).into();
+    let mut nodes: Vec<Cluster> = Vec::new();
+    for number in 0..8 {
+        let builder = Cluster::builder("test").secret("words").name(format!("n{number}")).listen(listen);
+        let builder = builder.configure(|config| (config.active_size, config.passive_size) = (2, 2));
+        nodes.push(builder.seeds(nodes.first().map(Cluster::local_addr)).start().await.expect("started"));
+    }
+    for node in &nodes {
+        let mut watching = node.watch_members().await.expect("watching");
+        while node.members().await.expect("running").len() < nodes.len() {
+            timeout(SOON, watching.recv()).await.expect("soon").expect("running");
+        }
+    }
+    let pairs = || nodes.iter().flat_map(|here| nodes.iter().map(move |there| (here, there)));
+    let strangers = pairs().filter(|(here, there)| here.name_of(&there.id()).is_none()).count();
+    assert!(strangers > 0, "with two neighbours each, not everybody has met everybody");
+    for (here, there) in pairs() {
+        assert_eq!(here.node_id(there.name()).await, Ok(there.id()), "{} of {}", there.name(), here.name());
+        assert_eq!(here.name_of(&there.id()).as_deref(), Some(there.name()), "it is remembered");
+    }
+}
+
+#[tokio::test]
+async fn who_has_put_a_key_reads_it_at_once_and_so_does_whoever_hears_of_it() {
+    let host = |_, builder: rumormill_net_quic::Builder| builder.map("numbers");
+    let cluster = TestCluster::start_with(2, host).await.expect("settled");
+    let here = cluster.node(0).map::<String, u32>("numbers").await.expect("hosted");
+    let there = cluster.node(1).map::<String, u32>("numbers").await.expect("hosted");
+    let (_, mut changes) = there.watch().await.expect("watching");
+    let long = "a key that has no place in the room that short ones have ".repeat(4);
+    for number in 0..200 {
+        let key =
+            if number % 2 == 0 { format!("key {}", number % 10) } else { format!("{long}{}", number % 10) };
+        here.put(&key, &number).await.expect("put");
+        assert_eq!(here.get(&key), Ok(Some(number)));
+        let change = timeout(SOON, changes.recv()).await.expect("soon").expect("running").expect("typed");
+        assert_eq!((&change.key, change.new), (&key, Some(number)));
+        assert_eq!(there.get(&key), Ok(Some(number)), "who hears of a change reads it");
+    }
+    assert_eq!((here.len(), there.len()), (10, 10));
+    assert_eq!(there.keys().await.expect("asked").len(), 10);
+    for key in there.keys().await.expect("asked") {
+        here.remove(&key).await.expect("removed");
+        assert_eq!(here.get(&key), Ok(None));
+    }
+    assert!(here.is_empty());
+}
+
+#[tokio::test]
+async fn a_value_of_another_type_is_refused_by_the_schema_to_its_last_byte() {
+    let host = |_, builder: rumormill_net_quic::Builder| builder.map_with("flags", schema_of::<bool>(7));
+    let cluster = TestCluster::start_with(1, host).await.expect("settled");
+    let careless = cluster.node(0).map_with::<String, (bool, bool)>("flags", 7).await.expect("hosted");
+    let refused = careless.put(&"dark".into(), &(true, true)).await;
+    assert_eq!(refused, Err(Error::Refused(CommandError::Invalid)), "one byte too many");
+    let flags = cluster.node(0).map_with::<String, bool>("flags", 7).await.expect("hosted");
+    assert_eq!((flags.get(&"dark".into()), flags.len()), (Ok(None), 0));
+    flags.put(&"dark".into(), &true).await.expect("put");
+    assert_eq!(flags.get(&"dark".into()), Ok(Some(true)));
+}
+
+#[tokio::test]
+async fn services_are_read_as_the_node_knows_them() {
+    let mut cluster = TestCluster::start(3).await.expect("settled");
+    let here = cluster.node(0).clone();
+    let mut watching = here.watch_services("worker").await.expect("watching");
+    assert_eq!(timeout(SOON, watching.recv()).await.expect("soon"), Some(News::Services(vec![])));
+    assert_eq!(here.whereis("worker"), Ok(Found::NotFound));
+    for (node, instance) in [(1, 0), (1, 1), (2, 0)] {
+        let offer = Offer::new().instance(instance).meta(&node).expect("metadata");
+        cluster.node(node).register("worker", offer).await.expect("registered");
+        let news = timeout(SOON, watching.recv()).await.expect("soon").expect("running");
+        assert!(matches!(news, News::Registered(_)), "{news:?}");
+    }
+    assert_eq!(here.lookup("worker").expect("looked").len(), 3, "whoever hears of a service finds it");
+    let local = |node: usize| cluster.node(node).lookup_local("worker").expect("looked");
+    let instances = |node| local(node).iter().map(|it| it.instance).collect::<Vec<_>>();
+    assert_eq!([instances(0), instances(1), instances(2)], [vec![], vec![0, 1], vec![0]]);
+    assert!(matches!(cluster.node(2).whereis("worker"), Ok(Found::Local(it)) if it.instance == 0));
+    cluster.node(1).unregister("worker", 0).await.expect("withdrawn");
+    timeout(SOON, watching.recv()).await.expect("soon").expect("running");
+    cluster.end(2).await;
+    loop {
+        let news = timeout(SOON, watching.recv()).await.expect("soon").expect("running");
+        if let News::Down { .. } = news {
+            break;
+        }
+    }
+    let left = here.lookup("worker").expect("looked");
+    assert_eq!(
+        left.iter().map(|it| (it.owner, it.instance)).collect::<Vec<_>>(),
+        [(cluster.node(1).id(), 1)]
+    );
+    assert!(matches!(here.whereis("worker"), Ok(Found::Remote(node, _)) if node == cluster.node(1).id()));
+}
+
+#[tokio::test]
+async fn all_nodes_place_a_key_alike() {
+    let cluster = TestCluster::start(3).await.expect("settled");
+    let place = |number: usize, key: u32| cluster.node(number).place(&key).expect("a key").expect("somebody");
+    for key in 0..50_u32 {
+        let owner = place(0, key);
+        assert_eq!((place(1, key), place(2, key)), (owner, owner));
+        assert_eq!(cluster.node(1).owners(&key, 3).expect("a key")[0], owner);
+        let partition = cluster.node(2).partition(&key).expect("a key").expect("a ring");
+        assert_eq!(cluster.node(0).owner_of(partition), Some(owner));
+    }
+    assert_eq!(cluster.node(0).ring_size(), cluster.node(1).ring_size());
+}
+
+/// Answers lines with what it has heard, and holds still while somebody looks.
+#[derive(Clone, Default)]
+struct Echo {
+    lines: Vec<String>,
+    mailbox: Option<Token>,
+    is_open: bool,
+    mail: u32,
+}
+
+impl App for Echo {
+    fn on_start(&mut self, cx: &mut AppCx<'_>) {
+        self.mailbox = Some(cx.order(Command::OpenMailbox));
+    }
+
+    fn on_event(&mut self, event: &Event, _cx: &mut AppCx<'_>) {
+        match event {
+            Event::Done { token, result: Ok(Reply::Opened { .. }) } => {
+                self.is_open |= self.mailbox == Some(*token);
+            }
+            Event::Mail { .. } | Event::Asked { .. } => self.mail += 1,
+            _ => {}
+        }
+    }
+
+    fn on_request(&mut self, line: &str, _cx: &mut AppCx<'_>) {
+        self.lines.push(line.into());
+    }
+}
+
+#[tokio::test]
+async fn an_application_of_the_simulator_runs_on_a_real_node() {
+    let cluster = TestCluster::start(1).await.expect("settled");
+    let node = cluster.node(0);
+    let mut echo = node.host(Echo::default()).await.expect("hosted");
+    assert_eq!(node.host(Echo::default()).await.err(), Some(Error::Refused(CommandError::Full { max: 1 })));
+    echo.say("hello").await.expect("said");
+    while !echo.with(|echo| echo.is_open && echo.lines == ["hello"]) {
+        timeout(SOON, echo.moved()).await.expect("soon").expect("running");
+    }
+    let mut ours = node.mailbox::<u32>().await.expect("a mailbox");
+    ours.send(ours.address(), &1).await.expect("sent");
+    timeout(SOON, ours.recv()).await.expect("soon").expect("running");
+    assert_eq!(echo.with(|echo| echo.mail), 0, "the mail of handles is not the application's");
+}
+
+/// What a drop says must not wait for room among the requests of others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_mailbox_is_closed_though_requests_pile_up() {
+    /// More than have room, and than the node may take before it comes to stand still.
+    const PILE: usize = 2_000;
+    let cluster = TestCluster::start(1).await.expect("settled");
+    let node = cluster.node(0).clone();
+    let dropped = node.mailbox::<()>().await.expect("a mailbox");
+    let ours = node.mailbox::<()>().await.expect("a mailbox");
+    let mut monitor = ours.monitor(dropped.address()).await.expect("monitoring");
+    let echo = node.host(Echo::default()).await.expect("hosted");
+    let (piled, is_piled) = mpsc::channel();
+    let (held, is_held) = mpsc::channel();
+    let looking = std::thread::spawn(move || {
+        // Whoever looks holds the node: the next line waits, and so does everything behind it.
+        echo.with(|_| {
+            held.send(()).expect("it waits");
+            is_piled.recv_timeout(SOON).expect("piled up");
+        });
+        echo
+    });
+    is_held.recv_timeout(SOON).expect("held");
+    let mut waiting = Vec::new();
+    while waiting.len() < PILE {
+        let mut asking = Box::pin(node.members());
+        if asking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            waiting.push(asking); // the first may be answered before the node comes to stand still
+        }
+        tokio::task::yield_now().await; // or tokio takes this task for one that never lets others run
+    }
+    drop(dropped);
+    piled.send(()).expect("it waits");
+    let reason = timeout(SOON, monitor.down()).await.expect("soon").expect("running");
+    assert_eq!(reason, MailLoss::Gone);
+    for asking in waiting {
+        asking.await.expect("answered");
+    }
+    drop(looking.join().expect("no panic"));
+}
+
+#[tokio::test]
+async fn what_is_read_at_once_is_what_the_node_knows_however_it_came_to_know() {
+    let listen = (Ipv4Addr::LOCALHOST, 0).into();
+    let mut nodes: Vec<Cluster> = Vec::new();
+    for number in 0..5 {
+        let builder = Cluster::builder("test").secret("words").name(format!("n{number}")).listen(listen);
+        let node = builder.seeds(nodes.first().map(Cluster::local_addr)).start().await.expect("started");
+        node.register("who", Offer::new().meta(&number).expect("metadata")).await.expect("registered");
+        nodes.push(node);
+    }
+    for node in &nodes {
+        let mut watching = node.watch_services("who").await.expect("watching");
+        while node.list("who").await.expect("running").len() < nodes.len() {
+            timeout(SOON, watching.recv()).await.expect("soon").expect("running");
+        }
+        let mut owners: Vec<_> = node.lookup("who").expect("looked").iter().map(|it| it.owner).collect();
+        let mut listed: Vec<_> = node.list("who").await.expect("running").iter().map(|it| it.owner).collect();
+        owners.sort();
+        listed.sort();
+        assert_eq!(owners, listed, "on {}", node.name());
+    }
+}
