@@ -7,7 +7,7 @@ use crate::other::{self, Other};
 use crate::raw::{self, Sent};
 use crate::usage::Usage;
 use rumormill_net_quic::core::CommandError;
-use rumormill_net_quic::{Address, Cluster, Error, Incoming, Mailbox, Offer};
+use rumormill_net_quic::{Address, Cluster, Error, Incoming, Mailbox, Offer, SentSome};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub(crate) const UDP: &str = "udp";
 
 /// Bytes of a message.
 const LEN: usize = 64;
+/// Messages that are sent together.
+const TOGETHER: u64 = 64;
 const SOON: Duration = Duration::from_secs(20);
 
 /// A message of 64 bytes.
@@ -135,7 +137,7 @@ fn udp_echoes(count: u64) -> Spread {
 /// Row 26.
 pub(crate) async fn messages(scale: Scale) -> Vec<Figure> {
     let count = scale.of(1_000_000);
-    let raw = raw::send(count, LEN, 64).await;
+    let raw = raw::send(count, LEN, TOGETHER).await;
     let raw_single = raw::send(count, LEN, 1).await;
     let ours = send(count).await;
     let ratio = ours.cpu_us() / raw.cpu_us();
@@ -161,17 +163,27 @@ pub(crate) async fn messages(scale: Scale) -> Vec<Figure> {
     figures
 }
 
+fn numbered(number: u64) -> Body {
+    let mut body = [0x5a; LEN];
+    body[..8].copy_from_slice(&number.to_le_bytes());
+    Body(body)
+}
+
 async fn send(count: u64) -> Sent {
     let mut other = Other::start(COUNT, &[]);
     let (node, mailbox, address) = meet(&other).await;
     let (before, theirs, begin) = (Usage::now(), other.usage(), Instant::now());
-    for number in 0..count {
-        let mut body = [0x5a; LEN];
-        body[..8].copy_from_slice(&number.to_le_bytes());
-        while let Err(error) = mailbox.send(address, &Body(body)).await {
-            let is_busy = matches!(error, Error::Refused(CommandError::Busy | CommandError::Full { .. }));
-            assert!(is_busy, "{error}");
-            tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut number = 0;
+    while number < count {
+        let batch: Vec<Body> = (number..count.min(number + TOGETHER)).map(numbered).collect();
+        match mailbox.send_all(address, &batch).await {
+            Ok(()) => number += batch.len() as u64,
+            Err(SentSome { sent, error }) => {
+                let is_busy = matches!(error, Error::Refused(CommandError::Busy | CommandError::Full { .. }));
+                assert!(is_busy, "{error}");
+                number += sent as u64;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
         }
     }
     let mut end = other.usage();
