@@ -607,6 +607,8 @@ impl Machine for Members {
             assert!(is_timed == row.is_suspected(), "a suspicion has no end");
             assert!(!row.is_suspected() || row.state.is_present(), "a member that has gone is suspected");
         }
+        let everybody = self.neighbors.iter().fold(0, |all, neighbor| all | neighbor.bit);
+        assert!(self.news.awaited_by() & !everybody == 0, "news waits for nobody");
         let ids = self.neighbors.iter().map(|neighbor| neighbor.peer);
         assert!(!ids.into_iter().any(|peer| peer == self.my_id()), "the node is its own neighbour");
     }

@@ -1,18 +1,20 @@
 //! How a node is started: everything that it needs, named once.
 
 use crate::cluster::{Cluster, Inner};
+use crate::connection::Arrivals;
 use crate::driver::{Clocks, Driver, Inbox, Tools, WallClock, Writer, system_clock};
-use crate::endpoint::{Gate, HALF_OPEN_MAX, Opening, Room};
+use crate::endpoint::{Gate, HALF_OPEN_MAX, Met, Opening, Room};
 use crate::handshake::{Greeter, TIMEOUT};
 use crate::hear::Hearers;
 use crate::hello::{Cookie, NAME_LEN_MAX, is_name};
 use crate::identity::{Identity, IdentityError};
 use crate::published::Published;
 use crate::record::FileRecorder;
+use crate::request::Request;
 use crate::store::{Store, StoreError};
 use crate::trust::{Admission, Certificate, ERRANDS, Flaw, Gossip, Own, StatementError, Trust};
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime};
-use rumormill_core::{Boot, Config, ConfigError, Contact, Incarnation, MapConfig, NodeId, Schema};
+use rumormill_core::{Boot, Config, ConfigError, Contact, Incarnation, MapConfig, NodeId, Schema, Token};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -84,6 +86,33 @@ pub enum BuildError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+/// Where everybody tells the driver something: the other ends of its [`Inbox`].
+struct Ways {
+    met: mpsc::Sender<Met>,
+    requests: mpsc::Sender<Request>,
+    forgotten: mpsc::UnboundedSender<Token>,
+    arrivals: Arrivals,
+    stored: mpsc::UnboundedSender<(Token, bool)>,
+}
+
+impl Ways {
+    fn new() -> (Self, Inbox) {
+        let (met_to, met) = mpsc::channel(MET);
+        let (requests_to, requests) = mpsc::channel(REQUESTS);
+        let (forgotten_to, forgotten) = mpsc::unbounded_channel();
+        let (arrivals_to, arrivals) = mpsc::channel(ARRIVALS);
+        let (stored_to, stored) = mpsc::unbounded_channel();
+        let ways = Self {
+            met: met_to,
+            requests: requests_to,
+            forgotten: forgotten_to,
+            arrivals: arrivals_to,
+            stored: stored_to,
+        };
+        (ways, Inbox { met, requests, forgotten, arrivals, stored })
+    }
 }
 
 /// Everything a node is started with. From [`Cluster::builder`].
@@ -303,23 +332,19 @@ impl Builder {
         let (timeout, judge) = (self.handshake, admission.clone());
         let greeter = Greeter { contact: contact.clone(), cookie, admission: judge, timeout };
         let boot = self.boot(id, addrs.clone(), &store)?;
-        let (met_to, met) = mpsc::channel(MET);
-        let (stored_to, stored) = mpsc::unbounded_channel();
-        let (requests_to, requests) = mpsc::channel(REQUESTS);
-        let (forgotten_to, forgotten) = mpsc::unbounded_channel();
-        let (arrivals_to, arrivals) = mpsc::channel(ARRIVALS);
-        let writer = Writer::new(store, stored_to).map_err(BuildError::Socket)?;
+        let (ways, inbox) = Ways::new();
+        let writer = Writer::new(store, ways.stored).map_err(BuildError::Socket)?;
         let recorder = self.record.take().map(FileRecorder::create).transpose()?;
         let (hold_mail, hold_topics) = (watch::Sender::new(false), watch::Sender::new(false));
         let clocks = Clocks::new(self.wall.clone());
         // The node first: HELLOs must not go out before it knows which life this is.
-        let gate = Gate::new(endpoint, client, Arc::new(greeter), met_to, Room::new(self.half_open_max));
+        let gate = Gate::new(endpoint, client, Arc::new(greeter), ways.met, Room::new(self.half_open_max));
         let gate = Arc::new(gate);
         let published = Arc::new(Published::default());
         let tools = Tools {
             published: published.clone(),
             gate: gate.clone(),
-            arrivals: arrivals_to,
+            arrivals: ways.arrivals,
             writer,
             contact,
             recorder,
@@ -329,11 +354,11 @@ impl Builder {
         };
         let driver = Driver::new(boot, clocks, tools, Hearers::default());
         gate.open();
-        tokio::spawn(driver.run(Inbox { met, requests, forgotten, arrivals, stored }));
-        tokio::spawn(Gossip::run(errands, expel, Arc::downgrade(&admission), requests_to.downgrade()));
+        tokio::spawn(driver.run(inbox));
+        tokio::spawn(Gossip::run(errands, expel, Arc::downgrade(&admission), ways.requests.downgrade()));
         let inner = Inner {
-            requests: requests_to,
-            forgotten: forgotten_to,
+            requests: ways.requests,
+            forgotten: ways.forgotten,
             published,
             gate,
             admission,

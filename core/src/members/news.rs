@@ -106,6 +106,11 @@ impl News {
         into.pair(self.items.len() as u64, self.flush_at.map_or(0, span));
     }
 
+    /// Shows the neighbours that are not yet told something.
+    pub(super) fn awaited_by(&self) -> u32 {
+        self.items.iter().fold(0, |lacking, item| lacking | item.lacking)
+    }
+
     pub(super) fn check(&self, config: &Config) {
         assert!(self.items.len() <= config.members_news_max, "more news than members_news_max");
         assert!(self.fresh <= self.items.len(), "news was counted that is not there");

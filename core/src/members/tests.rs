@@ -597,6 +597,17 @@ fn a_full_link_gets_its_news_when_it_is_ready() {
 }
 
 #[test]
+fn news_waits_for_no_neighbour_that_has_gone() {
+    let mut bench = bench(3);
+    pass(&mut bench, 300);
+    give(&mut bench, Input::LinkFull { peer: node(3), channel: Channel::Control });
+    give(&mut bench, news(2, &suspicion(2, 1)));
+    assert_ne!(bench.machine.news.awaited_by(), 0);
+    give(&mut bench, down(3, NeighborLoss::Replaced));
+    assert_eq!(bench.machine.news.awaited_by(), 0);
+}
+
+#[test]
 fn a_new_neighbour_is_told_what_is_recent() {
     let mut bench = bench(3);
     give(&mut bench, push(3, Answered::Lives, vec![entry(4, 1), entry(5, 1)]));
