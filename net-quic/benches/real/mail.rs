@@ -74,7 +74,9 @@ async fn offered(node: &Cluster) -> Mailbox<Body> {
 
 async fn meet(other: &Other) -> (Cluster, Mailbox<()>, Address<Body>) {
     let seed = other.address.parse().expect("an address");
-    let node = nodes::builder("one").seeds([seed]).start().await.expect("started");
+    // A window as wide as the round trips of a busy machine are long.
+    let builder = nodes::builder("one").configure(|config| config.mail_unheard_max = 4_096);
+    let node = builder.seeds([seed]).start().await.expect("started");
     let found = node.whereis_within("bench", SOON).await.expect("a node that runs");
     let mailbox = node.mailbox::<()>().await.expect("a mailbox");
     let address = found.typed::<Body>().expect("found");

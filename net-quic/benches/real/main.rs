@@ -1,5 +1,6 @@
 //! What nodes do on a real network of one machine, row by row of the list of targets:
-//! `cargo bench -p rumormill-net-quic --bench real`, with `-- --rows 9,25` for some of them, `--json` for a record.
+//! `cargo bench -p rumormill-net-quic --bench real`, with `-- --rows 9,25` for some of them, `--json` for a record, `--threads 0`
+//! for runtimes of one thread, `--smoke` to see only whether it runs.
 //!
 //! Every row runs in processes of its own, so that what it costs is its own. Times on a machine that others share mean
 //! little; CPU time and what is measured beside it in the same run mean more.
@@ -57,9 +58,17 @@ fn main() {
     }
 }
 
-/// Runs what takes a runtime; with two threads, as `#[tokio::main]` has it here.
+/// How many threads a process runs on: what follows `--threads`, for every process of the run; none is the caller's alone.
+const THREADS: &str = "RUMORMILL_BENCH_THREADS";
+
+/// Runs what takes a runtime; with two threads, as `#[tokio::main]` has it here, where nothing else is said.
 fn run<T>(what: impl Future<Output = T>) -> T {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let threads = std::env::var(THREADS).ok().and_then(|threads| threads.parse().ok()).unwrap_or(2);
+    let mut builder = match threads {
+        0 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = builder.worker_threads(threads.max(1)).enable_all().build();
     runtime.expect("a runtime").block_on(what)
 }
 
@@ -113,8 +122,10 @@ async fn flood(scale: Scale) -> Vec<Figure> {
 
 /// Runs every row in a process of its own, and prints what came of it.
 fn all(arguments: &[&str]) {
-    let asked =
-        arguments.iter().position(|argument| *argument == "--rows").and_then(|at| arguments.get(at + 1));
+    let after = |word: &str| {
+        arguments.iter().position(|argument| *argument == word).and_then(|at| arguments.get(at + 1))
+    };
+    let asked = after("--rows");
     let asked: Option<Vec<u8>> =
         asked.map(|rows| rows.split(',').map(|row| row.parse().expect("a number")).collect());
     let is_json = arguments.contains(&"--json");
@@ -122,6 +133,7 @@ fn all(arguments: &[&str]) {
     for row in ROWS.iter().filter(|row| asked.as_ref().is_none_or(|asked| asked.contains(row))) {
         let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
         command.args(["--row", &row.to_string()]).stderr(Stdio::inherit());
+        command.envs(after("--threads").map(|threads| (THREADS, threads)));
         command.args(arguments.contains(&"--smoke").then_some("--smoke"));
         let output = command.output().expect("a process");
         assert!(output.status.success(), "row {row} failed");
