@@ -80,6 +80,21 @@ fn list(reasons: &[(SocketAddr, String)]) -> String {
     reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect::<Vec<_>>().join("; ")
 }
 
+/// Learns who listens at these addresses; an error when nobody does.
+async fn identify(gate: &Gate, addrs: Vec<SocketAddr>) -> Result<Vec<Contact>, Error> {
+    let (mut contacts, mut reasons) = (Vec::new(), Vec::new());
+    for addr in addrs {
+        match gate.identify(addr).await {
+            Ok(contact) => contacts.push(contact),
+            Err(broken) => reasons.push((addr, Gate::why(&broken))),
+        }
+    }
+    if contacts.is_empty() && !reasons.is_empty() {
+        return Err(Error::NobodyAnswered { reasons });
+    }
+    Ok(contacts)
+}
+
 /// A running node of a cluster. Clones are the same node; it ends with the last of them.
 ///
 /// What is read *at once* (maps, services, the ring) takes no lock and waits for nobody; everything else is asked of the task
@@ -215,16 +230,8 @@ impl Cluster {
     /// [`Error::NobodyAnswered`] tells what came of each address; [`Error::Refused`] when those who answered did not let
     /// the node in.
     pub async fn join(&self, addrs: &[SocketAddr]) -> Result<(), Error> {
-        let (mut contacts, mut reasons) = (Vec::new(), Vec::new());
-        for addr in addrs.iter().filter(|addr| !self.is_own(addr)) {
-            match self.inner.gate.identify(*addr).await {
-                Ok(contact) => contacts.push(contact),
-                Err(broken) => reasons.push((*addr, Gate::why(&broken))),
-            }
-        }
-        if contacts.is_empty() && !reasons.is_empty() {
-            return Err(Error::NobodyAnswered { reasons });
-        }
+        let others = addrs.iter().filter(|addr| !self.is_own(addr)).copied().collect();
+        let contacts = identify(&self.inner.gate, others).await?;
         self.ask(Command::Join { contacts }).await.map(drop)
     }
 
@@ -232,24 +239,51 @@ impl Cluster {
         *addr == self.inner.local || self.inner.addrs.contains(addr)
     }
 
-    /// Comes in through seeds, as soon as one of them answers.
+    /// Comes in through seeds, and keeps looking at those that are no members, ever more rarely: when all nodes start at
+    /// once, some find only each other, and neither half would ever hear of the other.
     pub(crate) fn join_seeds(&self, seeds: Vec<SocketAddr>) {
-        let (weak, requests) = (Arc::downgrade(&self.inner), self.inner.requests.downgrade());
+        let weak = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
             let (mut pause, longest) = SEED_BACKOFF;
-            while requests.upgrade().is_some() {
-                let Some(inner) = weak.upgrade() else { return };
-                match (Cluster { inner }).join(&seeds).await {
-                    Err(error @ Error::NobodyAnswered { .. }) => {
-                        tracing::warn!(%error, "no seed lets this node in yet");
+            let mut is_in = false;
+            while let Some(inner) = weak.upgrade() {
+                let cluster = Cluster { inner };
+                let (gate, strangers) = (cluster.inner.gate.clone(), cluster.strangers(&seeds, is_in).await);
+                drop(cluster); // a node ends with its last handle: this is none
+                if !is_in || !strangers.is_empty() {
+                    let contacts = identify(&gate, strangers).await;
+                    let Some(inner) = weak.upgrade() else { return };
+                    let joined =
+                        async { (Cluster { inner }).ask(Command::Join { contacts: contacts? }).await };
+                    match joined.await {
+                        Ok(_) => is_in = true,
+                        Err(Error::Ended) => return,
+                        Err(error) if is_in => tracing::info!(%error, "a seed that is no member"),
+                        Err(error) => tracing::warn!(%error, "no seed lets this node in yet"),
                     }
-                    Err(error) => return tracing::warn!(%error, "seeds"),
-                    Ok(()) => return,
                 }
                 sleep(pause).await;
                 pause = (pause * 2).min(longest);
             }
         });
+    }
+
+    /// Finds the seeds that are not this node; of a node that is in, those at whose addresses it knows no member; none
+    /// when it has left.
+    async fn strangers(&self, seeds: &[SocketAddr], is_in: bool) -> Vec<SocketAddr> {
+        let own = self.id();
+        let known = self.read(move |node| {
+            let members = node.members()?;
+            let is_here = members.get(&own).is_some_and(|member| member.state.is_present());
+            let contacts = members.iter().filter_map(|member| members.contact(&member.id()).cloned());
+            is_here.then(|| contacts.flat_map(|it| it.addrs().to_vec()).collect::<Vec<_>>())
+        });
+        let others = seeds.iter().filter(|seed| !self.is_own(seed)).copied();
+        match known.await {
+            Ok(Some(known)) if is_in => others.filter(|seed| !known.contains(seed)).collect(),
+            _ if is_in => Vec::new(),
+            _ => others.collect(),
+        }
     }
 
     /// Leaves the cluster: everybody is told, and the node stays out until it joins again.

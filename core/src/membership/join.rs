@@ -72,12 +72,22 @@ impl Membership {
         self.schedule_promotion(cx);
         let neighbor = self.active().next();
         if let Some(through) = neighbor {
+            self.reach_across();
             self.events.push_back(Event::Done { token, result: Ok(Reply::Joined { through }) });
         } else if self.seeds.is_empty() {
             self.events.push_back(Event::Done { token, result: Ok(Reply::Joined { through: me }) });
         } else {
             self.entry = Entry { token: Some(token), at: cx.now.mono, ..Entry::default() };
             self.on_entry_due(cx);
+        }
+    }
+
+    /// Asks every seed that is no neighbour, although the node is in: nodes that all start at once come in through each
+    /// other in twos and threes, and whoever names the seed may know of another island.
+    fn reach_across(&mut self) {
+        let strangers = self.seeds.iter().filter(|seed| self.position(&seed.id()).is_none());
+        for seed in strangers.cloned().collect::<Vec<_>>() {
+            self.reach(&seed, Frame::Join(self.me.clone()));
         }
     }
 

@@ -144,9 +144,11 @@ fn a_join_is_answered_when_a_seed_takes_the_node_in() {
 }
 
 #[test]
-fn a_join_of_a_member_is_answered_at_once() {
+fn a_join_of_a_member_is_answered_at_once_and_asks_the_seeds_that_are_no_neighbors() {
     let mut bench = bench(calm(), 2);
-    assert_eq!(said(bench.input(join(7, &[3]))), [done(7, "Ok(Joined { through: n2 })")]);
+    let answered = done(7, "Ok(Joined { through: n2 })");
+    assert_eq!(said(bench.input(join(7, &[2, 3]))), [reached(3, "Join(n1@1)"), answered]);
+    assert_eq!(said(bench.input(joined(3, true, &[]))), [is_up(3)], "two islands are one");
 }
 
 #[test]
