@@ -12,7 +12,7 @@ use crate::published::Published;
 use crate::record::FileRecorder;
 use crate::request::Request;
 use crate::store::{Store, StoreError};
-use crate::trust::{Admission, Certificate, ERRANDS, Flaw, Gossip, Own, StatementError, Trust};
+use crate::trust::{Admission, Certificate, ERRANDS, Flaw, Gossip, Own, Refusal, StatementError, Trust};
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime};
 use rumormill_core::{Boot, Config, ConfigError, Contact, Incarnation, MapConfig, NodeId, Schema, Token};
 use std::io;
@@ -52,6 +52,9 @@ pub enum BuildError {
     /// The file of the certificate cannot be read.
     #[error(transparent)]
     Statement(#[from] StatementError),
+    /// The list of allowed keys is there and cannot be read.
+    #[error(transparent)]
+    Allowed(Refusal),
     /// The name cannot be used.
     #[error("the name {0:?} cannot be used: 1 to {NAME_LEN_MAX} letters, digits, -, _, . and @")]
     Name(String),
@@ -304,6 +307,7 @@ impl Builder {
     pub async fn start(mut self) -> Result<Cluster, BuildError> {
         let secret = self.take_secret()?;
         self.config.validate()?;
+        self.trust.check().map_err(BuildError::Allowed)?;
         let identity = self.take_identity()?;
         let id = identity.node_id();
         let certificate = self.take_certificate()?;

@@ -137,7 +137,10 @@ impl Config {
         [
             (!self.registry || self.members, "registry", "needs members = true"),
             (
-                self.registry_name_len_max + self.registry_meta_len_max + 16 * 1024 <= self.message_len_max
+                self.registry_name_len_max
+                    .saturating_add(self.registry_meta_len_max)
+                    .saturating_add(16 * 1024)
+                    <= self.message_len_max
                     && self.registry_name_len_max <= usize::from(u16::MAX),
                 "registry_meta_len_max",
                 "name and metadata with 16 KiB around them must fit message_len_max, and a name 64 KiB",
@@ -148,10 +151,11 @@ impl Config {
                 "must be from 1 to 4096",
             ),
             (
-                self.registry_owner_bytes_max
-                    + self.registrations_max * CHANGE_HEADER_LEN_MAX
-                    + UPDATE_HEADER_LEN_MAX
-                    + self.sync_chunk_bytes
+                self.registrations_max
+                    .saturating_mul(CHANGE_HEADER_LEN_MAX)
+                    .saturating_add(self.registry_owner_bytes_max)
+                    .saturating_add(UPDATE_HEADER_LEN_MAX)
+                    .saturating_add(self.sync_chunk_bytes)
                     <= BODY_LEN_MAX,
                 "registry_owner_bytes_max",
                 "a node's registrations with 48 bytes around each must fit one frame of 1 MiB, with a chunk before them",

@@ -13,6 +13,10 @@ use alloc::vec::Vec;
 
 use super::table::Row;
 
+/// How far a counter, or a revision, may be ahead of what is known of it: a year of heartbeats. Who is told of more than it
+/// has shown must have numbers left to go beyond it.
+pub(super) const LEAP_MAX: u32 = 1 << 24;
+
 impl Members {
     /// H(N) of the module's documentation.
     pub(super) fn heartbeat_ms(&self) -> u64 {
@@ -22,6 +26,14 @@ impl Members {
     /// lease(N) of the module's documentation.
     pub(super) fn lease_ms(&self) -> u64 {
         self.config.ttl_ms.saturating_mul(self.heartbeat_ms()) / self.config.heartbeat_ms
+    }
+
+    /// Somebody knows of a counter of this node that it has never shown: only a greater one is believed.
+    pub(super) fn rise_above(&mut self, told: u32) {
+        let counter = self.me().counter;
+        if told > counter && told - counter <= LEAP_MAX {
+            self.table.raise(ME, |row| row.counter = told);
+        }
     }
 
     fn tick_ms(&self) -> u64 {
@@ -85,7 +97,7 @@ impl Members {
 
     /// Rises that are remembered for neighbours at most: each member's latest, and as many that were overtaken.
     pub(super) fn log_max(&self) -> usize {
-        2 * self.config.members_max + 64
+        self.config.members_max.saturating_mul(2).saturating_add(64)
     }
 
     fn trim_log(&mut self) {
@@ -167,7 +179,11 @@ impl Members {
     fn on_beat_at(&mut self, place: u32, beat: &Beat, bit: u32, cx: &mut Cx<'_>) -> bool {
         let Beat { life: _, counter, revision, age_ms } = *beat;
         let row = self.table.row(place);
-        if place == ME || counter < row.counter {
+        if place == ME {
+            self.rise_above(counter);
+            return false;
+        }
+        if counter < row.counter || counter - row.counter > LEAP_MAX {
             return false;
         }
         let is_behind = revision > row.record.revision;

@@ -1,5 +1,6 @@
 //! Records: asked for by who lacks them, merged by incarnation and revision, refused where they contradict.
 
+use super::heartbeat::LEAP_MAX;
 use super::news::{Subject, tell_record};
 use super::table::Row;
 use super::{Event, LIVES_REMEMBERED_MAX, ME, Members, send};
@@ -146,7 +147,9 @@ impl Members {
             return;
         };
         match answered {
-            Answered::Page(next) if next > at => self.ask_page(from, next, cx),
+            Answered::Page(next) if next > at && next as usize <= self.config.members_max => {
+                self.ask_page(from, next, cx)
+            }
             Answered::Page(_) | Answered::Lives => {}
             Answered::LastPage => self.on_synced(&from, cx),
         }
@@ -211,6 +214,12 @@ impl Members {
             return;
         }
         cx.stats.entries_refused += 1;
+        let (told, revision) = (record.revision, mine.revision);
+        if record.life() == mine.life() && told - revision <= LEAP_MAX {
+            let record = MemberRecord { revision: told.saturating_add(1), ..(**mine).clone() };
+            self.renew(record, cx); // only a greater number is believed
+            self.hand_on(ME, Subject::Record, 0, cx);
+        }
         let ours = self.entry(ME, cx);
         tell_record(from, ours, cx);
     }
@@ -251,6 +260,10 @@ impl Members {
             cx.stats.entries_refused += 1; // two words of one life with one number: the first one stands
             return false;
         }
+        if record.revision.saturating_sub(row.record.revision) > LEAP_MAX {
+            cx.stats.entries_refused += 1;
+            return false;
+        }
         let is_news = record.revision > row.record.revision;
         if is_news {
             self.change(place, |row| {
@@ -271,7 +284,8 @@ impl Members {
     /// The heartbeat that came with a record counts like any other, when the record is not older than what is known.
     fn prove_entry(&mut self, place: u32, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) {
         let row = self.table.row(place);
-        if entry.counter > row.counter {
+        let is_leap = entry.counter.saturating_sub(row.counter) > LEAP_MAX && row.counter > 0;
+        if entry.counter > row.counter && !is_leap {
             let may_return = entry.record.revision >= row.record.revision && row.record.state.is_present();
             let alive_at = self.alive_at(entry.age_ms, cx);
             self.prove(place, entry.counter, alive_at, may_return, bit, cx);

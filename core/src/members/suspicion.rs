@@ -22,7 +22,11 @@ impl Members {
     pub(super) fn on_suspected(&mut self, from: NodeId, life: Life, counter: u32, bit: u32, cx: &mut Cx<'_>) {
         let Some(place) = self.table.of_life(life) else { return };
         if place == ME {
-            return self.refute(cx);
+            return if counter < self.me().counter {
+                self.hand_on(ME, Subject::Life, 0, cx)
+            } else {
+                self.refute(counter, cx)
+            };
         }
         let row = self.table.row(place);
         if row.record.state == MemberState::Left {
@@ -52,9 +56,10 @@ impl Members {
     }
 
     /// This node is suspected: it shows itself alive, at once and to everybody.
-    fn refute(&mut self, cx: &mut Cx<'_>) {
+    fn refute(&mut self, told: u32, cx: &mut Cx<'_>) {
         cx.stats.refutations += 1;
         self.health.worsen();
+        self.rise_above(told);
         self.show_alive(cx);
         self.hand_on(ME, Subject::Life, 0, cx);
         self.relay_at = self.relay_at.min(cx.now.mono);

@@ -406,10 +406,13 @@ fn only_a_higher_counter_refutes() {
 #[test]
 fn a_suspected_node_shows_itself_alive_and_suspects_less() {
     let mut bench = bench(3);
-    let seen = give(&mut bench, news(2, &Rumor::Suspect { life: life(1), counter: 1 }));
+    let counter = bench.machine.me().counter;
+    let seen = give(&mut bench, news(2, &Rumor::Suspect { life: life(1), counter }));
     let [Rumor::Alive(mine)] = seen.news[..] else { panic!("{seen:?}") };
-    assert!(mine.life == life(1) && mine.counter > 1);
+    assert!(mine.life == life(1) && mine.counter > counter);
     assert_eq!(bench.machine.health, Health(1));
+    give(&mut bench, news(3, &Rumor::Suspect { life: life(1), counter }));
+    assert_eq!(bench.machine.health, Health(1), "one suspicion from two neighbours counts twice");
     give(&mut bench, news(2, &Rumor::Suspect { life: life(3), counter: 1 }));
     pass(&mut bench, 3_100);
     assert_eq!(state(&bench, 3), Some((MemberState::Active, true)), "its time is twice as long here");
@@ -537,6 +540,32 @@ fn a_node_that_counts_differently_is_refused_with_one_event() {
     assert!(give(&mut bench, push(2, Answered::Lives, vec![other()])).refused.is_empty());
     assert_eq!((state(&bench, 9), bench.stats.members_mismatched), (None, 2));
     assert!(give(&mut bench, beats(2, vec![beat(9, 1, 0)])).pulls().is_empty(), "it is asked for again");
+}
+
+#[test]
+fn a_lie_about_this_node_is_outdone() {
+    let mut bench = bench(3);
+    let (counter, revision) =
+        (bench.machine.me().counter + 1_000, bench.machine.me().record.revision + 1_000);
+    give(&mut bench, news(2, &Rumor::Suspect { life: life(1), counter }));
+    assert!(bench.machine.me().counter > counter, "nobody would believe that it is alive");
+    let mine = MemberRecord { revision, weight: 9, ..(*bench.machine.me().record).clone() };
+    let seen = give(&mut bench, push(2, Answered::Lives, vec![entry_of(mine, 1, 0)]));
+    let [Rumor::Record(told)] = &seen.told(2)[..] else { panic!("{seen:?}") };
+    assert_eq!((told.record.revision, told.record.weight), (revision + 1, 1));
+}
+
+#[test]
+fn counters_and_revisions_that_leap_are_nobodys() {
+    let mut bench = bench(3);
+    give(&mut bench, beats(3, vec![beat(2, u32::MAX, 0)]));
+    give(
+        &mut bench,
+        push(3, Answered::Lives, vec![entry_of(record(2, 1, u32::MAX, MemberState::Left), u32::MAX, 0)]),
+    );
+    give(&mut bench, beats(2, vec![beat(2, 2, 0)]));
+    let row = bench.machine.table.row(bench.machine.table.place(&node(2)).expect("a member"));
+    assert_eq!((row.counter, row.state), (2, MemberState::Active));
 }
 
 // --- news

@@ -12,6 +12,9 @@ use alloc::vec::Vec;
 
 /// Sequence numbers from here on are nobody's: a set that claims one could not be written over.
 const SEQ_MAX: u64 = 1 << 60;
+/// How far a set may be ahead of what is known of it: no owner writes so often, and one that is told of a set beyond its own
+/// must have numbers left to write over it, again and again.
+const SEQ_LEAP_MAX: u64 = 1 << 40;
 
 /// How an update came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl Registrar {
             self.defend(from, batch.incarnation, batch.to, None, cx);
             return false;
         }
-        if self.is_ahead(batch.incarnation, cx) {
+        if self.is_ahead(batch.incarnation, cx) || self.leaps(number, batch.incarnation, batch.to) {
             // Its number is not noted as refused: it would stand above every true one.
             cx.stats.registry_refused += 1;
             self.events.push_back(Event::Refused { from, owner: batch.owner });
@@ -98,7 +101,7 @@ impl Registrar {
 
     fn relate(&self, number: Option<u32>, batch: &Batch) -> Relation {
         let Batch { owner, incarnation, from, to, .. } = *batch;
-        if self.is_buried(&owner, incarnation, to) || to >= SEQ_MAX {
+        if self.is_buried(&owner, incarnation, to) || to >= SEQ_MAX || to == 0 && batch.count > 0 {
             return Relation::Stale;
         }
         let known = number.map(|number| &self.registry.owners[number as usize]);
@@ -123,6 +126,13 @@ impl Registrar {
     fn is_ahead(&self, life: Incarnation, cx: &Cx<'_>) -> bool {
         let ahead_ms = Stamp(life.0).millis().saturating_sub(cx.now.wall.0);
         ahead_ms > self.config.registry_ahead_ms_max
+    }
+
+    /// Tells whether a set is further ahead of what is known than its owner can have come.
+    fn leaps(&self, number: Option<u32>, life: Incarnation, seq: u64) -> bool {
+        let known = number.map(|number| &self.registry.owners[number as usize]);
+        let known = known.filter(|owner| owner.incarnation == life).map_or(0, |owner| owner.seq);
+        seq > known.saturating_add(SEQ_LEAP_MAX)
     }
 
     pub(super) fn is_buried(&self, owner: &NodeId, incarnation: Incarnation, seq: u64) -> bool {
@@ -319,7 +329,9 @@ impl Registrar {
 
     /// Tells whether somebody else's row is of a set that we lack and may have.
     pub(super) fn is_wanted(&self, row: &Row) -> bool {
-        if self.is_buried(&row.owner, row.incarnation, row.seq) || row.seq >= SEQ_MAX || row.seq == 0 {
+        let is_beyond =
+            row.seq >= SEQ_MAX || self.leaps(self.registry.number(&row.owner), row.incarnation, row.seq);
+        if self.is_buried(&row.owner, row.incarnation, row.seq) || is_beyond || row.seq == 0 {
             return false;
         }
         let Some(owner) = self.registry.owner(&row.owner) else { return true };

@@ -21,7 +21,7 @@ use crate::id::NodeId;
 use crate::machine::Cx;
 use crate::time::Instant;
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use indexmap::IndexMap;
@@ -342,7 +342,9 @@ impl Registrar {
             }
         }
         let mut answer = Relayed::default();
-        let mut bytes = 0;
+        let (mut bytes, mut sent, most) = (0, 0, self.config.registry_sync_bytes);
+        let mut grafted = BTreeSet::new();
+        let is_full = self.relay.link_of(bit).is_some_and(|link| link.is_full);
         for told in relayed.told.into_iter().filter(|_| bit != 0) {
             let number = self.registry.tags.get(told.tag);
             match (told.word, number) {
@@ -354,11 +356,13 @@ impl Registrar {
                 (Word::Graft, Some(number)) => {
                     let owner = &mut self.registry.owners[number as usize];
                     owner.lazy &= !bit;
-                    if told.seq >= owner.seq {
+                    // What does not go out now is noticed again.
+                    if told.seq >= owner.seq || is_full || sent >= most || !grafted.insert(number) {
                         continue;
                     }
                     for row in self.registry.rows_after(number, told.seq, cx.now.mono) {
                         bytes += row.wire_len();
+                        sent += row.wire_len();
                         answer.rows.push(row);
                         if bytes >= self.config.sync_chunk_bytes || answer.rows.len() >= RELAYED_MAX {
                             send(from, core::mem::take(&mut answer), cx);

@@ -317,7 +317,7 @@ impl Batch {
     pub(super) fn read(&self) -> Result<Changes, UpdateError> {
         let mut rest = self.changes.clone();
         let mut changes: Vec<Numbered> = Vec::with_capacity(self.count as usize);
-        let mut last = self.from.unwrap_or(0);
+        let mut last = self.from.unwrap_or(0); // without a change it leads nowhere
         for _ in 0..self.count {
             let (change, offset) = decode_change(&mut rest)?;
             let seq = self.number(offset, &change)?;
@@ -328,7 +328,7 @@ impl Batch {
             changes.push(Numbered { seq, change });
         }
         let is_whole = self.from.is_none();
-        if !rest.is_empty() || !is_whole && last != self.to && self.count > 0 {
+        if !rest.is_empty() || !is_whole && last != self.to {
             return Err(UpdateError::Order);
         }
         Ok(Changes::new(changes))

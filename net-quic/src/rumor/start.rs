@@ -103,7 +103,21 @@ async fn goodbye(node: &Cluster) {
     node.shutdown().await;
 }
 
+/// Finds what no node of a cluster could be called or reached by.
+fn check(options: &Options) -> Result<(), Failure> {
+    if options.cluster.is_empty() {
+        return Err(Failure::Input("--cluster: the cluster has no name; leave it out for \"rumor\"".into()));
+    }
+    match options.advertise.iter().find(|addr| addr.ip().is_unspecified() || addr.port() == 0) {
+        Some(addr) => Err(Failure::Input(format!(
+            "--advertise {addr}: nobody reaches a node there; an address of this machine and a port, as 192.0.2.7:7400"
+        ))),
+        None => Ok(()),
+    }
+}
+
 async fn build(options: &Options) -> Result<Cluster, Failure> {
+    check(options)?;
     let mut builder = Cluster::builder(&options.cluster).listen(options.listen);
     builder = match options.auth_off {
         true => builder.trust(Trust::Off),
@@ -124,7 +138,9 @@ async fn build(options: &Options) -> Result<Cluster, Failure> {
         builder = builder.trust(Trust::Strict { allowed: allowed.clone() });
     }
     builder.start().await.map_err(|error| match error {
-        BuildError::Name(_) | BuildError::Config(_) => Failure::Input(error.to_string()),
+        BuildError::Name(_) | BuildError::Config(_) | BuildError::Allowed(_) => {
+            Failure::Input(error.to_string())
+        }
         _ => Failure::Failed(error.to_string()),
     })
 }

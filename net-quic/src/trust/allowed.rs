@@ -22,7 +22,8 @@ impl Allowed {
         Ok(keys.iter().any(|key| self.keys.contains(key)))
     }
 
-    fn reload(&mut self, path: &Path) -> Result<(), Refusal> {
+    /// Reads the file, unless it was read since it changed.
+    pub(super) fn reload(&mut self, path: &Path) -> Result<(), Refusal> {
         let no_list = |what: String| Refusal::NoList(format!("{}: {what}", path.display()));
         let written = fs::metadata(path).and_then(|metadata| metadata.modified());
         let written = written.map_err(|error| no_list(error.to_string()))?;

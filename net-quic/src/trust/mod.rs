@@ -67,4 +67,10 @@ impl Trust {
     pub fn is_on(&self) -> bool {
         !matches!(self, Self::Off)
     }
+
+    /// Reads a list of allowed keys that is there, so that a mistake in it is told at the start and not at a door.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        let Self::Strict { allowed: path } = self else { return Ok(()) };
+        if path.exists() { allowed::Allowed::default().reload(path) } else { Ok(()) }
+    }
 }

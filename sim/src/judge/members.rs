@@ -43,7 +43,7 @@ pub(crate) struct Members {
 
 impl Members {
     pub(crate) fn new(nodes: u32, ttl_ms: u64) -> Self {
-        let memory_ns = (2 * ttl_ms + 2_000) * NANOS_PER_MILLI;
+        let memory_ns = ttl_ms.saturating_mul(2).saturating_add(2_000).saturating_mul(NANOS_PER_MILLI);
         Self { watchers: vec![None; nodes as usize], memory_ns, ..Self::default() }
     }
 
