@@ -28,7 +28,7 @@ const REQUESTS: usize = 1024;
 /// Connections that are made, refused or failed, and that the node has not looked at.
 const MET: usize = 64;
 /// What connections have brought and the node has not looked at.
-pub(crate) const ARRIVALS: usize = 4096;
+pub(crate) const ARRIVALS: usize = 1024;
 /// The file of the key in a node's folder.
 const KEY_FILE: &str = "node.key";
 /// The file of the certificate in a node's folder.
@@ -335,7 +335,7 @@ impl Builder {
         let (ways, inbox) = Ways::new();
         let writer = Writer::new(store, ways.stored).map_err(BuildError::Socket)?;
         let recorder = self.record.take().map(FileRecorder::create).transpose()?;
-        let (hold, _) = watch::channel(false);
+        let (hold_mail, hold_topics) = (watch::Sender::new(false), watch::Sender::new(false));
         let clocks = Clocks::new(self.wall.clone());
         // The node first: HELLOs must not go out before it knows which life this is.
         let gate = Gate::new(endpoint, client, Arc::new(greeter), ways.met, Room::new(self.half_open_max));
@@ -349,7 +349,8 @@ impl Builder {
             contact,
             recorder,
             gossip,
-            hold,
+            hold_mail,
+            hold_topics,
         };
         let driver = Driver::new(boot, clocks, tools, Hearers::default());
         gate.open();

@@ -18,6 +18,9 @@ use tokio::time::timeout;
 const STREAMS: usize = Channel::COUNT - 1;
 /// Bytes that wait on a channel above which the node is told.
 const HIGH_WATER: usize = 1 << 20;
+/// Bytes of broadcasts that wait for a neighbour above which those that come wait too, so that a flood slows its publisher
+/// down before a link is full. A guess: what is already on its way through the node still finds room below the mark.
+const PRESSURE: usize = HIGH_WATER / 4;
 /// Bytes that wait on a channel above which the connection is given up.
 const OVERFLOW: usize = 8 << 20;
 /// Bytes that are encoded into one write.
@@ -68,8 +71,24 @@ pub(crate) enum Queued {
     Overflow,
 }
 
-/// Whether users' mail has to wait: a mailbox is nearly full.
-pub(crate) type Hold = watch::Receiver<bool>;
+/// Whether what comes for users has to wait with its senders.
+#[derive(Clone)]
+pub(crate) struct Holds {
+    /// Mail: a mailbox is nearly full.
+    pub(crate) mail: watch::Receiver<bool>,
+    /// Broadcasts: a neighbour, or somebody who hears a topic, is behind.
+    pub(crate) topics: watch::Receiver<bool>,
+}
+
+impl Holds {
+    fn of(self, channel: Channel) -> Option<watch::Receiver<bool>> {
+        match channel {
+            Channel::User => Some(self.mail),
+            Channel::Gossip => Some(self.topics),
+            Channel::Control | Channel::Lazy | Channel::Sync | Channel::Datagram => None,
+        }
+    }
+}
 
 /// A connection as its node holds it.
 pub(crate) struct Link {
@@ -77,14 +96,17 @@ pub(crate) struct Link {
     connection: Connection,
     outbox: Arc<Outbox>,
     writers: [Option<JoinHandle<()>>; STREAMS],
+    /// Channels with frames that their writers do not know of.
+    unflushed: [bool; STREAMS],
     arrivals: Arrivals,
 }
 
 impl Link {
     /// Takes over a connection whose HELLO is done.
-    pub(crate) fn new(id: ConnectionId, connection: Connection, arrivals: Arrivals, hold: Hold) -> Self {
-        tokio::spawn(receive(id, connection.clone(), arrivals.clone(), hold));
-        Self { id, connection, outbox: Arc::default(), writers: Default::default(), arrivals }
+    pub(crate) fn new(id: ConnectionId, connection: Connection, arrivals: Arrivals, holds: Holds) -> Self {
+        tokio::spawn(receive(id, connection.clone(), arrivals.clone(), holds));
+        let (writers, unflushed) = Default::default();
+        Self { id, connection, outbox: Arc::default(), writers, unflushed, arrivals }
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
@@ -95,7 +117,7 @@ impl Link {
         &self.connection
     }
 
-    /// Sends a frame, later: nothing here waits.
+    /// Sends a frame, once [`Link::flush`] is called: nothing here waits.
     pub(crate) fn send(&mut self, channel: Channel, frame: Frame) -> Queued {
         if channel == Channel::Datagram {
             // A datagram that does not fit, or finds no room, is lost like any other.
@@ -108,7 +130,22 @@ impl Link {
             let (outbox, arrivals) = (self.outbox.clone(), self.arrivals.clone());
             self.writers[lane] = Some(tokio::spawn(write(id, connection, channel, outbox, arrivals)));
         }
+        self.unflushed[lane] = true;
         self.outbox.push(channel, frame)
+    }
+
+    /// Tells whether broadcasts come faster than the peer takes them.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.outbox.lanes[Channel::Gossip as usize].state().bytes > PRESSURE
+    }
+
+    /// Wakes the writers of everything that was sent, all of it for one write.
+    pub(crate) fn flush(&mut self) {
+        for (lane, unflushed) in self.outbox.lanes.iter().zip(&mut self.unflushed) {
+            if std::mem::take(unflushed) {
+                lane.wake.notify_one();
+            }
+        }
     }
 
     /// Ends the connection after what was sent has arrived, or a second has passed.
@@ -202,8 +239,6 @@ impl Outbox {
             _ => Queued::Taken,
         };
         state.is_full |= queued == Queued::Full;
-        drop(state);
-        lane.wake.notify_one();
         queued
     }
 
@@ -270,7 +305,7 @@ async fn finish(mut stream: SendStream) {
 }
 
 /// Takes everything that comes over a connection, until it ends.
-async fn receive(id: ConnectionId, connection: Connection, arrivals: Arrivals, hold: Hold) {
+async fn receive(id: ConnectionId, connection: Connection, arrivals: Arrivals, holds: Holds) {
     let mut readers = JoinSet::new();
     let error = loop {
         tokio::select! {
@@ -278,7 +313,7 @@ async fn receive(id: ConnectionId, connection: Connection, arrivals: Arrivals, h
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
                     while readers.try_join_next().is_some() {} // streams that ended leave nothing behind
-                    readers.spawn(read(id, connection.clone(), stream, arrivals.clone(), hold.clone()));
+                    readers.spawn(read(id, connection.clone(), stream, arrivals.clone(), holds.clone()));
                 }
                 Err(error) => break error,
             },
@@ -321,7 +356,7 @@ async fn read(
     connection: Connection,
     mut stream: RecvStream,
     arrivals: Arrivals,
-    mut hold: Hold,
+    holds: Holds,
 ) {
     let mut first = [0];
     if stream.read_exact(&mut first).await.is_err() {
@@ -333,6 +368,7 @@ async fn read(
         let _ = arrivals.send((id, Arrival::UnknownStream)).await;
         return;
     };
+    let mut hold = holds.of(channel);
     let body_len_max = if channel == Channel::Control { CONTROL_BODY_LEN_MAX } else { BODY_LEN_MAX };
     let mut parser = Parser { pending: BytesMut::new(), missing: 0, body_len_max };
     while let Ok(Some(chunk)) = stream.read_chunk(usize::MAX, true).await {
@@ -348,7 +384,10 @@ async fn read(
                     return connection.close(BROKEN, b"");
                 }
             };
-            if channel == Channel::User && hold.wait_for(|is_held| !is_held).await.is_err() {
+            if let Some(hold) = &mut hold
+                && *hold.borrow()
+                && hold.wait_for(|is_held| !is_held).await.is_err()
+            {
                 return;
             }
             if arrivals.send((id, arrival)).await.is_err() {

@@ -4,11 +4,11 @@
 //! into queues that are theirs.
 
 use crate::app::{AppHost, Stimulus};
-use crate::connection::{Arrival, Arrivals, ConnectionId, Link, Queued};
+use crate::connection::{Arrival, Arrivals, ConnectionId, Holds, Link, Queued};
 use crate::endpoint::{Gate, Met};
-use crate::hear::Hearers;
+use crate::hear::{Hearers, PATIENCE};
 use crate::published::Published;
-use crate::request::Request;
+use crate::request::{Batch, Hearer, Request};
 use crate::store::{Store, Write};
 use crate::trust::{Gossip, Refusal, TOPIC};
 use rumormill_core::{
@@ -24,6 +24,9 @@ use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 
 /// Inputs that are taken in one go before anything else is looked at.
 const BATCH: usize = 256;
+
+/// Frames that wait for others before they are written: those of one turn go out together.
+const UNFLUSHED_MAX: usize = 256;
 
 /// How soon a mailbox that was nearly full is looked at again.
 const CROWDED: Duration = Duration::from_millis(5);
@@ -94,7 +97,9 @@ pub(crate) struct Tools {
     /// Where statements go that come over the topic of trust.
     pub(crate) gossip: Gossip,
     /// Whether users' mail waits with its senders.
-    pub(crate) hold: watch::Sender<bool>,
+    pub(crate) hold_mail: watch::Sender<bool>,
+    /// Whether broadcasts do.
+    pub(crate) hold_topics: watch::Sender<bool>,
 }
 
 /// The task that owns a node.
@@ -106,6 +111,10 @@ pub(crate) struct Driver {
     /// Inputs that came of carrying out effects.
     queue: VecDeque<Input>,
     links: BTreeMap<(NodeId, Dialer), (Link, u64)>,
+    /// Links whose writers do not know of every frame, one entry for each frame.
+    unflushed: Vec<(NodeId, Dialer)>,
+    /// Links that take broadcasts more slowly than they come, and until when broadcasts wait for that.
+    pressed: BTreeMap<(NodeId, Dialer), TokioInstant>,
     dials: BTreeMap<NodeId, AbortHandle>,
     serial: u64,
     tokens: u64,
@@ -133,6 +142,8 @@ impl Driver {
             out,
             queue,
             links,
+            unflushed: Vec::new(),
+            pressed: BTreeMap::new(),
             dials,
             serial: 0,
             tokens: 0,
@@ -176,8 +187,8 @@ impl Driver {
                 () = &mut sleep => self.on_time(),
             }
             self.take_batch(&mut inbox);
-            let is_crowded = self.hearers.is_crowded();
-            self.tools.hold.send_if_modified(|is_held| std::mem::replace(is_held, is_crowded) != is_crowded);
+            self.flush();
+            self.hold();
         }
         self.end().await;
     }
@@ -207,11 +218,43 @@ impl Driver {
         }
     }
 
+    /// Lets what comes for users wait with its senders while their queues are nearly full.
+    fn hold(&mut self) {
+        let set = |hold: &watch::Sender<bool>, is_held: bool| {
+            hold.send_if_modified(|was_held| std::mem::replace(was_held, is_held) != is_held);
+        };
+        set(&self.tools.hold_mail, self.hearers.is_crowded());
+        let is_behind = self.hearers.is_behind() || self.is_pressed();
+        set(&self.tools.hold_topics, is_behind);
+    }
+
+    /// Tells whether broadcasts must wait for a neighbour, but not for too long: then the core spares it the payloads.
+    fn is_pressed(&mut self) -> bool {
+        let Self { links, pressed, .. } = self;
+        pressed.retain(|key, _| links.get(key).is_some_and(|(link, _)| link.is_pressed()));
+        !pressed.is_empty() && {
+            let now = TokioInstant::now();
+            pressed.values().any(|until| *until > now)
+        }
+    }
+
+    /// Lets everything go out that was sent.
+    fn flush(&mut self) {
+        let mut flushed = None;
+        for key in self.unflushed.drain(..) {
+            if flushed.replace(key) != Some(key)
+                && let Some((link, _)) = self.links.get_mut(&key)
+            {
+                link.flush();
+            }
+        }
+    }
+
     fn set(&self, sleep: std::pin::Pin<&mut Sleep>) {
         let app = self.app.as_ref().and_then(AppHost::poll_timeout).unwrap_or(Instant::NEVER);
         let deadline = self.node.poll_timeout().unwrap_or(Instant::NEVER).min(app);
         let mut deadline = self.clocks.at(deadline);
-        if *self.tools.hold.borrow() {
+        if *self.tools.hold_mail.borrow() || *self.tools.hold_topics.borrow() {
             deadline = deadline.min(TokioInstant::now() + CROWDED); // nobody tells when a reader has read
         }
         if sleep.deadline() != deadline {
@@ -333,7 +376,8 @@ impl Driver {
         self.serial += 1;
         let id = ConnectionId { peer: peer.id, dialer, serial: self.serial };
         let addr = connection.remote_address();
-        let link = Link::new(id, connection, self.tools.arrivals.clone(), self.tools.hold.subscribe());
+        let (mail, topics) = (self.tools.hold_mail.subscribe(), self.tools.hold_topics.subscribe());
+        let link = Link::new(id, connection, self.tools.arrivals.clone(), Holds { mail, topics });
         self.links.insert(key, (link, peer.incarnation.0));
         tracing::debug!(peer = peer.name, ?dialer, %addr, "linked");
         let (incarnation, version) = (peer.incarnation, peer.version);
@@ -386,6 +430,7 @@ impl Driver {
                 self.hearers.expect(token, hearer);
                 self.step(Input::Command { token, command });
             }
+            Request::Commands { commands, batch } => self.on_commands(commands, &batch),
             Request::Again { token, command } => self.step(Input::Command { token, command }),
             Request::HearMap { map, began, changes } => {
                 let token = self.token();
@@ -426,13 +471,25 @@ impl Driver {
         }
     }
 
-    /// Mail of this node for itself crosses no link that could hold it back.
+    /// Gives commands until one of them is refused.
+    fn on_commands(&mut self, commands: Vec<Command>, batch: &Arc<Batch>) {
+        for command in commands {
+            if batch.is_refused() {
+                break;
+            }
+            let hearer = Hearer::Part(batch.clone());
+            self.on_request(Request::Command { command, hearer });
+        }
+    }
+
+    /// Mail and messages of this node for itself cross no link that could hold them back.
     fn must_wait(&self, command: &Command) -> bool {
         let own = self.node.contact().id();
         match command {
             Command::Send { to, .. } | Command::Call { to, .. } => {
-                to.node == own && *self.tools.hold.borrow()
+                to.node == own && *self.tools.hold_mail.borrow()
             }
+            Command::Publish { topic, .. } => *topic != TOPIC && *self.tools.hold_topics.borrow(),
             _ => false,
         }
     }
@@ -473,7 +530,15 @@ impl Driver {
         let other = if crossed == Dialer::Local { Dialer::Remote } else { Dialer::Local };
         let key = if self.links.contains_key(&(to, crossed)) { (to, crossed) } else { (to, other) };
         let Some((link, _)) = self.links.get_mut(&key) else { return };
-        match link.send(channel, frame) {
+        let queued = link.send(channel, frame);
+        if channel == Channel::Gossip && link.is_pressed() {
+            self.pressed.entry(key).or_insert_with(|| TokioInstant::now() + PATIENCE);
+        }
+        self.unflushed.push(key);
+        if self.unflushed.len() >= UNFLUSHED_MAX {
+            self.flush();
+        }
+        match queued {
             Queued::Taken => {}
             Queued::Full => self.queue.push_back(Input::LinkFull { peer: to, channel }),
             Queued::Overflow => {

@@ -5,8 +5,10 @@ use crate::request::{Feed, Hearer, Letter, Message};
 use rumormill_core::{Command, Event, MailLoss, MailboxId, MapId, News, Reply, Token, Topic};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Everybody who waits for something.
 #[derive(Default)]
@@ -19,6 +21,8 @@ pub(crate) struct Hearers {
     mailboxes: BTreeMap<MailboxId, (Token, mpsc::Sender<Letter>)>,
     /// Those that were nearly full when something came.
     crowded: BTreeSet<MailboxId>,
+    /// Who hears a topic and has nearly no room left, and until when broadcasts wait for that.
+    behind: BTreeMap<Token, (mpsc::Sender<Message>, Instant)>,
     monitors: BTreeMap<Token, oneshot::Sender<MailLoss>>,
     /// Those who hear what a node says of itself.
     node: Vec<(Token, Feed<Event>)>,
@@ -26,7 +30,12 @@ pub(crate) struct Hearers {
 
 /// Letters that wait in a mailbox at most.
 pub(crate) const LETTERS_MAX: usize = 4 * crate::builder::ARRIVALS;
-/// Room that must be left in a mailbox: for everything that has come and is not delivered yet.
+/// Messages of a topic that wait for somebody who hears it at most.
+pub(crate) const MESSAGES_MAX: usize = LETTERS_MAX;
+/// How long broadcasts wait for a neighbour, or for somebody who does not read what he hears; then they go on without him. A
+/// guess: a pause, not an end.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+/// Room that must be left in a mailbox, or for messages of a topic: for everything that has come and is not delivered yet.
 const ROOM_LEFT: usize = 2 * crate::builder::ARRIVALS;
 
 /// Whether somebody still listens.
@@ -68,6 +77,7 @@ impl Hearers {
     /// Somebody does not listen any more; gives back what the core must be told.
     pub(crate) fn forget(&mut self, token: Token) -> Option<Command> {
         self.node.retain(|(of, _)| *of != token);
+        self.behind.remove(&token);
         self.maps.values_mut().for_each(|hearers| hearers.retain(|(of, _)| *of != token));
         self.maps.retain(|_, hearers| !hearers.is_empty());
         if self.news.remove(&token).is_some() {
@@ -145,9 +155,15 @@ impl Hearers {
     }
 
     fn tell_message(&mut self, message: &Message) -> Option<Command> {
-        let hearers = self.topics.get(&message.topic)?;
-        let is_gone = |(_, feed): &&(Token, Feed<Message>)| feed.tell(message.clone()) == Ear::Gone;
-        let gone: Vec<Token> = hearers.iter().filter(is_gone).map(|(token, _)| *token).collect();
+        let Self { topics, behind, .. } = self;
+        let mut gone = Vec::new();
+        for (token, feed) in topics.get(&message.topic)? {
+            if feed.tell(message.clone()) == Ear::Gone {
+                gone.push(*token);
+            } else if feed.sender.capacity() <= ROOM_LEFT {
+                behind.entry(*token).or_insert_with(|| (feed.sender.clone(), Instant::now() + PATIENCE));
+            }
+        }
         gone.into_iter().filter_map(|token| self.leave_topic(message.topic, token)).next()
     }
 
@@ -176,6 +192,15 @@ impl Hearers {
         !crowded.is_empty()
     }
 
+    /// Tells whether broadcasts must wait for somebody who hears a topic and is behind, but not for too long.
+    pub(crate) fn is_behind(&mut self) -> bool {
+        self.behind.retain(|_, (messages, _)| !messages.is_closed() && messages.capacity() <= ROOM_LEFT);
+        !self.behind.is_empty() && {
+            let now = Instant::now();
+            self.behind.values().any(|(_, until)| *until > now)
+        }
+    }
+
     /// Answers a command. Who asked for more than an answer hears the rest under the same token.
     fn answer(&mut self, token: Token, result: Answer) -> Option<Command> {
         let is_done = result.is_ok();
@@ -183,6 +208,10 @@ impl Hearers {
         let began = match self.asked.remove(&token)? {
             Hearer::Answer(answer) => {
                 let _ = answer.send(result);
+                return None;
+            }
+            Hearer::Part(batch) => {
+                batch.note(&result);
                 return None;
             }
             Hearer::News { began, news } => {

@@ -49,7 +49,7 @@ pub use cluster::{Cluster, Error};
 pub use driver::WallClock;
 pub use hello::NAME_LEN_MAX;
 pub use identity::{Identity, IdentityError};
-pub use mailboxes::{Address, Asked, Incoming, Mailbox, Monitor};
+pub use mailboxes::{Address, Asked, Incoming, Mailbox, Monitor, SentSome};
 pub use maps::{Change, Changes, Map, schema_of};
 pub use node_ref::NodeRef;
 pub use request::{Letter, Message};

@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, Error, decode, encode};
 use crate::hear::LETTERS_MAX;
-use crate::request::{Hearer, Letter, Request};
+use crate::request::{Batch, Hearer, Letter, Outcome, Request};
 use bytes::Bytes;
 use rumormill_core::{Command, CommandError, MailLoss, MailboxId, Question, Reply, Token};
 use serde::de::DeserializeOwned;
@@ -92,6 +92,16 @@ pub enum Incoming<M> {
         /// Why that one is gone.
         reason: MailLoss,
     },
+}
+
+/// Of many messages, only the first ones were sent: from [`Mailbox::send_all`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("only {sent} messages were sent: {error}")]
+pub struct SentSome {
+    /// How many were sent.
+    pub sent: usize,
+    /// Why the next one was not.
+    pub error: Error,
 }
 
 /// A question that waits for its answer.
@@ -219,6 +229,41 @@ impl<M> Mailbox<M> {
     pub async fn send<T: Serialize>(&self, to: Address<T>, message: &T) -> Result<(), Error> {
         let payload = encode(message)?;
         self.cluster.ask(Command::Send { from: self.id(), to: to.raw, payload }).await.map(drop)
+    }
+
+    /// Sends messages in their order, as one: a fraction of what as many calls of [`Mailbox::send`] cost. The first that is
+    /// refused ends it, and none behind that one is sent.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rumormill_net_quic::Incoming;
+    /// use rumormill_net_quic::testing::TestCluster;
+    ///
+    /// let cluster = TestCluster::start(2).await?;
+    /// let mut numbers = cluster.node(1).mailbox::<u32>().await?;
+    /// let ours = cluster.node(0).mailbox::<()>().await?;
+    /// ours.send_all(numbers.address(), &[1, 2, 3]).await?;
+    /// for expected in [1, 2, 3] {
+    ///     assert!(matches!(numbers.recv().await, Some(Incoming::Message { message, .. }) if message == expected));
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SentSome`] tells how many were sent, and what [`Mailbox::send`] says of the next one.
+    pub async fn send_all<T: Serialize>(&self, to: Address<T>, messages: &[T]) -> Result<(), SentSome> {
+        let (from, to) = (self.id(), to.raw);
+        let mail = |message| Ok(Command::Send { from, to, payload: encode(message)? });
+        let none = |error| SentSome { sent: 0, error };
+        let commands = messages.iter().map(mail).collect::<Result<Vec<_>, Error>>().map_err(none)?;
+        let (batch, outcome) = Batch::new();
+        self.cluster.request(Request::Commands { commands, batch }).await.map_err(none)?;
+        let Outcome { done, refused } = outcome.await.map_err(|_| none(Error::Ended))?;
+        match refused {
+            None if done == messages.len() => Ok(()),
+            refused => Err(SentSome { sent: done, error: refused.map_or(Error::Ended, Error::Refused) }),
+        }
     }
 
     /// Asks a mailbox, and waits for the answer.

@@ -6,14 +6,16 @@ use bytes::Bytes;
 use rumormill_core::{
     Address, Command, CommandError, Event, MailLoss, MapId, MessageId, News, Node, Question, Token, Topic,
 };
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 /// What a handle asks.
 pub(crate) enum Request {
     /// A command of the core, and who hears of it.
     Command { command: Command, hearer: Hearer },
+    /// Commands in their order, up to the first that is refused.
+    Commands { commands: Vec<Command>, batch: Arc<Batch> },
     /// A watch begins anew under its token: whoever has it missed some news.
     Again { token: Token, command: Command },
     /// The entries of a map, then its changes.
@@ -50,14 +52,67 @@ pub(crate) enum Hearer {
     Mail { began: Began, letters: mpsc::Sender<Letter> },
     /// Its answer, then the end of what it monitors.
     Monitor { began: Began, down: oneshot::Sender<MailLoss> },
+    /// Its answer, as one of many.
+    Part(Arc<Batch>),
 }
 
 impl Hearer {
     /// Answers a command that does not reach the node: it takes no more just now.
     pub(crate) fn refuse(self) {
-        if let Self::Answer(answer) = self {
-            let _ = answer.send(Err(CommandError::Busy));
+        match self {
+            Self::Answer(answer) => drop(answer.send(Err(CommandError::Busy))),
+            Self::Part(batch) => batch.note(&Err(CommandError::Busy)),
+            Self::News { .. } | Self::Topic { .. } | Self::Mail { .. } | Self::Monitor { .. } => {}
         }
+    }
+}
+
+/// Commands that are answered as one, when the last of them is.
+pub(crate) struct Batch {
+    state: Mutex<Outcome>,
+    answer: Mutex<Option<oneshot::Sender<Outcome>>>,
+}
+
+/// What came of many commands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    /// How many were done.
+    pub(crate) done: usize,
+    /// Why the first that was refused was refused.
+    pub(crate) refused: Option<CommandError>,
+}
+
+impl Batch {
+    pub(crate) fn new() -> (Arc<Self>, oneshot::Receiver<Outcome>) {
+        let (answer, answered) = oneshot::channel();
+        (Arc::new(Self { state: Mutex::default(), answer: Mutex::new(Some(answer)) }), answered)
+    }
+
+    fn state(&self) -> MutexGuard<'_, Outcome> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one answer in.
+    pub(crate) fn note(&self, answer: &Answer) {
+        let mut state = self.state();
+        match answer {
+            Ok(_) => state.done += 1,
+            Err(error) if state.refused.is_none() => state.refused = Some(error.clone()),
+            Err(_) => {}
+        }
+    }
+
+    /// Tells whether a command was refused: those behind it are not given.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.state().refused.is_some()
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let outcome = std::mem::take(&mut *self.state());
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        answer.map(|answer| answer.send(outcome));
     }
 }
 

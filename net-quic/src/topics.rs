@@ -9,6 +9,9 @@ use rumormill_core::{Class, Command, MessageId, Reply, Topic};
 impl Cluster {
     /// Hears the messages of a topic from now on, one's own included.
     ///
+    /// Thousands of messages may wait for their reader. While nearly that many do, broadcasts wait with the neighbours,
+    /// and this node publishes none: for a second, after which the reader misses some, which [`Feed::take_missed`] tells.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,7 +34,8 @@ impl Cluster {
     /// Sends a message to everybody in the cluster who hears the topic.
     ///
     /// # Errors
-    /// [`Error::Refused`] with `TooLarge`, or with `Busy` while all neighbours are too slow: nothing was sent.
+    /// [`Error::Refused`] with `TooLarge`, or with `Busy` while all neighbours, or those who hear on this node, are too slow: nothing
+    /// was sent.
     pub async fn publish(&self, topic: &str, payload: impl Into<Bytes>) -> Result<MessageId, Error> {
         let (topic, class, payload) = (Topic::named(topic), Class::Normal, payload.into());
         match self.ask(Command::Publish { topic, class, payload }).await? {

@@ -1,6 +1,7 @@
 //! Streams of what a node tells: bounded, ended by dropping them, honest about what did not fit.
 
 use crate::cluster::{Cluster, Error};
+use crate::hear::MESSAGES_MAX;
 use crate::request::{self, Began, Hearer, Request};
 use rumormill_core::{Command, Event, MapId, News, Token, Topic, Watch};
 use std::sync::Arc;
@@ -34,8 +35,8 @@ pub(crate) struct Ends<T> {
 }
 
 impl<T> Ends<T> {
-    pub(crate) fn new() -> Self {
-        let (sender, receiver) = mpsc::channel(ROOM);
+    pub(crate) fn new(room: usize) -> Self {
+        let (sender, receiver) = mpsc::channel(room);
         let missed = Arc::new(AtomicU64::new(0));
         Self { sender: request::Feed { sender, missed: missed.clone() }, receiver, missed }
     }
@@ -46,10 +47,11 @@ impl<T> Feed<T> {
     pub(crate) async fn begin(
         cluster: &Cluster,
         command: Command,
+        room: usize,
         hearer: impl FnOnce(Began, request::Feed<T>) -> Hearer,
     ) -> Result<Self, Error> {
         let (began, begun) = oneshot::channel();
-        let Ends { sender, receiver, missed } = Ends::new();
+        let Ends { sender, receiver, missed } = Ends::new(room);
         cluster.request(Request::Command { command, hearer: hearer(began, sender) }).await?;
         let (token, answer) = begun.await.map_err(|_| Error::Ended)?;
         answer?;
@@ -80,7 +82,7 @@ impl<T> Feed<T> {
 impl Feed<Event> {
     pub(crate) async fn of_node(cluster: &Cluster) -> Result<Self, Error> {
         let (began, begun) = oneshot::channel();
-        let Ends { sender, receiver, missed } = Ends::new();
+        let Ends { sender, receiver, missed } = Ends::new(ROOM);
         cluster.request(Request::HearNode { began, events: sender }).await?;
         let token = begun.await.map_err(|_| Error::Ended)?;
         Ok(Self::new(cluster, token, receiver, missed))
@@ -92,7 +94,7 @@ impl Feed<Event> {
         map: MapId,
     ) -> Result<(Option<request::Entries>, Self), Error> {
         let (began, begun) = oneshot::channel();
-        let Ends { sender, receiver, missed } = Ends::new();
+        let Ends { sender, receiver, missed } = Ends::new(ROOM);
         cluster.request(Request::HearMap { map, began, changes: sender }).await?;
         let (token, entries) = begun.await.map_err(|_| Error::Ended)?;
         Ok((entries, Self::new(cluster, token, receiver, missed)))
@@ -102,7 +104,7 @@ impl Feed<Event> {
 impl Feed<request::Message> {
     pub(crate) async fn of_topic(cluster: &Cluster, topic: Topic) -> Result<Self, Error> {
         let hearer = |began, messages| Hearer::Topic { topic, began, messages };
-        Self::begin(cluster, Command::Subscribe { topic }, hearer).await
+        Self::begin(cluster, Command::Subscribe { topic }, MESSAGES_MAX, hearer).await
     }
 }
 
@@ -116,7 +118,7 @@ pub struct Watching {
 impl Watching {
     pub(crate) async fn begin(cluster: &Cluster, what: Watch) -> Result<Self, Error> {
         let command = Command::Watch { what: what.clone() };
-        let feed = Feed::begin(cluster, command, |began, news| Hearer::News { began, news }).await?;
+        let feed = Feed::begin(cluster, command, ROOM, |began, news| Hearer::News { began, news }).await?;
         Ok(Self { feed, what })
     }
 

@@ -411,6 +411,7 @@ impl Judge {
             Check::LeaveSeenAsLeave { within_ns } => members.leave_seen_as_leave(*within_ns, at_ns, troubles),
             Check::MembersExact => members::exact(lives, nodes),
             Check::DirectoryExact => registry.exact(lives, nodes),
+            Check::NamesUnique => registry::names_unique(lives, nodes),
             Check::DirectorySafe { within_ns } => registry.safe(*within_ns, at_ns, (lives, troubles), nodes),
             Check::TopologySafe { pause_ns } => registry.topology_safe(*pause_ns),
             Check::ServiceEventsOnce => registry.events_once(at_ns, self.is_last, nodes),
@@ -449,7 +450,9 @@ impl Judge {
             | Check::DetectedByNeighbors { .. }
             | Check::DetectedByAll { .. }
             | Check::LeaveSeenAsLeave { .. } => (members.is_heard, "no watch ever told of members"),
-            Check::DirectoryExact => (registry.is_offered, "no service was ever registered"),
+            Check::DirectoryExact | Check::NamesUnique => {
+                (registry.is_offered, "no service was ever registered")
+            }
             Check::DirectorySafe { .. } | Check::TopologySafe { .. } | Check::ServiceEventsOnce => {
                 (registry.is_heard && registry.is_offered, "no watch ever told of services")
             }
@@ -639,6 +642,7 @@ fn is_global(check: &Check) -> bool {
         | Check::Latency { .. }
         | Check::MembersExact
         | Check::DirectoryExact
+        | Check::NamesUnique
         | Check::MailAccounted { .. }
         | Check::OneOwner
         | Check::NoDeadOwner { .. } => true,
@@ -704,6 +708,7 @@ impl Asked {
                     | Check::NothingLost { .. }
                     | Check::MembersExact
                     | Check::DirectoryExact
+                    | Check::NamesUnique
                     | Check::MailAccounted { .. }
                     | Check::OneOwner
             )

@@ -583,3 +583,17 @@ impl Registry {
         format!("{what} ({shown} visible, {count} offered)")
     }
 }
+
+/// No member shows two services of one name.
+pub(crate) fn names_unique(lives: &Lives, nodes: &dyn Nodes) -> Result<(), Fault> {
+    for node in lives.members() {
+        let (mut names, mut twice) = (BTreeSet::new(), None);
+        nodes.each_service(node, &mut |service| {
+            if !names.insert(service.name.clone()) {
+                twice.get_or_insert(words(&service.name, lives.number(&service.owner)));
+            }
+        });
+        none(twice.map(|twice| (node, format!("shows {twice} beside another of that name"))))?;
+    }
+    Ok(())
+}

@@ -394,6 +394,7 @@ fn explain_check(check: &Check) -> String {
                 time(*within_ns)
             )
         }
+        Check::NamesUnique => "every directory shows each name once".into(),
         Check::DirectoryExact => "every directory shows exactly what living owners offer".into(),
         Check::DirectorySafe { within_ns } => {
             format!("no directory shows what was never registered, or what is gone for {}", time(*within_ns))

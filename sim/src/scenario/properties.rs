@@ -144,6 +144,8 @@ pub enum Check {
     },
     /// Every member shows exactly the services that the members offer in their present lives.
     DirectoryExact,
+    /// Every member shows one service of each name: whoever else registered it has lost it.
+    NamesUnique,
     /// Nothing is visible that its owner never registered in that life, no earlier life comes back, and what is gone is
     /// hidden in time.
     DirectorySafe {
@@ -340,6 +342,7 @@ impl Check {
             | Self::NothingLost { .. }
             | Self::MembersExact
             | Self::DirectoryExact
+            | Self::NamesUnique
             | Self::MailAccounted { .. }
             | Self::OneOwner => &["eventually", "sometimes"],
         }
@@ -395,6 +398,7 @@ impl Walk for PropertySpec {
             | Check::ClocksBounded
             | Check::MembersExact
             | Check::DirectoryExact
+            | Check::NamesUnique
             | Check::ServiceEventsOnce
             | Check::MailAtMostOnce
             | Check::MailInOrder
@@ -469,6 +473,7 @@ impl Variant for Check {
             ("members-exact", Self::MembersExact),
             ("leave-seen-as-leave", Self::LeaveSeenAsLeave { within_ns: DETECTED_NS }),
             ("directory-exact", Self::DirectoryExact),
+            ("names-unique", Self::NamesUnique),
             ("directory-safe", Self::DirectorySafe { within_ns: HIDDEN_NS }),
             ("topology-safe", Self::TopologySafe { pause_ns: PAUSE_NS }),
             ("service-events-once", Self::ServiceEventsOnce),

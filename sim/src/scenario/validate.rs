@@ -497,7 +497,9 @@ impl Scenario {
                 (has(|it| matches!(it, WorkloadKind::Mail(_))), "mail; add a mail workload")
             }
             Check::MembersExact => (config.members, "members; write members = true under [config]"),
-            Check::DirectoryExact => (config.registry, "services; write registry = true under [config]"),
+            Check::DirectoryExact | Check::NamesUnique => {
+                (config.registry, "services; write registry = true under [config]")
+            }
             Check::MismatchRefused => (
                 config.members && self.config_of.iter().any(ConfigOf::is_mismatch),
                 "nodes that differ; write members = true under [config], and a [[config_of]] with another ring_size, \
