@@ -247,25 +247,30 @@ impl Cluster {
             let (mut pause, longest) = SEED_BACKOFF;
             let mut is_in = false;
             while let Some(inner) = weak.upgrade() {
-                let cluster = Cluster { inner };
-                let (gate, strangers) = (cluster.inner.gate.clone(), cluster.strangers(&seeds, is_in).await);
-                drop(cluster); // a node ends with its last handle: this is none
-                if !is_in || !strangers.is_empty() {
-                    let contacts = identify(&gate, strangers).await;
-                    let Some(inner) = weak.upgrade() else { return };
-                    let joined =
-                        async { (Cluster { inner }).ask(Command::Join { contacts: contacts? }).await };
-                    match joined.await {
-                        Ok(_) => is_in = true,
-                        Err(Error::Ended) => return,
-                        Err(error) if is_in => tracing::info!(%error, "a seed that is no member"),
-                        Err(error) => tracing::warn!(%error, "no seed lets this node in yet"),
-                    }
+                match (Cluster { inner }).join_strangers(&seeds, is_in).await {
+                    Ok(()) => is_in = true,
+                    Err(Error::Ended) => return,
+                    Err(error) if is_in => tracing::info!(%error, "a seed that is no member"),
+                    Err(error) => tracing::warn!(%error, "no seed lets this node in yet"),
                 }
                 sleep(pause).await;
                 pause = (pause * 2).min(longest);
             }
         });
+    }
+
+    /// Comes in through seeds that are strangers. Nothing of the node is held meanwhile but its socket: it ends with its
+    /// last handle, and this is none.
+    async fn join_strangers(self, seeds: &[SocketAddr], is_in: bool) -> Result<(), Error> {
+        let strangers = self.strangers(seeds, is_in).await;
+        if is_in && strangers.is_empty() {
+            return Ok(());
+        }
+        let (gate, weak) = (self.inner.gate.clone(), Arc::downgrade(&self.inner));
+        drop(self);
+        let contacts = identify(&gate, strangers).await?;
+        let inner = weak.upgrade().ok_or(Error::Ended)?;
+        Cluster { inner }.ask(Command::Join { contacts }).await.map(drop)
     }
 
     /// Finds the seeds that are not this node; of a node that is in, those at whose addresses it knows no member; none
