@@ -234,3 +234,36 @@ impl Hearers {
         if began.send((token, result)).is_err() { self.forget(token) } else { None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rumormill_core::MessageId;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
+    #[test]
+    fn broadcasts_wait_for_who_is_behind_but_not_for_ever() {
+        let (sender, mut reader) = mpsc::channel(MESSAGES_MAX);
+        let (topic, token) = (Topic::named("news"), Token(1));
+        let feed = Feed { sender, missed: Arc::new(AtomicU64::new(0)) };
+        let mut hearers = Hearers::default();
+        hearers.topics.insert(topic, vec![(token, feed)]);
+        let id = MessageId { origin: 7, seq: 1 };
+        let message = Message { topic, id, payload: bytes::Bytes::new() };
+        let tell = |hearers: &mut Hearers, count: usize| {
+            (0..count).for_each(|_| assert_eq!(hearers.tell_message(&message), None));
+        };
+        tell(&mut hearers, MESSAGES_MAX - ROOM_LEFT - 1);
+        assert!(!hearers.is_behind());
+        tell(&mut hearers, 1);
+        assert!(hearers.is_behind(), "too little room is left");
+        reader.try_recv().expect("a message");
+        assert!(!hearers.is_behind(), "some was read");
+        tell(&mut hearers, 1);
+        hearers.behind.get_mut(&token).expect("behind again").1 = Instant::now();
+        assert!(!hearers.is_behind(), "its time is over");
+        tell(&mut hearers, 1);
+        assert!(!hearers.is_behind(), "and does not begin anew before it has read");
+    }
+}

@@ -159,3 +159,24 @@ pub enum Letter {
         reason: MailLoss,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rumormill_core::Reply;
+
+    #[test]
+    fn many_commands_are_answered_once_with_the_first_refusal() {
+        let (batch, mut outcome) = Batch::new();
+        let parts: Vec<Hearer> = (0..4).map(|_| Hearer::Part(batch.clone())).collect();
+        batch.note(&Ok(Reply::Ok));
+        batch.note(&Ok(Reply::Ok));
+        assert!(!batch.is_refused());
+        batch.note(&Err(CommandError::Gone));
+        parts.into_iter().for_each(Hearer::refuse);
+        assert!(batch.is_refused() && outcome.try_recv().is_err(), "not before the last is answered");
+        drop(batch);
+        let Outcome { done, refused } = outcome.try_recv().expect("answered");
+        assert_eq!((done, refused), (2, Some(CommandError::Gone)));
+    }
+}
