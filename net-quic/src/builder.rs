@@ -306,8 +306,7 @@ impl Builder {
     /// Outside of a tokio runtime.
     pub async fn start(mut self) -> Result<Cluster, BuildError> {
         let secret = self.take_secret()?;
-        self.config.validate()?;
-        self.trust.check().map_err(BuildError::Allowed)?;
+        self.check()?;
         let identity = self.take_identity()?;
         let id = identity.node_id();
         let certificate = self.take_certificate()?;
@@ -317,8 +316,8 @@ impl Builder {
         let (errands_to, errands) = mpsc::channel(ERRANDS);
         let gossip = Gossip::new(errands_to);
         let expel = gossip.expelling();
-        let (trust, wall) = (self.trust.clone(), self.wall.clone());
-        let admission = Arc::new(Admission::new(trust, own, store.clone(), wall, gossip.clone())?);
+        let (trust, wall, kept) = (self.trust.clone(), self.wall.clone(), store.clone());
+        let admission = Arc::new(Admission::new(trust, own, kept, wall, gossip.clone())?);
         let socket = self.open_socket()?;
         let local = socket.local_addr().map_err(BuildError::Socket)?;
         let addrs = self.addrs(local);
@@ -342,8 +341,8 @@ impl Builder {
         let (hold_mail, hold_topics) = (watch::Sender::new(false), watch::Sender::new(false));
         let clocks = Clocks::new(self.wall.clone());
         // The node first: HELLOs must not go out before it knows which life this is.
-        let gate = Gate::new(endpoint, client, Arc::new(greeter), ways.met, Room::new(self.half_open_max));
-        let gate = Arc::new(gate);
+        let (greeter, room) = (Arc::new(greeter), Room::new(self.half_open_max));
+        let gate = Arc::new(Gate::new(endpoint, client, greeter, ways.met, room));
         let published = Arc::new(Published::default());
         let tools = Tools {
             published: published.clone(),
@@ -430,6 +429,12 @@ impl Builder {
         let addr = self.listen;
         let socket = UdpSocket::bind(addr).map_err(|source| BuildError::Listen { addr, source })?;
         TokioRuntime.wrap_udp_socket(socket).map_err(BuildError::Socket)
+    }
+
+    /// Looks for mistakes that would show only later.
+    fn check(&self) -> Result<(), BuildError> {
+        self.config.validate()?;
+        self.trust.check().map_err(BuildError::Allowed)
     }
 
     /// Tells where others reach the node.

@@ -542,6 +542,26 @@ fn bounds_are_errors_at_the_call() {
 }
 
 #[test]
+fn an_update_without_a_change_is_none() {
+    let mut reader = Bench::new(Registrar::new(Arc::new(Config::default()), node(2), LIFE));
+    reader.input(Input::LifeVisible { node: node(1), incarnation: LIFE });
+    for seq in 0..100 {
+        reader.input(update_from(node(1), forged(1, LIFE.0, 0, seq + 1, &[])));
+    }
+    assert_eq!((reader.stats.registry_applied, reader.stats.malformed), (0, 100));
+}
+
+#[test]
+fn a_set_that_leaps_ahead_is_refused_and_hides_nothing() {
+    let mut net = Net::new(2);
+    net.register(1, "a", "x").unwrap();
+    net.pair(1, 2);
+    net.run_for(2_000);
+    net.input(2, update_from(node(1), forged(1, LIFE.0, 1, 1 << 50, &["evil"])));
+    assert_eq!(net.names(2), ["a"]);
+}
+
+#[test]
 fn a_unique_name_is_refused_to_the_second_who_can_see_the_first() {
     let mut net = Net::new(2);
     assert_eq!(net.register_as(1, "one", 0, "x", true), Ok(()));

@@ -121,3 +121,25 @@ fn words_of_nobody_and_about_nothing_change_nothing() {
     net.run_for(1_000);
     assert_eq!(net.frames, [], "no answer");
 }
+
+#[test]
+fn grafts_are_answered_once_within_bounds_and_never_into_a_full_link() {
+    let config = Config { registry_sync_bytes: 1_000, ..Config::default() };
+    let mut net = linked(2, &[(1, 2)], &config);
+    for at in 0..20 {
+        net.register(1, &format!("{at:02}-{:100}", ""), "x").unwrap();
+    }
+    net.run_for(1_000);
+    let tag = net.nodes[0].machine.own_owner().tag;
+    let ask = |net: &mut Net| {
+        net.frames.clear();
+        let told = vec![Told { tag, seq: 0, word: Word::Graft }; 500];
+        let frame = Frame::RegistryRelay(Box::new(Relayed { told, rows: Vec::new() }));
+        net.input(1, Input::Frame { from: node(2), frame });
+        net.run_for(10);
+        rows(net)
+    };
+    assert_eq!(ask(&mut net), 1, "the same is sent again and again");
+    net.input(1, Input::LinkFull { peer: node(2) });
+    assert_eq!(ask(&mut net), 0, "a full link gets more");
+}
