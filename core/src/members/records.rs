@@ -148,7 +148,7 @@ impl Members {
         };
         match answered {
             Answered::Page(next) if next > at && next as usize <= self.config.members_max => {
-                self.ask_page(from, next, cx)
+                self.ask_page(from, next, cx);
             }
             Answered::Page(_) | Answered::Lives => {}
             Answered::LastPage => self.on_synced(&from, cx),

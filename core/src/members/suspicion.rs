@@ -21,12 +21,11 @@ impl Members {
     /// Somebody suspects a life that it has not heard of beyond a counter.
     pub(super) fn on_suspected(&mut self, from: NodeId, life: Life, counter: u32, bit: u32, cx: &mut Cx<'_>) {
         let Some(place) = self.table.of_life(life) else { return };
+        if place == ME && counter >= self.me().counter {
+            return self.refute(counter, cx);
+        }
         if place == ME {
-            return if counter < self.me().counter {
-                self.hand_on(ME, Subject::Life, 0, cx)
-            } else {
-                self.refute(counter, cx)
-            };
+            return self.hand_on(ME, Subject::Life, 0, cx); // its answer is out, and may not have come there
         }
         let row = self.table.row(place);
         if row.record.state == MemberState::Left {
