@@ -97,7 +97,7 @@ impl Batch {
         let mut state = self.state();
         match answer {
             Ok(_) => state.done += 1,
-            Err(error) if state.refused.is_none() => state.refused = Some(error.clone()),
+            Err(error) if state.refused.is_none() => state.refused = Some(*error),
             Err(_) => {}
         }
     }

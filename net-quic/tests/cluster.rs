@@ -116,7 +116,10 @@ async fn a_mailbox_that_nobody_reads_makes_its_senders_wait_and_loses_nothing() 
         }
     }
     assert_eq!(refused, PATIENCE, "nobody reads, and {sent} letters were taken");
-    assert!(sent > 4_096, "only {sent} letters were taken");
+    assert!(
+        sent >= 2_048,
+        "only {sent} letters were taken: half of a mailbox's room is for what is under way"
+    );
     for expected in 0..sent {
         match timeout(SOON, theirs.recv()).await.expect("soon").expect("running") {
             Incoming::Message { message, .. } => assert_eq!(message, expected),

@@ -62,8 +62,8 @@ fn word(payload: &[u8], at: usize) -> u64 {
 async fn warm_up<P: Publisher, L: Listener>(nodes: &mut [(P, L)]) {
     let origin = Instant::now();
     for round in 0..3 {
-        for number in 0..nodes.len() {
-            nodes[number].0.publish(message(origin, round, number)).await;
+        for (number, (publisher, _)) in nodes.iter_mut().enumerate() {
+            publisher.publish(message(origin, round, number)).await;
             sleep(Duration::from_millis(20)).await;
         }
     }
