@@ -203,7 +203,7 @@ pub struct Config {
     /// Members that a node tries to reach at once at most, for itself and as often for others. A guess.
     pub confirmations_max: usize,
     /// How long a suspected member may take to show itself alive, at a node in good health. A guess, several times what a
-    /// broadcast takes to reach everybody. With what comes before it, above pauses of 2 s, and below 5 s in all.
+    /// piece of news takes to reach everybody. With what comes before it, above pauses of 2 s, and below 5 s in all.
     pub suspicion_ms: u64,
     /// How long a member that has gone is remembered. Phoenix keeps those that are down for 20 minutes.
     pub gone_retention_ms: u64,
