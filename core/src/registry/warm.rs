@@ -16,7 +16,8 @@ impl Registry {
         let numbers: Vec<u32> = rows.iter().map(|row| self.number_of(&row.batch).unwrap_or(NONE)).collect();
         let (mut sum, mut heads) = (0, Vec::with_capacity(rows.len()));
         for (row, number) in rows.iter().zip(numbers) {
-            let Some(owner) = self.owners.get(number as usize).filter(|owner| owner.seq < row.batch.to) else {
+            let Some(owner) = self.owners.get(number as usize).filter(|owner| owner.seq < row.batch.to)
+            else {
                 continue;
             };
             sum ^= owner.touch();
@@ -31,7 +32,12 @@ impl Registry {
     /// Touches what it takes to follow words.
     pub(super) fn warm_told(&self, told: &[Told]) {
         let numbers: Vec<u32> = told.iter().map(|it| self.tags.get(it.tag).unwrap_or(NONE)).collect();
-        let owners = numbers.iter().filter_map(|number| self.owners.get(*number as usize));
+        self.warm_owners(numbers.into_iter());
+    }
+
+    /// Touches owners.
+    pub(super) fn warm_owners(&self, numbers: impl Iterator<Item = u32>) {
+        let owners = numbers.filter_map(|number| self.owners.get(number as usize));
         black_box(owners.fold(0, |sum, owner| sum ^ owner.seq));
     }
 
