@@ -46,6 +46,12 @@ impl Machines {
                     Admission::Refused(token, error) => out.push(Event::Done { token, result: Err(error) }),
                 };
             }
+            Command::Move { addrs } => {
+                self.membership.handle(membership::Input::Move { addrs }, cx);
+                let contact = self.membership.contact().clone();
+                hand(&mut self.members, members::Input::Move { contact }, cx);
+                Ok(Reply::Ok)
+            }
             Command::Cycle => {
                 self.membership.handle(membership::Input::Cycle, cx);
                 Ok(Reply::Ok)
