@@ -249,7 +249,10 @@ impl Membership {
         let active = self.active.iter_mut().map(|neighbor| &mut neighbor.contact);
         let others = self.passive.contacts_mut().chain(&mut self.seeds).chain(self.lost.contacts_mut());
         let life = |contact: &Contact| (contact.id(), contact.incarnation());
-        active.chain(others).filter(|known| life(known) == life(moved)).for_each(|known| *known = moved.clone());
+        active
+            .chain(others)
+            .filter(|known| life(known) == life(moved))
+            .for_each(|known| *known = moved.clone());
     }
 
     /// Tells whether the node has joined and has a neighbour, or is the first of its cluster.

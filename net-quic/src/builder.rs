@@ -320,7 +320,7 @@ impl Builder {
         let admission = Arc::new(Admission::new(trust, own, kept, wall, gossip.clone())?);
         let socket = self.open_socket()?;
         let local = socket.local_addr().map_err(BuildError::Socket)?;
-        let addrs = self.addrs(local);
+        let addrs = reachable_at(&self.advertise, local, self.seeds.first().copied());
         let opening = Opening {
             identity: &identity,
             cluster: &self.cluster,
@@ -334,7 +334,7 @@ impl Builder {
         let cookie = Cookie::new(&secret, &self.cluster);
         let (timeout, judge) = (self.handshake, admission.clone());
         let greeter = Greeter { contact: contact.clone(), cookie, admission: judge, timeout };
-        let boot = self.boot(id, addrs.clone(), &store)?;
+        let boot = self.boot(id, addrs, &store)?;
         let (ways, inbox) = Ways::new();
         let writer = Writer::new(store, ways.stored).map_err(BuildError::Socket)?;
         let recorder = self.record.take().map(FileRecorder::create).transpose()?;
@@ -342,7 +342,7 @@ impl Builder {
         let clocks = Clocks::new(self.wall.clone());
         // The node first: HELLOs must not go out before it knows which life this is.
         let (greeter, room) = (Arc::new(greeter), Room::new(self.half_open_max));
-        let gate = Arc::new(Gate::new(endpoint, client, greeter, ways.met, room));
+        let gate = Arc::new(Gate::new(endpoint, client, greeter, ways.met, room, local));
         let published = Arc::new(Published::default());
         let tools = Tools {
             published: published.clone(),
@@ -365,10 +365,9 @@ impl Builder {
             published,
             gate,
             admission,
+            moving: tokio::sync::Mutex::default(),
             id,
             name,
-            addrs,
-            local,
         };
         let cluster = Cluster::new(inner);
         cluster.join_seeds(std::mem::take(&mut self.seeds));
@@ -427,8 +426,7 @@ impl Builder {
             return Ok(socket);
         }
         let addr = self.listen;
-        let socket = UdpSocket::bind(addr).map_err(|source| BuildError::Listen { addr, source })?;
-        TokioRuntime.wrap_udp_socket(socket).map_err(BuildError::Socket)
+        bind(addr).map_err(|source| BuildError::Listen { addr, source })
     }
 
     /// Looks for mistakes that would show only later.
@@ -436,18 +434,26 @@ impl Builder {
         self.config.validate()?;
         self.trust.check().map_err(BuildError::Allowed)
     }
+}
 
-    /// Tells where others reach the node.
-    fn addrs(&self, local: SocketAddr) -> Vec<SocketAddr> {
-        if !self.advertise.is_empty() {
-            return self.advertise.iter().copied().take(rumormill_core::ADDRS_MAX).collect();
-        }
-        if !local.ip().is_unspecified() {
-            return vec![local];
-        }
-        let towards = self.seeds.first().copied();
-        vec![SocketAddr::new(outgoing(towards, local.is_ipv6()), local.port())]
+/// Opens a socket.
+pub(crate) fn bind(addr: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    TokioRuntime.wrap_udp_socket(UdpSocket::bind(addr)?)
+}
+
+/// Tells where others reach a node: where it says, or where it listens, or from where it would send to somebody.
+pub(crate) fn reachable_at(
+    advertised: &[SocketAddr],
+    local: SocketAddr,
+    towards: Option<SocketAddr>,
+) -> Vec<SocketAddr> {
+    if !advertised.is_empty() {
+        return advertised.iter().copied().take(rumormill_core::ADDRS_MAX).collect();
     }
+    if !local.ip().is_unspecified() {
+        return vec![local];
+    }
+    vec![SocketAddr::new(outgoing(towards, local.is_ipv6()), local.port())]
 }
 
 /// Tells which address of this machine packets would leave from; nothing is sent.

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::sleep;
 
 /// How soon seeds that did not answer are tried again, and how rarely at last.
@@ -80,6 +80,11 @@ fn list(reasons: &[(SocketAddr, String)]) -> String {
     reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect::<Vec<_>>().join("; ")
 }
 
+/// Tells whether an address is where a node listens, or says that it is reached.
+fn is_one_of((local, told): &(SocketAddr, Vec<SocketAddr>), addr: &SocketAddr) -> bool {
+    addr == local || told.contains(addr)
+}
+
 /// Learns who listens at these addresses; an error when nobody does.
 async fn identify(gate: &Gate, addrs: Vec<SocketAddr>) -> Result<Vec<Contact>, Error> {
     let (mut contacts, mut reasons) = (Vec::new(), Vec::new());
@@ -129,10 +134,10 @@ pub(crate) struct Inner {
     pub(crate) published: Arc<Published>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<Admission>,
+    /// Held by who moves the node.
+    pub(crate) moving: Mutex<()>,
     pub(crate) id: NodeId,
     pub(crate) name: String,
-    pub(crate) addrs: Vec<SocketAddr>,
-    pub(crate) local: SocketAddr,
 }
 
 /// Writes a value as everybody reads it.
@@ -183,12 +188,12 @@ impl Cluster {
 
     /// Tells where the node listens.
     pub fn local_addr(&self) -> SocketAddr {
-        self.inner.local
+        self.inner.gate.addrs().0
     }
 
     /// Tells where others are told to reach the node.
-    pub fn addrs(&self) -> &[SocketAddr] {
-        &self.inner.addrs
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.inner.gate.addrs().1
     }
 
     /// Gives a command, and waits for its answer.
@@ -230,13 +235,10 @@ impl Cluster {
     /// [`Error::NobodyAnswered`] tells what came of each address; [`Error::Refused`] when those who answered did not let
     /// the node in.
     pub async fn join(&self, addrs: &[SocketAddr]) -> Result<(), Error> {
-        let others = addrs.iter().filter(|addr| !self.is_own(addr)).copied().collect();
+        let own = self.inner.gate.addrs();
+        let others = addrs.iter().filter(|addr| !is_one_of(&own, addr)).copied().collect();
         let contacts = identify(&self.inner.gate, others).await?;
         self.ask(Command::Join { contacts }).await.map(drop)
-    }
-
-    fn is_own(&self, addr: &SocketAddr) -> bool {
-        *addr == self.inner.local || self.inner.addrs.contains(addr)
     }
 
     /// Comes in through seeds, and keeps looking at those that are no members, ever more rarely: when all nodes start at
@@ -283,7 +285,8 @@ impl Cluster {
             let contacts = members.iter().filter_map(|member| members.contact(&member.id()).cloned());
             is_here.then(|| contacts.flat_map(|it| it.addrs().to_vec()).collect::<Vec<_>>())
         });
-        let others = seeds.iter().filter(|seed| !self.is_own(seed)).copied();
+        let own_addrs = self.inner.gate.addrs();
+        let others = seeds.iter().filter(|seed| !is_one_of(&own_addrs, seed)).copied();
         match known.await {
             Ok(Some(known)) if is_in => others.filter(|seed| !known.contains(seed)).collect(),
             _ if is_in => Vec::new(),

@@ -54,6 +54,8 @@ pub(crate) enum Met {
 /// A node's socket, and what it takes to use it.
 pub(crate) struct Gate {
     endpoint: Endpoint,
+    /// Where it listened at first.
+    local: SocketAddr,
     client: ClientConfig,
     greeter: Arc<Greeter>,
     met: mpsc::Sender<Met>,
@@ -157,8 +159,9 @@ impl Gate {
         greeter: Arc<Greeter>,
         met: mpsc::Sender<Met>,
         room: Room,
+        local: SocketAddr,
     ) -> Self {
-        Self { endpoint, client, greeter, met, hub: Arc::default(), room }
+        Self { endpoint, local, client, greeter, met, hub: Arc::default(), room }
     }
 
     /// Begins to accept.
@@ -172,13 +175,24 @@ impl Gate {
         &self.endpoint
     }
 
+    /// Tells where the node listens, and where others are told to reach it.
+    pub(crate) fn addrs(&self) -> (SocketAddr, Vec<SocketAddr>) {
+        let local = self.endpoint.local_addr().unwrap_or(self.local);
+        (local, self.greeter.contact().addrs().to_vec())
+    }
+
+    /// Tells how long a peer may take to show who it is.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.greeter.timeout
+    }
+
     /// Dials a node; the outcome is told.
-    pub(crate) fn dial(&self, contact: Contact) -> tokio::task::AbortHandle {
+    pub(crate) fn dial(&self, contact: Contact, purpose: Purpose) -> tokio::task::AbortHandle {
         let (endpoint, client, greeter) = (self.endpoint.clone(), self.client.clone(), self.greeter.clone());
         let met = self.met.clone();
         let dialling = async move {
             let peer = contact.id();
-            let outcome = dial_any(&endpoint, &client, &greeter, &contact, Purpose::Link).await;
+            let outcome = dial_any(&endpoint, &client, &greeter, &contact, purpose).await;
             let news = match outcome {
                 Ok((connection, peer)) => Met::Dialled { connection, peer },
                 Err(broken) => Met::DialFailed { peer, reason: dial_failed(&broken) },
@@ -359,7 +373,7 @@ async fn welcome(incoming: Incoming, greeter: &Greeter, hub: &Arc<Hub>) -> Optio
     };
     let peer = greeter.answer(&connection, deadline).await.ok()?;
     match peer.purpose {
-        Purpose::Link => {
+        Purpose::Link | Purpose::Moved => {
             open_up(&connection);
             return Some(Met::Accepted { connection, peer });
         }

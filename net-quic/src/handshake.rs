@@ -60,7 +60,7 @@ impl From<Refusal> for Broken {
 }
 
 impl Greeter {
-    fn contact(&self) -> Contact {
+    pub(crate) fn contact(&self) -> Contact {
         self.contact.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

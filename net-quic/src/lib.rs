@@ -13,6 +13,7 @@
 //! | topics | [`Cluster::subscribe`], [`Cluster::publish`] |
 //! | who owns which key | [`Cluster::place`], [`Cluster::watch_partitions`] |
 //! | streams of bytes | [`Cluster::open_stream`], [`Cluster::accept_streams`], [`Stream`] |
+//! | another address | [`Cluster::migrate`], [`Move`] |
 //! | applications of the simulator | [`Cluster::host`], [`Hosted`] |
 //! | tests of your own | [`testing`] |
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ mod hello;
 mod identity;
 mod mailboxes;
 mod maps;
+mod migrate;
 mod node_ref;
 mod placement;
 mod published;
@@ -51,6 +53,7 @@ pub use hello::NAME_LEN_MAX;
 pub use identity::{Identity, IdentityError};
 pub use mailboxes::{Address, Asked, Incoming, Mailbox, Monitor, SentSome};
 pub use maps::{Change, Changes, Map, schema_of};
+pub use migrate::{MigrateError, Move, Moved};
 pub use node_ref::NodeRef;
 pub use request::{Letter, Message};
 pub use rumormill_core as core;

@@ -40,6 +40,9 @@ const BUSY: VarInt = VarInt::from_u32(4);
 /// The code of a stream that its user dropped unfinished.
 const DROPPED: VarInt = VarInt::from_u32(5);
 
+/// The code of a connection that leads where its node was.
+const MOVED: VarInt = VarInt::from_u32(6);
+
 /// Bytes to and from another node.
 ///
 /// Opened with [`Cluster::open_stream`], taken with [`Cluster::accept_streams`].
@@ -202,6 +205,18 @@ impl Hub {
         drop(state);
         tokio::spawn(serve(self.clone(), peer, Arc::new(connection)));
         Ok(())
+    }
+
+    /// Ends the connections that a peer dialled before this node moved: nothing comes over them any more.
+    pub(crate) fn forget_accepted(&self) {
+        let accepted = std::mem::take(&mut self.state().accepted);
+        accepted.into_values().flatten().for_each(|connection| connection.close(MOVED, b""));
+    }
+
+    /// Ends the connection that this node dialled to a peer which has moved: it leads where nobody is.
+    pub(crate) fn forget_dialled(&self, peer: &NodeId) {
+        let dialled = self.state().connections.remove(peer);
+        dialled.iter().for_each(|connection| connection.close(MOVED, b""));
     }
 
     /// Ends the connections of those who may not stay.
