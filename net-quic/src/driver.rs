@@ -487,6 +487,12 @@ impl Driver {
                 self.work();
             }
             Request::Read(read) => read(&self.node),
+            Request::Links(links) => {
+                let link = |((peer, dialer), (link, _)): (&(NodeId, Dialer), &(Link, Contact))| {
+                    (*peer, *dialer, link.connection().clone())
+                };
+                let _ = links.send(self.links.iter().map(link).collect());
+            }
             Request::Move { socket, advertise, moving } => {
                 let _ = moving.send(self.on_move(socket, &advertise));
             }

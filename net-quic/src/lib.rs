@@ -13,6 +13,7 @@
 //! | topics | [`Cluster::subscribe`], [`Cluster::publish`] |
 //! | who owns which key | [`Cluster::place`], [`Cluster::watch_partitions`] |
 //! | streams of bytes | [`Cluster::open_stream`], [`Cluster::accept_streams`], [`Stream`] |
+//! | how connections do | [`Cluster::paths`], [`Path`] |
 //! | another address | [`Cluster::migrate`], [`Move`] |
 //! | applications of the simulator | [`Cluster::host`], [`Hosted`] |
 //! | tests of your own | [`testing`] |
@@ -32,6 +33,7 @@ mod mailboxes;
 mod maps;
 mod migrate;
 mod node_ref;
+mod paths;
 mod placement;
 mod published;
 mod record;
@@ -55,6 +57,7 @@ pub use mailboxes::{Address, Asked, Incoming, Mailbox, Monitor, SentSome};
 pub use maps::{Change, Changes, Map, schema_of};
 pub use migrate::{MigrateError, Move, Moved};
 pub use node_ref::NodeRef;
+pub use paths::{Path, Use};
 pub use request::{Letter, Message};
 pub use rumormill_core as core;
 pub use rumormill_core::{

@@ -10,7 +10,7 @@ use crate::hello::Purpose;
 use crate::node_ref::NodeRef;
 use crate::trust::Refusal;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
-use rumormill_core::NodeId;
+use rumormill_core::{Dialer, NodeId};
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
@@ -205,6 +205,15 @@ impl Hub {
         drop(state);
         tokio::spawn(serve(self.clone(), peer, Arc::new(connection)));
         Ok(())
+    }
+
+    /// Lists the connections that streams go over: with whom, and who dialled.
+    pub(crate) fn connections(&self) -> Vec<(NodeId, Dialer, Connection)> {
+        let state = self.state();
+        let dialled = state.connections.iter().map(|(peer, it)| (*peer, Dialer::Local, (**it).clone()));
+        let accepted = state.accepted.iter().flat_map(|(peer, all)| all.iter().map(|it| (*peer, it.clone())));
+        let accepted = accepted.map(|(peer, connection)| (peer, Dialer::Remote, connection));
+        dialled.chain(accepted).filter(|(_, _, connection)| connection.close_reason().is_none()).collect()
     }
 
     /// Ends the connections that a peer dialled before this node moved: nothing comes over them any more.

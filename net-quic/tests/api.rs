@@ -3,7 +3,7 @@
 
 use rumormill_net_quic::core::{App, AppCx, Command, Event, Reply, Token};
 use rumormill_net_quic::testing::TestCluster;
-use rumormill_net_quic::{Cluster, CommandError, Error, Found, MailLoss, News, Offer, schema_of};
+use rumormill_net_quic::{Cluster, CommandError, Error, Found, MailLoss, News, Offer, Use, schema_of};
 use std::net::Ipv4Addr;
 use std::sync::mpsc;
 use std::task::{Context, Waker};
@@ -257,5 +257,35 @@ async fn what_is_read_at_once_is_what_the_node_knows_however_it_came_to_know() {
         owners.sort();
         listed.sort();
         assert_eq!(owners, listed, "on {}", node.name());
+    }
+}
+
+#[tokio::test]
+async fn paths_tell_how_connections_do() {
+    const SENT: usize = 1_000_000;
+    let cluster = TestCluster::start(2).await.expect("settled");
+    let (here, there) = (cluster.node(0), cluster.node(1));
+    let paths = here.paths().await.expect("running");
+    assert!(paths.iter().all(|it| (it.peer, it.carries) == (there.id(), Use::Frames)), "{paths:?}");
+    assert!(paths.iter().any(|it| !it.is_dialled_here), "the other one came in through this one: {paths:?}");
+    let mut acceptor = there.accept_streams("s").expect("nobody takes it yet");
+    let mut stream = here.open_stream("node-1", "s").await.expect("opened");
+    let reading = tokio::spawn(async move {
+        let mut taken = acceptor.accept().await.expect("running");
+        tokio::io::copy(&mut taken, &mut tokio::io::sink()).await.expect("whole");
+        taken
+    });
+    stream.write_all(&vec![7; SENT]).await.expect("sent");
+    stream.shutdown().await.expect("ended");
+    let _taken = timeout(SOON, reading).await.expect("soon").expect("no panic");
+    for (node, is_sender) in [(here, true), (there, false)] {
+        let paths = node.paths().await.expect("running");
+        let path = paths.iter().find(|path| path.carries == Use::Streams).expect("a connection");
+        let bytes = if is_sender { path.bytes_sent } else { path.bytes_received };
+        assert_eq!(path.is_dialled_here, is_sender);
+        assert!(bytes > SENT as u64 && bytes < 2 * SENT as u64, "{path:?}");
+        assert!(path.rtt > Duration::ZERO && path.rtt < SOON && path.packets_sent > 0, "{path:?}");
+        assert!(path.congestion_window > 0 && path.mtu >= 1_200, "{path:?}");
+        assert_eq!(path.addr, if is_sender { there.local_addr() } else { here.local_addr() });
     }
 }
