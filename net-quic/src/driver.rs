@@ -12,7 +12,7 @@ use crate::connection::{Arrival, Arrivals, ConnectionId, Holds, Link, Queued};
 use crate::endpoint::{Gate, Met};
 use crate::hear::{Hearers, PATIENCE};
 use crate::hello::Purpose;
-use crate::published::Published;
+use crate::published::{Published, Watches};
 use crate::request::{Batch, Hearer, Request};
 use crate::store::{Store, Write};
 use crate::trust::{Gossip, Refusal, TOPIC};
@@ -127,8 +127,8 @@ pub(crate) struct Driver {
     serial: u64,
     tokens: u64,
     hearers: Hearers,
-    /// The watch by which the driver hears of services.
-    services: Option<Token>,
+    /// The watches by which the driver hears of what it publishes.
+    watches: Watches,
     app: Option<AppHost>,
     app_seed: [u8; 32],
     ending: Option<oneshot::Sender<()>>,
@@ -157,7 +157,7 @@ impl Driver {
             serial: 0,
             tokens: 0,
             hearers,
-            services: None,
+            watches: Watches::default(),
             app: None,
             app_seed,
             ending: None,
@@ -180,7 +180,7 @@ impl Driver {
         tokio::pin!(sleep);
         let token = self.token();
         self.step(Input::Command { token, command: Command::Subscribe { topic: TOPIC } });
-        self.watch_services();
+        self.watch();
         while self.ending.is_none() {
             self.set(sleep.as_mut());
             tokio::select! {
@@ -202,13 +202,18 @@ impl Driver {
         self.end().await;
     }
 
-    /// Hears of every service, for those who look them up without asking.
-    fn watch_services(&mut self) {
+    /// Hears of every service and of what the node owns, for those who look without asking.
+    fn watch(&mut self) {
         if self.node.registry().is_some() {
             let token = self.token();
-            self.services = Some(token);
+            self.watches.services = Some(token);
             let what = Watch::Services { prefix: bytes::Bytes::new() };
             self.step(Input::Command { token, command: Command::Watch { what } });
+        }
+        if self.node.placement().is_some() {
+            let token = self.token();
+            self.watches.partitions = Some(token);
+            self.step(Input::Command { token, command: Command::Watch { what: Watch::Partitions } });
         }
     }
 
@@ -304,8 +309,8 @@ impl Driver {
             self.tools.recorder.iter_mut().for_each(|recorder| recorder.input(&now, &input));
             let mut out = std::mem::take(&mut self.out);
             self.node.handle(now, input, &mut out);
-            let note = |event| self.tools.published.note(event, &self.node, self.services);
-            out.events.iter().for_each(note); // before anybody is told: who has put a key reads it
+            // Before anybody is told: who has put a key reads it.
+            self.tools.published.note(&out.events, &self.node, self.watches);
             self.tools.published.note_ring(&self.node);
             out.effects.drain(..).for_each(|effect| self.carry_out(effect));
             out.events.drain(..).for_each(|event| self.tell(event));
@@ -585,7 +590,7 @@ impl Driver {
         if let Event::Message { topic: TOPIC, payload, .. } = event {
             return self.tools.gossip.heard(payload);
         }
-        if matches!(&event, Event::Watched { watch, .. } if Some(*watch) == self.services) {
+        if matches!(&event, Event::Watched { watch, .. } if self.watches.holds(*watch)) {
             return;
         }
         if self.app.is_some() && !self.hearers.own(&event) {

@@ -81,7 +81,7 @@ async fn obey(node: &Cluster, flags: &Map<String, bool>, line: &str) -> Result<(
             Ok(())
         }
         ["keys"] => {
-            println!("keys: {}", flags.keys().await?.join(" "));
+            println!("keys: {}", flags.keys()?.join(" "));
             Ok(())
         }
         ["remove", key] => flags.remove(&key.into()).await.map(drop),

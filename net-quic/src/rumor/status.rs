@@ -51,7 +51,7 @@ pub(crate) async fn look(node: &Cluster, cluster: &str) -> Result<Status, Error>
         active_view: hex(node.active_view().await?),
         passive_view: hex(node.passive_view().await?),
         connected: hex(node.connected().await?),
-        services: node.list(&()).await?.len(),
+        services: node.list(&())?.len(),
         refused: node.refused(),
     })
 }
