@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, Inner};
 use crate::connection::Arrivals;
 use crate::driver::{Clocks, Driver, Inbox, Tools, WallClock, Writer, system_clock};
-use crate::endpoint::{Gate, HALF_OPEN_MAX, Met, Opening, Room};
+use crate::endpoint::{self, Gate, HALF_OPEN_MAX, Met, Room, Shown};
 use crate::handshake::{Greeter, TIMEOUT};
 use crate::hear::Hearers;
 use crate::hello::{Cookie, NAME_LEN_MAX, is_name};
@@ -11,8 +11,10 @@ use crate::identity::{Identity, IdentityError};
 use crate::published::Published;
 use crate::record::FileRecorder;
 use crate::request::Request;
+use crate::rotate::Keys;
 use crate::store::{Store, StoreError};
 use crate::trust::{Admission, Certificate, ERRANDS, Flaw, Gossip, Own, Refusal, StatementError, Trust};
+use arc_swap::ArcSwap;
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime};
 use rumormill_core::{Boot, Config, ConfigError, Contact, Incarnation, MapConfig, NodeId, Schema, Token};
 use std::io;
@@ -307,7 +309,7 @@ impl Builder {
     pub async fn start(mut self) -> Result<Cluster, BuildError> {
         let secret = self.take_secret()?;
         self.check()?;
-        let identity = self.take_identity()?;
+        let (identity, file) = self.take_identity()?;
         let id = identity.node_id();
         let certificate = self.take_certificate()?;
         let name = self.take_name(id, certificate.as_ref())?;
@@ -321,19 +323,13 @@ impl Builder {
         let socket = self.open_socket()?;
         let local = socket.local_addr().map_err(BuildError::Socket)?;
         let addrs = reachable_at(&self.advertise, local, self.seeds.first().copied());
-        let opening = Opening {
-            identity: &identity,
-            cluster: &self.cluster,
-            store: &store,
-            half_open_max: self.half_open_max,
-            socket,
-            rng_seed: self.entropy,
-        };
-        let (endpoint, client) = opening.open()?;
+        let shown = Shown::new(&identity, &self.cluster, self.half_open_max, admission.own())?;
+        let endpoint = endpoint::open(&shown, &store, socket, self.entropy)?;
         let contact = Arc::new(Mutex::new(Contact::new(id, Incarnation(0), &addrs)));
         let cookie = Cookie::new(&secret, &self.cluster);
         let (timeout, judge) = (self.handshake, admission.clone());
-        let greeter = Greeter { contact: contact.clone(), cookie, admission: judge, timeout };
+        let shown = ArcSwap::from_pointee(shown);
+        let greeter = Greeter { contact: contact.clone(), cookie, admission: judge, shown, timeout };
         let boot = self.boot(id, addrs, &store)?;
         let (ways, inbox) = Ways::new();
         let writer = Writer::new(store, ways.stored).map_err(BuildError::Socket)?;
@@ -342,7 +338,7 @@ impl Builder {
         let clocks = Clocks::new(self.wall.clone());
         // The node first: HELLOs must not go out before it knows which life this is.
         let (greeter, room) = (Arc::new(greeter), Room::new(self.half_open_max));
-        let gate = Arc::new(Gate::new(endpoint, client, greeter, ways.met, room, local));
+        let gate = Arc::new(Gate::new(endpoint, greeter, ways.met, room, local));
         let published = Arc::new(Published::default());
         let tools = Tools {
             published: published.clone(),
@@ -366,6 +362,12 @@ impl Builder {
             gate,
             admission,
             moving: tokio::sync::Mutex::default(),
+            keys: tokio::sync::Mutex::new(Keys {
+                identity,
+                file,
+                cluster: self.cluster,
+                half_open_max: self.half_open_max,
+            }),
             id,
             name,
         };
@@ -403,11 +405,15 @@ impl Builder {
         if is_name(&name) { Ok(name) } else { Err(BuildError::Name(name)) }
     }
 
-    fn take_identity(&mut self) -> Result<Identity, IdentityError> {
+    /// Takes the identity, and its file where it has one.
+    fn take_identity(&mut self) -> Result<(Identity, Option<PathBuf>), IdentityError> {
         match (self.identity.take(), &self.folder) {
-            (Some(identity), _) => Ok(identity),
-            (None, Some(folder)) => Identity::load_or_create(&folder.join(KEY_FILE)),
-            (None, None) => Identity::generate(),
+            (Some(identity), _) => Ok((identity, None)),
+            (None, Some(folder)) => {
+                let file = folder.join(KEY_FILE);
+                Ok((Identity::load_or_create(&file)?, Some(file)))
+            }
+            (None, None) => Ok((Identity::generate()?, None)),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::endpoint::Gate;
 use crate::node_ref::NodeRef;
 use crate::published::Published;
 use crate::request::{Hearer, Request};
+use crate::rotate::Keys;
 use crate::trust::{Admission, Notices, Pin, Refusal, Revocation, Trust};
 use crate::watch::Watching;
 use rumormill_core::{Command, CommandError, Contact, Event, Member, Node, NodeId, Reply, Token, Watch};
@@ -136,6 +137,8 @@ pub(crate) struct Inner {
     pub(crate) admission: Arc<Admission>,
     /// Held by who moves the node.
     pub(crate) moving: Mutex<()>,
+    /// Held by who changes its key.
+    pub(crate) keys: Mutex<Keys>,
     pub(crate) id: NodeId,
     pub(crate) name: String,
 }

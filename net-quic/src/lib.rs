@@ -13,6 +13,7 @@
 //! | topics | [`Cluster::subscribe`], [`Cluster::publish`] |
 //! | who owns which key | [`Cluster::place`], [`Cluster::watch_partitions`] |
 //! | streams of bytes | [`Cluster::open_stream`], [`Cluster::accept_streams`], [`Stream`] |
+//! | another key | [`Cluster::rotate_identity`], [`Identity`] |
 //! | how connections do | [`Cluster::paths`], [`Path`] |
 //! | another address | [`Cluster::migrate`], [`Move`] |
 //! | applications of the simulator | [`Cluster::host`], [`Hosted`] |
@@ -39,6 +40,7 @@ mod placement;
 mod published;
 mod record;
 mod request;
+mod rotate;
 mod services;
 mod store;
 mod streams;
@@ -60,6 +62,7 @@ pub use migrate::{MigrateError, Move, Moved};
 pub use node_ref::NodeRef;
 pub use paths::{Path, Use};
 pub use request::{Letter, Message};
+pub use rotate::RotateError;
 pub use rumormill_core as core;
 pub use rumormill_core::{
     CommandError, MailLoss, Member, MemberState, News, NodeId, Schema, Service, ServiceLoss,
