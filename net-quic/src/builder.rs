@@ -322,7 +322,8 @@ impl Builder {
         let admission = Arc::new(Admission::new(trust, own, kept, wall, gossip.clone())?);
         let socket = self.open_socket()?;
         let local = socket.local_addr().map_err(BuildError::Socket)?;
-        let addrs = reachable_at(&self.advertise, local, self.seeds.first().copied());
+        let addrs = reachable_at(&self.advertise, local, elsewhere(&self.seeds));
+        self.warn_of_loopback(&addrs);
         let shown = Shown::new(&identity, &self.cluster, self.half_open_max, admission.own())?;
         let endpoint = endpoint::open(&shown, &store, socket, self.entropy)?;
         let contact = Arc::new(Mutex::new(Contact::new(id, Incarnation(0), &addrs)));
@@ -361,6 +362,7 @@ impl Builder {
             published,
             gate,
             admission,
+            outside: Mutex::default(),
             moving: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::new(Keys {
                 identity,
@@ -435,6 +437,18 @@ impl Builder {
         bind(addr).map_err(|source| BuildError::Listen { addr, source })
     }
 
+    /// A node that others cannot reach says so, loudly: they would find it dead.
+    fn warn_of_loopback(&self, addrs: &[SocketAddr]) {
+        if let (Some(seed), true) = (elsewhere(&self.seeds), addrs.iter().all(|addr| addr.ip().is_loopback()))
+        {
+            tracing::warn!(
+                %seed,
+                told = ?addrs,
+                "only this machine reaches this node, and a seed is elsewhere: listen at 0.0.0.0, or advertise an address"
+            );
+        }
+    }
+
     /// Looks for mistakes that would show only later.
     fn check(&self) -> Result<(), BuildError> {
         self.config.validate()?;
@@ -445,6 +459,11 @@ impl Builder {
 /// Opens a socket.
 pub(crate) fn bind(addr: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
     TokioRuntime.wrap_udp_socket(UdpSocket::bind(addr)?)
+}
+
+/// Finds a seed that is not on this machine, as far as its address tells.
+fn elsewhere(seeds: &[SocketAddr]) -> Option<SocketAddr> {
+    seeds.iter().find(|seed| !seed.ip().is_loopback()).copied()
 }
 
 /// Tells where others reach a node: where it says, or where it listens, or from where it would send to somebody.
@@ -478,4 +497,24 @@ fn outgoing(towards: Option<SocketAddr>, is_ipv6: bool) -> IpAddr {
     });
     let loopback = if is_ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
     routed.map_or(loopback, |addr| addr.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn loopback_is_told_to_nobody_who_is_elsewhere() {
+        let (seeds, local) = ([addr("127.0.0.1:1"), addr("192.0.2.7:1")], addr("0.0.0.0:7"));
+        assert_eq!(elsewhere(&seeds), Some(seeds[1]));
+        assert_eq!(elsewhere(&seeds[..1]), None);
+        let somewhere = outgoing(None, false); // loopback only where this machine has nothing else
+        assert_eq!(reachable_at(&[], local, elsewhere(&seeds[..1])), [SocketAddr::new(somewhere, 7)]);
+        assert_eq!(reachable_at(&[], addr("127.0.0.1:7"), None), [addr("127.0.0.1:7")], "as it was asked to");
+        assert_eq!(reachable_at(&[addr("192.0.2.9:7")], local, None), [addr("192.0.2.9:7")]);
+    }
 }

@@ -8,13 +8,13 @@ use crate::node_ref::NodeRef;
 use crate::published::Published;
 use crate::request::{Hearer, Request};
 use crate::rotate::Keys;
-use crate::trust::{Admission, Notices, Pin, Refusal, Revocation, Trust};
+use crate::trust::{Admission, Notices, Pin, Refusal, Refused, Revocation, Trust};
 use crate::watch::Watching;
 use rumormill_core::{Command, CommandError, Contact, Event, Member, Node, NodeId, Reply, Token, Watch};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::sleep;
@@ -135,12 +135,22 @@ pub(crate) struct Inner {
     pub(crate) published: Arc<Published>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<Admission>,
+    /// Why the seeds have not let the node in, as long as that is so.
+    pub(crate) outside: SyncMutex<Option<Error>>,
     /// Held by who moves the node.
     pub(crate) moving: Mutex<()>,
     /// Held by who changes its key.
     pub(crate) keys: Mutex<Keys>,
     pub(crate) id: NodeId,
     pub(crate) name: String,
+}
+
+impl Inner {
+    /// Keeps in mind what came of trying the seeds.
+    fn note_join(&self, joined: &Result<(), Error>, was_in: bool) {
+        let mut outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        *outside = joined.as_ref().err().filter(|_| !was_in).cloned();
+    }
 }
 
 /// Writes a value as everybody reads it.
@@ -244,6 +254,31 @@ impl Cluster {
         self.ask(Command::Join { contacts }).await.map(drop)
     }
 
+    /// Tells why no seed has let the node in yet: what came of each of them when they were tried last. None once it is in,
+    /// before it has tried them all, and of a node without seeds.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rumormill_net_quic::{Cluster, Error};
+    /// use std::time::Duration;
+    ///
+    /// let nobody = "127.0.0.1:9".parse()?;
+    /// let node = Cluster::builder("demo").secret("words").listen("127.0.0.1:0".parse()?).seeds([nobody]);
+    /// let node = node.handshake_timeout(Duration::from_millis(100)).start().await?;
+    /// let why = loop {
+    ///     match node.why_outside() {
+    ///         Some(why) => break why,
+    ///         None => tokio::task::yield_now().await,
+    ///     }
+    /// };
+    /// assert!(matches!(why, Error::NobodyAnswered { reasons } if reasons[0].0 == nobody));
+    /// # Ok(()) }
+    /// ```
+    pub fn why_outside(&self) -> Option<Error> {
+        self.inner.outside.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Comes in through seeds, and keeps looking at those that are no members, ever more rarely: when all nodes start at
     /// once, some find only each other, and neither half would ever hear of the other.
     pub(crate) fn join_seeds(&self, seeds: Vec<SocketAddr>) {
@@ -252,7 +287,11 @@ impl Cluster {
             let (mut pause, longest) = SEED_BACKOFF;
             let mut is_in = false;
             while let Some(inner) = weak.upgrade() {
-                match (Cluster { inner }).join_strangers(&seeds, is_in).await {
+                let joined = Cluster { inner }.join_strangers(&seeds, is_in).await;
+                if let Some(inner) = weak.upgrade() {
+                    inner.note_join(&joined, is_in);
+                }
+                match joined {
                     Ok(()) => is_in = true,
                     Err(Error::Ended) => return,
                     Err(error) if is_in => tracing::info!(%error, "a seed that is no member"),
@@ -476,6 +515,12 @@ impl Cluster {
         let mut counts = self.inner.admission.board().counts();
         counts.remove(Refusal::ByPeer.kind()); // that it was refused itself
         counts
+    }
+
+    /// Lists the last refusals, the latest first: whom this node refused, and who refused it
+    /// ([`Refusal::ByPeer`]). For people who wonder why somebody does not come in.
+    pub fn last_refusals(&self) -> Vec<Refused> {
+        self.inner.admission.board().last()
     }
 
     /// Counts the handshakes under way that others began: never above

@@ -71,7 +71,7 @@ pub use services::{Found, Offer, ServiceExt};
 pub use store::StoreError;
 pub use streams::{Acceptor, Stream, TAG_LEN_MAX};
 pub use trust::{
-    Authority, AuthorityKey, Certificate, Flaw, Notice, Notices, Pin, ROTATIONS_MAX, Refusal, Revocation,
-    StatementError, Trust,
+    Authority, AuthorityKey, Certificate, Flaw, Notice, Notices, Pin, ROTATIONS_MAX, Refusal, Refused,
+    Revocation, StatementError, Trust,
 };
 pub use watch::{Feed, Watching};
