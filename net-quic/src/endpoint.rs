@@ -29,6 +29,10 @@ pub(crate) const HALF_OPEN_MAX: usize = 256;
 const HALF_OPEN_UNPROVEN: usize = 4;
 /// The codes of QUIC's own errors that are alerts of TLS (RFC 9001, section 4.8).
 const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
+/// The alert of ends that have no protocol in common (RFC 7301, section 3.2): ours names the cluster.
+const NO_PROTOCOL: u64 = TLS_ALERTS.start + 120;
+/// What that means.
+const OTHER_CLUSTER: &str = "it is of another cluster, or speaks another version";
 /// Streams that a peer may have open: one for each channel.
 const LANES: u32 = 8;
 /// Streams that a peer may open before HELLO is done: the one of HELLO.
@@ -326,16 +330,22 @@ async fn connect(
     connected.map_err(|error| tls_failed(greeter, addr, error))
 }
 
-/// Tells a handshake that our TLS refused from one that came to nothing.
+/// Tells a handshake that TLS refused, at this end or for want of a common protocol, from one that came to nothing.
 fn tls_failed(greeter: &Greeter, addr: SocketAddr, error: ConnectionError) -> Broken {
-    match error {
-        ConnectionError::TransportError(error) if TLS_ALERTS.contains(&u64::from(error.code)) => {
-            let refusal = Refusal::Tls(error.reason);
-            greeter.admission.board().refused(addr, &refusal);
-            Broken::Refused(refusal)
-        }
-        error => Broken::Lost(error),
+    let (code, reason) = match &error {
+        ConnectionError::TransportError(here) => (u64::from(here.code), here.reason.clone()),
+        ConnectionError::ConnectionClosed(there) => match u64::from(there.error_code) {
+            NO_PROTOCOL => (NO_PROTOCOL, String::new()),
+            _ => return Broken::Lost(error),
+        },
+        _ => return Broken::Lost(error),
+    };
+    if !TLS_ALERTS.contains(&code) {
+        return Broken::Lost(error);
     }
+    let refusal = Refusal::Tls(if code == NO_PROTOCOL { OTHER_CLUSTER.into() } else { reason });
+    greeter.admission.board().refused(addr, &refusal);
+    Broken::Refused(refusal)
 }
 
 /// Answers everybody who dials, as far as there is room for strangers.
