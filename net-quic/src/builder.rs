@@ -328,8 +328,7 @@ impl Builder {
         let endpoint = endpoint::open(&shown, &store, socket, self.entropy)?;
         let contact = Arc::new(Mutex::new(Contact::new(id, Incarnation(0), &addrs)));
         let cookie = Cookie::new(&secret, &self.cluster);
-        let (timeout, judge) = (self.handshake, admission.clone());
-        let shown = ArcSwap::from_pointee(shown);
+        let (timeout, judge, shown) = (self.handshake, admission.clone(), ArcSwap::from_pointee(shown));
         let greeter = Greeter { contact: contact.clone(), cookie, admission: judge, shown, timeout };
         let boot = self.boot(id, addrs, &store)?;
         let (ways, inbox) = Ways::new();

@@ -113,7 +113,8 @@ async fn who_had_dialled_a_node_that_moves_is_dialled() {
     let moved = a.migrate(at(2)).await.expect("moved");
     let mut expected = [b.id(), c.id()];
     let mut redialled = moved.redialled.clone();
-    (expected.sort(), redialled.sort());
+    expected.sort();
+    redialled.sort();
     assert_eq!((&redialled[..], &moved.along[..], &moved.lost[..]), (&expected[..], &[][..], &[][..]));
     for (node, events) in &mut nodes {
         assert_eq!(call(node, 2).await, 4);

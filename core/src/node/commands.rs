@@ -9,6 +9,7 @@ use crate::registry::Registrar;
 use crate::replica::Replica;
 use crate::{mailboxes, members, membership, registry};
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 impl Machines {
     pub(super) fn on_command(
@@ -46,12 +47,7 @@ impl Machines {
                     Admission::Refused(token, error) => out.push(Event::Done { token, result: Err(error) }),
                 };
             }
-            Command::Move { addrs } => {
-                self.membership.handle(membership::Input::Move { addrs }, cx);
-                let contact = self.membership.contact().clone();
-                hand(&mut self.members, members::Input::Move { contact }, cx);
-                Ok(Reply::Ok)
-            }
+            Command::Move { addrs } => self.on_move(addrs, cx),
             Command::Cycle => {
                 self.membership.handle(membership::Input::Cycle, cx);
                 Ok(Reply::Ok)
@@ -86,6 +82,14 @@ impl Machines {
             },
         };
         out.push(Event::Done { token, result });
+    }
+
+    /// The node is reached elsewhere: whoever introduces it says so from now on.
+    fn on_move(&mut self, addrs: Vec<SocketAddr>, cx: &mut Cx<'_>) -> Result<Reply, CommandError> {
+        self.membership.handle(membership::Input::Move { addrs }, cx);
+        let contact = self.membership.contact().clone();
+        hand(&mut self.members, members::Input::Move { contact }, cx);
+        Ok(Reply::Ok)
     }
 
     /// The node comes back after it has left: everything that names its life is told of the next one.
