@@ -2,7 +2,7 @@
 
 use super::{Machines, hand};
 use crate::broadcast::Broadcast;
-use crate::id::Token;
+use crate::id::{Contact, Token};
 use crate::machine::{Command, CommandError, Cx, Event, Machine, News, Reply, Watch};
 use crate::marks::Admission;
 use crate::registry::Registrar;
@@ -20,15 +20,7 @@ impl Machines {
         out: &mut Vec<Event>,
     ) {
         let result = match command {
-            Command::Join { contacts } => {
-                if self.membership.has_left() {
-                    self.begin_life(cx, out);
-                }
-                let is_first = contacts.iter().all(|contact| contact.id() == self.id);
-                self.membership.handle(membership::Input::Join { token, contacts }, cx);
-                let contact = self.membership.contact().clone();
-                return hand(&mut self.members, members::Input::Join { contact, is_first }, cx);
-            }
+            Command::Join { contacts } => return self.on_join(token, contacts, cx, out),
             Command::Leave => {
                 hand(&mut self.members, members::Input::Leave, cx);
                 self.settle(cx, out); // the good-bye goes out before links close
@@ -82,6 +74,16 @@ impl Machines {
             },
         };
         out.push(Event::Done { token, result });
+    }
+
+    fn on_join(&mut self, token: Token, contacts: Vec<Contact>, cx: &mut Cx<'_>, out: &mut Vec<Event>) {
+        if self.membership.has_left() {
+            self.begin_life(cx, out);
+        }
+        let is_first = contacts.iter().all(|contact| contact.id() == self.id);
+        self.membership.handle(membership::Input::Join { token, contacts }, cx);
+        let contact = self.membership.contact().clone();
+        hand(&mut self.members, members::Input::Join { contact, is_first }, cx);
     }
 
     /// The node is reached elsewhere: whoever introduces it says so from now on.
