@@ -70,6 +70,11 @@ pub enum Input {
         /// Whether there is nobody to join.
         is_first: bool,
     },
+    /// This node is reached elsewhere from now on.
+    Move {
+        /// How it introduces itself now.
+        contact: Contact,
+    },
     /// The user leaves: everybody must hear of it before links close.
     Leave,
     /// A peer came into the active view.
@@ -393,6 +398,21 @@ impl Members {
         }
     }
 
+    /// Says where this node is reached now: one word more of the life that it lives.
+    fn on_move(&mut self, contact: Contact, cx: &mut Cx<'_>) {
+        let mine = &self.me().record;
+        let is_here = mine.state.is_present() && mine.life() == Life::of(&contact);
+        if !is_here || mine.contact == contact {
+            return; // the next life begins with it
+        }
+        let revision = mine.revision.saturating_add(1);
+        let record = MemberRecord { contact, revision, ..(**mine).clone() };
+        self.renew(record, cx);
+        if self.is_running {
+            self.hand_on(ME, Subject::Record, 0, cx);
+        }
+    }
+
     /// Begins another life, after this node had left: what it knows of others is as old as that.
     fn begin_life(&mut self, contact: Contact, cx: &mut Cx<'_>) {
         let now = cx.now.mono;
@@ -546,6 +566,7 @@ impl Machine for Members {
     fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
         match input {
             Input::Join { contact, is_first } => self.on_join(contact, is_first, cx),
+            Input::Move { contact } => self.on_move(contact, cx),
             Input::Leave => self.on_leave(cx),
             Input::NeighborUp { peer } => self.on_neighbor_up(peer, cx),
             Input::NeighborDown { peer, loss } => self.on_neighbor_down(peer, loss, cx),

@@ -24,6 +24,7 @@ use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use lost::Lost;
 use passive::PassiveView;
 
@@ -44,6 +45,16 @@ pub enum Input {
     NewLife {
         /// The life that begins.
         incarnation: Incarnation,
+    },
+    /// This node is reached elsewhere from now on.
+    Move {
+        /// Where.
+        addrs: Vec<SocketAddr>,
+    },
+    /// Another node is.
+    Moved {
+        /// How it introduces itself now.
+        contact: Contact,
     },
     /// The user leaves.
     Leave {
@@ -231,6 +242,17 @@ impl Membership {
         let active = self.active.iter().map(|neighbor| &neighbor.contact);
         let others = self.passive.iter().map(|entry| &entry.contact).chain(&self.seeds);
         active.chain(others).chain(self.lost.contacts()).find(|contact| contact.id() == *node).cloned()
+    }
+
+    /// A node says in the life that is known where else it is reached.
+    fn on_moved(&mut self, moved: &Contact) {
+        let active = self.active.iter_mut().map(|neighbor| &mut neighbor.contact);
+        let others = self.passive.contacts_mut().chain(&mut self.seeds).chain(self.lost.contacts_mut());
+        let life = |contact: &Contact| (contact.id(), contact.incarnation());
+        active
+            .chain(others)
+            .filter(|known| life(known) == life(moved))
+            .for_each(|known| *known = moved.clone());
     }
 
     /// Tells whether the node has joined and has a neighbour, or is the first of its cluster.
@@ -632,6 +654,10 @@ impl Machine for Membership {
         match input {
             Input::Join { token, contacts } => self.on_join_command(token, contacts, cx),
             Input::NewLife { incarnation } => self.on_new_life(incarnation),
+            Input::Move { addrs } => {
+                self.me = Contact::new(self.me.id(), self.me.incarnation(), &addrs);
+            }
+            Input::Moved { contact } => self.on_moved(&contact),
             Input::Leave { token } => self.on_leave_command(token, cx),
             Input::Cycle => self.on_cycle(cx),
             Input::Frame { from, frame } => self.on_frame(from, frame, cx),

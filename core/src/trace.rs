@@ -408,6 +408,10 @@ impl Folded for Command {
             }
             Command::Link { mailbox, with } => fold_tie(21, mailbox.0, with, into),
             Command::Unlink { mailbox, with } => fold_tie(22, mailbox.0, with, into),
+            Command::Move { addrs } => {
+                into.word(head(23, 0, addrs.len() as u32));
+                addrs.iter().for_each(|addr| into.value(addr));
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 const BATCHES: usize = 201;
 const BATCH: u32 = 5_000;
+const LISTED: u32 = 200;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -33,6 +34,10 @@ async fn measure() {
     let writer = tokio::spawn(write(small.clone(), writing.clone()));
     let read = |at: u32| black_box(small.get(&(at % 10_000))).is_ok();
     println!("get, 10,000 keys, writes beside:  {:>8.0} ns", median(read));
+    let begin = Instant::now();
+    (0..LISTED).for_each(|_| assert!(black_box(small.entries()).is_ok_and(|all| all.len() == 10_000)));
+    let micros = begin.elapsed().as_secs_f64() * 1e6 / f64::from(LISTED);
+    println!("entries, 10,000 keys, writes beside: {micros:>5.0} µs");
     writing.store(false, Relaxed);
     writer.await.expect("no panic");
 

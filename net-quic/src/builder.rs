@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, Inner};
 use crate::connection::Arrivals;
 use crate::driver::{Clocks, Driver, Inbox, Tools, WallClock, Writer, system_clock};
-use crate::endpoint::{Gate, HALF_OPEN_MAX, Met, Opening, Room};
+use crate::endpoint::{self, Gate, HALF_OPEN_MAX, Met, Room, Shown};
 use crate::handshake::{Greeter, TIMEOUT};
 use crate::hear::Hearers;
 use crate::hello::{Cookie, NAME_LEN_MAX, is_name};
@@ -11,8 +11,10 @@ use crate::identity::{Identity, IdentityError};
 use crate::published::Published;
 use crate::record::FileRecorder;
 use crate::request::Request;
+use crate::rotate::Keys;
 use crate::store::{Store, StoreError};
 use crate::trust::{Admission, Certificate, ERRANDS, Flaw, Gossip, Own, Refusal, StatementError, Trust};
+use arc_swap::ArcSwap;
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime};
 use rumormill_core::{Boot, Config, ConfigError, Contact, Incarnation, MapConfig, NodeId, Schema, Token};
 use std::io;
@@ -307,7 +309,7 @@ impl Builder {
     pub async fn start(mut self) -> Result<Cluster, BuildError> {
         let secret = self.take_secret()?;
         self.check()?;
-        let identity = self.take_identity()?;
+        let (identity, file) = self.take_identity()?;
         let id = identity.node_id();
         let certificate = self.take_certificate()?;
         let name = self.take_name(id, certificate.as_ref())?;
@@ -320,21 +322,15 @@ impl Builder {
         let admission = Arc::new(Admission::new(trust, own, kept, wall, gossip.clone())?);
         let socket = self.open_socket()?;
         let local = socket.local_addr().map_err(BuildError::Socket)?;
-        let addrs = self.addrs(local);
-        let opening = Opening {
-            identity: &identity,
-            cluster: &self.cluster,
-            store: &store,
-            half_open_max: self.half_open_max,
-            socket,
-            rng_seed: self.entropy,
-        };
-        let (endpoint, client) = opening.open()?;
+        let addrs = reachable_at(&self.advertise, local, elsewhere(&self.seeds));
+        self.warn_of_loopback(&addrs);
+        let shown = Shown::new(&identity, &self.cluster, self.half_open_max, admission.own())?;
+        let endpoint = endpoint::open(&shown, &store, socket, self.entropy)?;
         let contact = Arc::new(Mutex::new(Contact::new(id, Incarnation(0), &addrs)));
         let cookie = Cookie::new(&secret, &self.cluster);
-        let (timeout, judge) = (self.handshake, admission.clone());
-        let greeter = Greeter { contact: contact.clone(), cookie, admission: judge, timeout };
-        let boot = self.boot(id, addrs.clone(), &store)?;
+        let (timeout, judge, shown) = (self.handshake, admission.clone(), ArcSwap::from_pointee(shown));
+        let greeter = Greeter { contact: contact.clone(), cookie, admission: judge, shown, timeout };
+        let boot = self.boot(id, addrs, &store)?;
         let (ways, inbox) = Ways::new();
         let writer = Writer::new(store, ways.stored).map_err(BuildError::Socket)?;
         let recorder = self.record.take().map(FileRecorder::create).transpose()?;
@@ -342,7 +338,7 @@ impl Builder {
         let clocks = Clocks::new(self.wall.clone());
         // The node first: HELLOs must not go out before it knows which life this is.
         let (greeter, room) = (Arc::new(greeter), Room::new(self.half_open_max));
-        let gate = Arc::new(Gate::new(endpoint, client, greeter, ways.met, room));
+        let gate = Arc::new(Gate::new(endpoint, greeter, ways.met, room, local));
         let published = Arc::new(Published::default());
         let tools = Tools {
             published: published.clone(),
@@ -365,10 +361,16 @@ impl Builder {
             published,
             gate,
             admission,
+            outside: Mutex::default(),
+            moving: tokio::sync::Mutex::default(),
+            keys: tokio::sync::Mutex::new(Keys {
+                identity,
+                file,
+                cluster: self.cluster,
+                half_open_max: self.half_open_max,
+            }),
             id,
             name,
-            addrs,
-            local,
         };
         let cluster = Cluster::new(inner);
         cluster.join_seeds(std::mem::take(&mut self.seeds));
@@ -404,11 +406,15 @@ impl Builder {
         if is_name(&name) { Ok(name) } else { Err(BuildError::Name(name)) }
     }
 
-    fn take_identity(&mut self) -> Result<Identity, IdentityError> {
+    /// Takes the identity, and its file where it has one.
+    fn take_identity(&mut self) -> Result<(Identity, Option<PathBuf>), IdentityError> {
         match (self.identity.take(), &self.folder) {
-            (Some(identity), _) => Ok(identity),
-            (None, Some(folder)) => Identity::load_or_create(&folder.join(KEY_FILE)),
-            (None, None) => Identity::generate(),
+            (Some(identity), _) => Ok((identity, None)),
+            (None, Some(folder)) => {
+                let file = folder.join(KEY_FILE);
+                Ok((Identity::load_or_create(&file)?, Some(file)))
+            }
+            (None, None) => Ok((Identity::generate()?, None)),
         }
     }
 
@@ -427,8 +433,19 @@ impl Builder {
             return Ok(socket);
         }
         let addr = self.listen;
-        let socket = UdpSocket::bind(addr).map_err(|source| BuildError::Listen { addr, source })?;
-        TokioRuntime.wrap_udp_socket(socket).map_err(BuildError::Socket)
+        bind(addr).map_err(|source| BuildError::Listen { addr, source })
+    }
+
+    /// A node that others cannot reach says so, loudly: they would find it dead.
+    fn warn_of_loopback(&self, addrs: &[SocketAddr]) {
+        if let (Some(seed), true) = (elsewhere(&self.seeds), addrs.iter().all(|addr| addr.ip().is_loopback()))
+        {
+            tracing::warn!(
+                %seed,
+                told = ?addrs,
+                "only this machine reaches this node, and a seed is elsewhere: listen at 0.0.0.0, or advertise an address"
+            );
+        }
     }
 
     /// Looks for mistakes that would show only later.
@@ -436,18 +453,31 @@ impl Builder {
         self.config.validate()?;
         self.trust.check().map_err(BuildError::Allowed)
     }
+}
 
-    /// Tells where others reach the node.
-    fn addrs(&self, local: SocketAddr) -> Vec<SocketAddr> {
-        if !self.advertise.is_empty() {
-            return self.advertise.iter().copied().take(rumormill_core::ADDRS_MAX).collect();
-        }
-        if !local.ip().is_unspecified() {
-            return vec![local];
-        }
-        let towards = self.seeds.first().copied();
-        vec![SocketAddr::new(outgoing(towards, local.is_ipv6()), local.port())]
+/// Opens a socket.
+pub(crate) fn bind(addr: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    TokioRuntime.wrap_udp_socket(UdpSocket::bind(addr)?)
+}
+
+/// Finds a seed that is not on this machine, as far as its address tells.
+fn elsewhere(seeds: &[SocketAddr]) -> Option<SocketAddr> {
+    seeds.iter().find(|seed| !seed.ip().is_loopback()).copied()
+}
+
+/// Tells where others reach a node: where it says, or where it listens, or from where it would send to somebody.
+pub(crate) fn reachable_at(
+    advertised: &[SocketAddr],
+    local: SocketAddr,
+    towards: Option<SocketAddr>,
+) -> Vec<SocketAddr> {
+    if !advertised.is_empty() {
+        return advertised.iter().copied().take(rumormill_core::ADDRS_MAX).collect();
     }
+    if !local.ip().is_unspecified() {
+        return vec![local];
+    }
+    vec![SocketAddr::new(outgoing(towards, local.is_ipv6()), local.port())]
 }
 
 /// Tells which address of this machine packets would leave from; nothing is sent.
@@ -466,4 +496,24 @@ fn outgoing(towards: Option<SocketAddr>, is_ipv6: bool) -> IpAddr {
     });
     let loopback = if is_ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
     routed.map_or(loopback, |addr| addr.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn loopback_is_told_to_nobody_who_is_elsewhere() {
+        let (seeds, local) = ([addr("127.0.0.1:1"), addr("192.0.2.7:1")], addr("0.0.0.0:7"));
+        assert_eq!(elsewhere(&seeds), Some(seeds[1]));
+        assert_eq!(elsewhere(&seeds[..1]), None);
+        let somewhere = outgoing(None, false); // loopback only where this machine has nothing else
+        assert_eq!(reachable_at(&[], local, elsewhere(&seeds[..1])), [SocketAddr::new(somewhere, 7)]);
+        assert_eq!(reachable_at(&[], addr("127.0.0.1:7"), None), [addr("127.0.0.1:7")], "as it was asked to");
+        assert_eq!(reachable_at(&[addr("192.0.2.9:7")], local, None), [addr("192.0.2.9:7")]);
+    }
 }

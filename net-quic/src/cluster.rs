@@ -7,15 +7,16 @@ use crate::endpoint::Gate;
 use crate::node_ref::NodeRef;
 use crate::published::Published;
 use crate::request::{Hearer, Request};
-use crate::trust::{Admission, Notices, Pin, Refusal, Revocation, Trust};
+use crate::rotate::Keys;
+use crate::trust::{Admission, Notices, Pin, Refusal, Refused, Revocation, Trust};
 use crate::watch::Watching;
 use rumormill_core::{Command, CommandError, Contact, Event, Member, Node, NodeId, Reply, Token, Watch};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::sleep;
 
 /// How soon seeds that did not answer are tried again, and how rarely at last.
@@ -80,6 +81,11 @@ fn list(reasons: &[(SocketAddr, String)]) -> String {
     reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect::<Vec<_>>().join("; ")
 }
 
+/// Tells whether an address is where a node listens, or says that it is reached.
+fn is_one_of((local, told): &(SocketAddr, Vec<SocketAddr>), addr: &SocketAddr) -> bool {
+    addr == local || told.contains(addr)
+}
+
 /// Learns who listens at these addresses; an error when nobody does.
 async fn identify(gate: &Gate, addrs: Vec<SocketAddr>) -> Result<Vec<Contact>, Error> {
     let (mut contacts, mut reasons) = (Vec::new(), Vec::new());
@@ -129,10 +135,22 @@ pub(crate) struct Inner {
     pub(crate) published: Arc<Published>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<Admission>,
+    /// Why the seeds have not let the node in, as long as that is so.
+    pub(crate) outside: SyncMutex<Option<Error>>,
+    /// Held by who moves the node.
+    pub(crate) moving: Mutex<()>,
+    /// Held by who changes its key.
+    pub(crate) keys: Mutex<Keys>,
     pub(crate) id: NodeId,
     pub(crate) name: String,
-    pub(crate) addrs: Vec<SocketAddr>,
-    pub(crate) local: SocketAddr,
+}
+
+impl Inner {
+    /// Keeps in mind what came of trying the seeds.
+    fn note_join(&self, joined: &Result<(), Error>, was_in: bool) {
+        let mut outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        *outside = joined.as_ref().err().filter(|_| !was_in).cloned();
+    }
 }
 
 /// Writes a value as everybody reads it.
@@ -183,12 +201,12 @@ impl Cluster {
 
     /// Tells where the node listens.
     pub fn local_addr(&self) -> SocketAddr {
-        self.inner.local
+        self.inner.gate.addrs().0
     }
 
     /// Tells where others are told to reach the node.
-    pub fn addrs(&self) -> &[SocketAddr] {
-        &self.inner.addrs
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.inner.gate.addrs().1
     }
 
     /// Gives a command, and waits for its answer.
@@ -230,13 +248,35 @@ impl Cluster {
     /// [`Error::NobodyAnswered`] tells what came of each address; [`Error::Refused`] when those who answered did not let
     /// the node in.
     pub async fn join(&self, addrs: &[SocketAddr]) -> Result<(), Error> {
-        let others = addrs.iter().filter(|addr| !self.is_own(addr)).copied().collect();
+        let own = self.inner.gate.addrs();
+        let others = addrs.iter().filter(|addr| !is_one_of(&own, addr)).copied().collect();
         let contacts = identify(&self.inner.gate, others).await?;
         self.ask(Command::Join { contacts }).await.map(drop)
     }
 
-    fn is_own(&self, addr: &SocketAddr) -> bool {
-        *addr == self.inner.local || self.inner.addrs.contains(addr)
+    /// Tells why no seed has let the node in yet: what came of each of them when they were tried last. None once it is in,
+    /// before it has tried them all, and of a node without seeds.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rumormill_net_quic::{Cluster, Error};
+    /// use std::time::Duration;
+    ///
+    /// let nobody = "127.0.0.1:9".parse()?;
+    /// let node = Cluster::builder("demo").secret("words").listen("127.0.0.1:0".parse()?).seeds([nobody]);
+    /// let node = node.handshake_timeout(Duration::from_millis(100)).start().await?;
+    /// let why = loop {
+    ///     match node.why_outside() {
+    ///         Some(why) => break why,
+    ///         None => tokio::task::yield_now().await,
+    ///     }
+    /// };
+    /// assert!(matches!(why, Error::NobodyAnswered { reasons } if reasons[0].0 == nobody));
+    /// # Ok(()) }
+    /// ```
+    pub fn why_outside(&self) -> Option<Error> {
+        self.inner.outside.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Comes in through seeds, and keeps looking at those that are no members, ever more rarely: when all nodes start at
@@ -247,7 +287,11 @@ impl Cluster {
             let (mut pause, longest) = SEED_BACKOFF;
             let mut is_in = false;
             while let Some(inner) = weak.upgrade() {
-                match (Cluster { inner }).join_strangers(&seeds, is_in).await {
+                let joined = Cluster { inner }.join_strangers(&seeds, is_in).await;
+                if let Some(inner) = weak.upgrade() {
+                    inner.note_join(&joined, is_in);
+                }
+                match joined {
                     Ok(()) => is_in = true,
                     Err(Error::Ended) => return,
                     Err(error) if is_in => tracing::info!(%error, "a seed that is no member"),
@@ -283,7 +327,8 @@ impl Cluster {
             let contacts = members.iter().filter_map(|member| members.contact(&member.id()).cloned());
             is_here.then(|| contacts.flat_map(|it| it.addrs().to_vec()).collect::<Vec<_>>())
         });
-        let others = seeds.iter().filter(|seed| !self.is_own(seed)).copied();
+        let own_addrs = self.inner.gate.addrs();
+        let others = seeds.iter().filter(|seed| !is_one_of(&own_addrs, seed)).copied();
         match known.await {
             Ok(Some(known)) if is_in => others.filter(|seed| !known.contains(seed)).collect(),
             _ if is_in => Vec::new(),
@@ -470,6 +515,12 @@ impl Cluster {
         let mut counts = self.inner.admission.board().counts();
         counts.remove(Refusal::ByPeer.kind()); // that it was refused itself
         counts
+    }
+
+    /// Lists the last refusals, the latest first: whom this node refused, and who refused it
+    /// ([`Refusal::ByPeer`]). For people who wonder why somebody does not come in.
+    pub fn last_refusals(&self) -> Vec<Refused> {
+        self.inner.admission.board().last()
     }
 
     /// Counts the handshakes under way that others began: never above

@@ -3,11 +3,16 @@
 //! It never waits for a peer, a user or a disk. What others have to tell comes through queues; what they are told goes
 //! into queues that are theirs.
 
+mod moving;
+
+pub(crate) use moving::{Moving, challenges};
+
 use crate::app::{AppHost, Stimulus};
 use crate::connection::{Arrival, Arrivals, ConnectionId, Holds, Link, Queued};
 use crate::endpoint::{Gate, Met};
 use crate::hear::{Hearers, PATIENCE};
-use crate::published::Published;
+use crate::hello::Purpose;
+use crate::published::{Published, Watches};
 use crate::request::{Batch, Hearer, Request};
 use crate::store::{Store, Write};
 use crate::trust::{Gossip, Refusal, TOPIC};
@@ -110,17 +115,20 @@ pub(crate) struct Driver {
     out: Output,
     /// Inputs that came of carrying out effects.
     queue: VecDeque<Input>,
-    links: BTreeMap<(NodeId, Dialer), (Link, u64)>,
+    /// Each with how its peer introduced itself on it.
+    links: BTreeMap<(NodeId, Dialer), (Link, Contact)>,
     /// Links whose writers do not know of every frame, one entry for each frame.
     unflushed: Vec<(NodeId, Dialer)>,
     /// Links that take broadcasts more slowly than they come, and until when broadcasts wait for that.
     pressed: BTreeMap<(NodeId, Dialer), TokioInstant>,
     dials: BTreeMap<NodeId, AbortHandle>,
+    /// Those of a node that has moved, and who waits to hear that they came about.
+    redials: BTreeMap<NodeId, oneshot::Sender<bool>>,
     serial: u64,
     tokens: u64,
     hearers: Hearers,
-    /// The watch by which the driver hears of services.
-    services: Option<Token>,
+    /// The watches by which the driver hears of what it publishes.
+    watches: Watches,
     app: Option<AppHost>,
     app_seed: [u8; 32],
     ending: Option<oneshot::Sender<()>>,
@@ -145,10 +153,11 @@ impl Driver {
             unflushed: Vec::new(),
             pressed: BTreeMap::new(),
             dials,
+            redials: BTreeMap::new(),
             serial: 0,
             tokens: 0,
             hearers,
-            services: None,
+            watches: Watches::default(),
             app: None,
             app_seed,
             ending: None,
@@ -171,7 +180,7 @@ impl Driver {
         tokio::pin!(sleep);
         let token = self.token();
         self.step(Input::Command { token, command: Command::Subscribe { topic: TOPIC } });
-        self.watch_services();
+        self.watch();
         while self.ending.is_none() {
             self.set(sleep.as_mut());
             tokio::select! {
@@ -193,13 +202,18 @@ impl Driver {
         self.end().await;
     }
 
-    /// Hears of every service, for those who look them up without asking.
-    fn watch_services(&mut self) {
+    /// Hears of every service and of what the node owns, for those who look without asking.
+    fn watch(&mut self) {
         if self.node.registry().is_some() {
             let token = self.token();
-            self.services = Some(token);
+            self.watches.services = Some(token);
             let what = Watch::Services { prefix: bytes::Bytes::new() };
             self.step(Input::Command { token, command: Command::Watch { what } });
+        }
+        if self.node.placement().is_some() {
+            let token = self.token();
+            self.watches.partitions = Some(token);
+            self.step(Input::Command { token, command: Command::Watch { what: Watch::Partitions } });
         }
     }
 
@@ -295,8 +309,8 @@ impl Driver {
             self.tools.recorder.iter_mut().for_each(|recorder| recorder.input(&now, &input));
             let mut out = std::mem::take(&mut self.out);
             self.node.handle(now, input, &mut out);
-            let note = |event| self.tools.published.note(event, &self.node, self.services);
-            out.events.iter().for_each(note); // before anybody is told: who has put a key reads it
+            // Before anybody is told: who has put a key reads it.
+            self.tools.published.note(&out.events, &self.node, self.watches);
             self.tools.published.note_ring(&self.node);
             out.effects.drain(..).for_each(|effect| self.carry_out(effect));
             out.events.drain(..).for_each(|event| self.tell(event));
@@ -326,22 +340,33 @@ impl Driver {
     fn on_met(&mut self, met: Met) {
         match met {
             Met::Dialled { connection, peer } => match self.dials.remove(&peer.id) {
-                Some(_) => self.link(Dialer::Local, connection, peer),
+                Some(_) => {
+                    let (id, purpose) = (peer.id, peer.purpose);
+                    self.link(Dialer::Local, connection, peer);
+                    self.on_redialled(id, purpose);
+                }
                 None => connection.close(0_u32.into(), b""), // closed meanwhile
             },
             Met::DialFailed { peer, reason } => {
+                self.redials.remove(&peer).map(|redialled| redialled.send(false));
                 if self.dials.remove(&peer).is_some() {
                     self.step(Input::LinkDown { peer, dialer: Dialer::Local, reason });
                 }
             }
-            Met::Accepted { connection, peer } => self.link(Dialer::Remote, connection, peer),
+            Met::Accepted { connection, peer } => {
+                let (id, has_moved) = (peer.id, peer.purpose == Purpose::Moved);
+                self.link(Dialer::Remote, connection, peer);
+                if has_moved {
+                    self.on_moved(id);
+                }
+            }
         }
     }
 
     /// Ends the connections of those who may not stay.
     fn expel(&mut self) {
         let gate = self.tools.gate.clone();
-        let barred = |((peer, dialer), (link, _)): (&(NodeId, Dialer), &(Link, u64))| {
+        let barred = |((peer, dialer), (link, _)): (&(NodeId, Dialer), &(Link, Contact))| {
             gate.is_barred(*peer, link.connection()).map(|refusal| (*peer, *dialer, refusal))
         };
         let barred: Vec<_> = self.links.iter().filter_map(barred).collect();
@@ -364,13 +389,13 @@ impl Driver {
             return;
         }
         let key = (peer.id, dialer);
-        if self.links.get(&key).is_some_and(|(_, incarnation)| *incarnation > peer.incarnation.0) {
+        if self.links.get(&key).is_some_and(|(_, known)| known.incarnation() > peer.incarnation) {
             return connection.close(0_u32.into(), b""); // an older life's, that came late
         }
-        if let Some((old, incarnation)) = self.links.remove(&key) {
+        if let Some((old, known)) = self.links.remove(&key) {
             old.abort();
             let reason =
-                if incarnation < peer.incarnation.0 { DownReason::Reset } else { DownReason::Closed };
+                if known.incarnation() < peer.incarnation { DownReason::Reset } else { DownReason::Closed };
             self.step(Input::LinkDown { peer: peer.id, dialer, reason });
         }
         self.serial += 1;
@@ -378,7 +403,8 @@ impl Driver {
         let addr = connection.remote_address();
         let (mail, topics) = (self.tools.hold_mail.subscribe(), self.tools.hold_topics.subscribe());
         let link = Link::new(id, connection, self.tools.arrivals.clone(), Holds { mail, topics });
-        self.links.insert(key, (link, peer.incarnation.0));
+        let introduced = Contact::new(peer.id, peer.incarnation, &peer.addrs);
+        self.links.insert(key, (link, introduced));
         tracing::debug!(peer = peer.name, ?dialer, %addr, "linked");
         let (incarnation, version) = (peer.incarnation, peer.version);
         self.step(Input::LinkUp { peer: peer.id, incarnation, version, addr, dialer });
@@ -466,6 +492,15 @@ impl Driver {
                 self.work();
             }
             Request::Read(read) => read(&self.node),
+            Request::Links(links) => {
+                let link = |((peer, dialer), (link, _)): (&(NodeId, Dialer), &(Link, Contact))| {
+                    (*peer, *dialer, link.connection().clone())
+                };
+                let _ = links.send(self.links.iter().map(link).collect());
+            }
+            Request::Move { socket, advertise, moving } => {
+                let _ = moving.send(self.on_move(socket, &advertise));
+            }
             Request::Expel => self.expel(),
             Request::End(ended) => self.ending = Some(ended),
         }
@@ -505,7 +540,7 @@ impl Driver {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Dial { contact } => {
-                let dial = self.tools.gate.dial(contact.clone());
+                let dial = self.tools.gate.dial(contact.clone(), Purpose::Link);
                 if let Some(earlier) = self.dials.insert(contact.id(), dial) {
                     earlier.abort();
                 }
@@ -555,7 +590,7 @@ impl Driver {
         if let Event::Message { topic: TOPIC, payload, .. } = event {
             return self.tools.gossip.heard(payload);
         }
-        if matches!(&event, Event::Watched { watch, .. } if Some(*watch) == self.services) {
+        if matches!(&event, Event::Watched { watch, .. } if self.watches.holds(*watch)) {
             return;
         }
         if self.app.is_some() && !self.hearers.own(&event) {

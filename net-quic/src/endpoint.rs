@@ -1,13 +1,13 @@
 //! The socket's end: dials, accepts, and hands over connections whose HELLO is done.
 
 use crate::connection::down_reason;
-use crate::handshake::{Broken, Greeter, Peer, REFUSED, shown_key};
+use crate::handshake::{Broken, Greeter, Meeting, Peer, REFUSED, shown_key};
 use crate::hello::Purpose;
 use crate::identity::Identity;
 use crate::store::Store;
 use crate::streams::Hub;
 use crate::tls::Tls;
-use crate::trust::{Proven, Refusal};
+use crate::trust::{Own, Proven, Refusal};
 use crate::{BuildError, hello};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
@@ -29,6 +29,10 @@ pub(crate) const HALF_OPEN_MAX: usize = 256;
 const HALF_OPEN_UNPROVEN: usize = 4;
 /// The codes of QUIC's own errors that are alerts of TLS (RFC 9001, section 4.8).
 const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
+/// The alert of ends that have no protocol in common (RFC 7301, section 3.2): ours names the cluster.
+const NO_PROTOCOL: u64 = TLS_ALERTS.start + 120;
+/// What that means.
+const OTHER_CLUSTER: &str = "it is of another cluster, or speaks another version";
 /// Streams that a peer may have open: one for each channel.
 const LANES: u32 = 8;
 /// Streams that a peer may open before HELLO is done: the one of HELLO.
@@ -51,10 +55,41 @@ pub(crate) enum Met {
     Accepted { connection: Connection, peer: Peer },
 }
 
+/// What a node shows of itself: to TLS and in HELLO the same, on one connection.
+pub(crate) struct Shown {
+    client: ClientConfig,
+    server: Arc<ServerConfig>,
+    pub(crate) own: Arc<Own>,
+}
+
+impl Shown {
+    /// Makes what TLS shows for an identity.
+    pub(crate) fn new(
+        identity: &Identity,
+        cluster: &str,
+        half_open_max: usize,
+        own: Arc<Own>,
+    ) -> Result<Self, BuildError> {
+        let protocol = hello::protocol(cluster);
+        let Tls { client, server } =
+            Tls::new(identity, &protocol).map_err(|it| BuildError::Tls(it.to_string()))?;
+        let no_cipher = |_| BuildError::Tls("no cipher suite for QUIC's first packets".into());
+        let client = QuicClientConfig::try_from(client).map_err(no_cipher)?;
+        let server = QuicServerConfig::try_from(server).map_err(no_cipher)?;
+        let transport = Arc::new(transport());
+        let mut client = ClientConfig::new(Arc::new(client));
+        client.transport_config(transport.clone());
+        let mut server = ServerConfig::with_crypto(Arc::new(server));
+        server.transport_config(transport).max_incoming(2 * half_open_max).incoming_buffer_size(64 << 10);
+        Ok(Self { client, server: Arc::new(server), own })
+    }
+}
+
 /// A node's socket, and what it takes to use it.
 pub(crate) struct Gate {
     endpoint: Endpoint,
-    client: ClientConfig,
+    /// Where it listened at first.
+    local: SocketAddr,
     greeter: Arc<Greeter>,
     met: mpsc::Sender<Met>,
     hub: Arc<Hub>,
@@ -78,39 +113,17 @@ impl Room {
     }
 }
 
-/// What is needed to open a [`Gate`].
-pub(crate) struct Opening<'a> {
-    pub(crate) identity: &'a Identity,
-    pub(crate) cluster: &'a str,
-    pub(crate) store: &'a Store,
-    pub(crate) half_open_max: usize,
-    pub(crate) socket: Arc<dyn AsyncUdpSocket>,
-    /// What quinn's own draws follow from, where they must repeat.
-    pub(crate) rng_seed: Option<[u8; 32]>,
-}
-
-impl Opening<'_> {
-    /// Opens the socket's end for dialling and accepting.
-    pub(crate) fn open(self) -> Result<(Endpoint, ClientConfig), BuildError> {
-        let protocol = hello::protocol(self.cluster);
-        let Tls { client, server } =
-            Tls::new(self.identity, &protocol).map_err(|it| BuildError::Tls(it.to_string()))?;
-        let no_cipher = |_| BuildError::Tls("no cipher suite for QUIC's first packets".into());
-        let client = QuicClientConfig::try_from(client).map_err(no_cipher)?;
-        let server = QuicServerConfig::try_from(server).map_err(no_cipher)?;
-        let transport = Arc::new(transport());
-        let mut client = ClientConfig::new(Arc::new(client));
-        client.transport_config(transport.clone());
-        let mut server = ServerConfig::with_crypto(Arc::new(server));
-        server
-            .transport_config(transport)
-            .max_incoming(2 * self.half_open_max)
-            .incoming_buffer_size(64 << 10);
-        let config = endpoint_config(self.store, self.rng_seed)?;
-        let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), self.socket, runtime);
-        Ok((endpoint.map_err(BuildError::Socket)?, client))
-    }
+/// Opens the socket's end for dialling and accepting; what quinn's own draws follow from is given where they must repeat.
+pub(crate) fn open(
+    shown: &Shown,
+    store: &Store,
+    socket: Arc<dyn AsyncUdpSocket>,
+    rng_seed: Option<[u8; 32]>,
+) -> Result<Endpoint, BuildError> {
+    let config = endpoint_config(store, rng_seed)?;
+    let server = Some((*shown.server).clone());
+    let endpoint = Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime));
+    endpoint.map_err(BuildError::Socket)
 }
 
 /// A node that restarts must be known by the packets of its earlier life: its keys for resets and connection ids last.
@@ -153,12 +166,12 @@ fn open_up(connection: &Connection) {
 impl Gate {
     pub(crate) fn new(
         endpoint: Endpoint,
-        client: ClientConfig,
         greeter: Arc<Greeter>,
         met: mpsc::Sender<Met>,
         room: Room,
+        local: SocketAddr,
     ) -> Self {
-        Self { endpoint, client, greeter, met, hub: Arc::default(), room }
+        Self { endpoint, local, greeter, met, hub: Arc::default(), room }
     }
 
     /// Begins to accept.
@@ -172,13 +185,28 @@ impl Gate {
         &self.endpoint
     }
 
+    /// Tells where the node listens, and where others are told to reach it.
+    pub(crate) fn addrs(&self) -> (SocketAddr, Vec<SocketAddr>) {
+        let local = self.endpoint.local_addr().unwrap_or(self.local);
+        (local, self.greeter.contact().addrs().to_vec())
+    }
+
+    /// Shows something else of the node on every connection that begins from now on.
+    pub(crate) fn show(&self, shown: Shown) {
+        self.greeter.shown.store(Arc::new(shown));
+    }
+
+    /// Tells how long a peer may take to show who it is.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.greeter.timeout
+    }
+
     /// Dials a node; the outcome is told.
-    pub(crate) fn dial(&self, contact: Contact) -> tokio::task::AbortHandle {
-        let (endpoint, client, greeter) = (self.endpoint.clone(), self.client.clone(), self.greeter.clone());
-        let met = self.met.clone();
+    pub(crate) fn dial(&self, contact: Contact, purpose: Purpose) -> tokio::task::AbortHandle {
+        let (endpoint, greeter, met) = (self.endpoint.clone(), self.greeter.clone(), self.met.clone());
         let dialling = async move {
             let peer = contact.id();
-            let outcome = dial_any(&endpoint, &client, &greeter, &contact, Purpose::Link).await;
+            let outcome = dial_any(&endpoint, &greeter, &contact, purpose).await;
             let news = match outcome {
                 Ok((connection, peer)) => Met::Dialled { connection, peer },
                 Err(broken) => Met::DialFailed { peer, reason: dial_failed(&broken) },
@@ -195,7 +223,7 @@ impl Gate {
 
     /// Dials a node for something else than frames.
     pub(crate) async fn dial_for(&self, contact: &Contact, purpose: Purpose) -> Result<Connection, Broken> {
-        let dialled = dial_any(&self.endpoint, &self.client, &self.greeter, contact, purpose).await;
+        let dialled = dial_any(&self.endpoint, &self.greeter, contact, purpose).await;
         dialled.map(|(connection, _)| connection)
     }
 
@@ -230,9 +258,10 @@ impl Gate {
     /// Learns who listens at an address.
     pub(crate) async fn identify(&self, addr: SocketAddr) -> Result<Contact, Broken> {
         let deadline = Instant::now() + self.greeter.timeout;
-        let (endpoint, client, greeter) = (&self.endpoint, &self.client, &self.greeter);
-        let connection = connect(endpoint, client, greeter, addr, "identify", deadline).await?;
-        let peer = greeter.greet(&connection, None, Purpose::Identify, deadline).await?;
+        let (greeter, shown) = (&self.greeter, self.greeter.shown.load_full());
+        let connection = connect(&self.endpoint, &shown, greeter, addr, "identify", deadline).await?;
+        let meeting = Meeting { connection: &connection, own: &shown.own };
+        let peer = greeter.greet(meeting, None, Purpose::Identify, deadline).await?;
         connection.close(VarInt::from_u32(0), b"");
         let addrs = if peer.addrs.is_empty() { vec![addr] } else { peer.addrs };
         Ok(Contact::new(peer.id, peer.incarnation, &addrs))
@@ -262,7 +291,6 @@ fn dial_failed(broken: &Broken) -> DownReason {
 /// Tries the addresses of a node one after another, each for its share of the time.
 async fn dial_any(
     endpoint: &Endpoint,
-    client: &ClientConfig,
     greeter: &Greeter,
     contact: &Contact,
     purpose: Purpose,
@@ -273,8 +301,10 @@ async fn dial_any(
     for addr in contact.addrs() {
         let deadline = Instant::now() + share;
         let attempt = async {
-            let connection = connect(endpoint, client, greeter, *addr, &name, deadline).await?;
-            let peer = greeter.greet(&connection, Some(contact.id()), purpose, deadline).await?;
+            let shown = greeter.shown.load_full();
+            let connection = connect(endpoint, &shown, greeter, *addr, &name, deadline).await?;
+            let meeting = Meeting { connection: &connection, own: &shown.own };
+            let peer = greeter.greet(meeting, Some(contact.id()), purpose, deadline).await?;
             open_up(&connection);
             Ok((connection, peer))
         };
@@ -288,28 +318,34 @@ async fn dial_any(
 
 async fn connect(
     endpoint: &Endpoint,
-    client: &ClientConfig,
+    shown: &Shown,
     greeter: &Greeter,
     addr: SocketAddr,
     name: &str,
     deadline: Instant,
 ) -> Result<Connection, Broken> {
-    let connecting = endpoint.connect_with(client.clone(), addr, name);
+    let connecting = endpoint.connect_with(shown.client.clone(), addr, name);
     let connecting = connecting.map_err(|_| Broken::Lost(ConnectionError::LocallyClosed))?;
     let connected = timeout_at(deadline, connecting).await.unwrap_or(Err(ConnectionError::TimedOut));
     connected.map_err(|error| tls_failed(greeter, addr, error))
 }
 
-/// Tells a handshake that our TLS refused from one that came to nothing.
+/// Tells a handshake that TLS refused, at this end or for want of a common protocol, from one that came to nothing.
 fn tls_failed(greeter: &Greeter, addr: SocketAddr, error: ConnectionError) -> Broken {
-    match error {
-        ConnectionError::TransportError(error) if TLS_ALERTS.contains(&u64::from(error.code)) => {
-            let refusal = Refusal::Tls(error.reason);
-            greeter.admission.board().refused(addr, &refusal);
-            Broken::Refused(refusal)
-        }
-        error => Broken::Lost(error),
+    let (code, reason) = match &error {
+        ConnectionError::TransportError(here) => (u64::from(here.code), here.reason.clone()),
+        ConnectionError::ConnectionClosed(there) => match u64::from(there.error_code) {
+            NO_PROTOCOL => (NO_PROTOCOL, String::new()),
+            _ => return Broken::Lost(error),
+        },
+        _ => return Broken::Lost(error),
+    };
+    if !TLS_ALERTS.contains(&code) {
+        return Broken::Lost(error);
     }
+    let refusal = Refusal::Tls(if code == NO_PROTOCOL { OTHER_CLUSTER.into() } else { reason });
+    greeter.admission.board().refused(addr, &refusal);
+    Broken::Refused(refusal)
 }
 
 /// Answers everybody who dials, as far as there is room for strangers.
@@ -345,7 +381,8 @@ async fn accept(
 
 async fn welcome(incoming: Incoming, greeter: &Greeter, hub: &Arc<Hub>) -> Option<Met> {
     let (addr, deadline) = (incoming.remote_address(), Instant::now() + greeter.timeout);
-    let connecting = async { incoming.accept()?.await };
+    let shown = greeter.shown.load_full();
+    let connecting = async { incoming.accept_with(shown.server.clone())?.await };
     let connection = match timeout_at(deadline, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
@@ -357,9 +394,10 @@ async fn welcome(incoming: Incoming, greeter: &Greeter, hub: &Arc<Hub>) -> Optio
             return None;
         }
     };
-    let peer = greeter.answer(&connection, deadline).await.ok()?;
+    let meeting = Meeting { connection: &connection, own: &shown.own };
+    let peer = greeter.answer(meeting, deadline).await.ok()?;
     match peer.purpose {
-        Purpose::Link => {
+        Purpose::Link | Purpose::Moved => {
             open_up(&connection);
             return Some(Met::Accepted { connection, peer });
         }

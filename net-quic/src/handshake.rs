@@ -1,8 +1,10 @@
 //! The first words on a connection: who is there, whether it may come in, and in which version to go on.
 
+use crate::endpoint::Shown;
 use crate::hello::{Cookie, EXPORT_LABEL, EXPORTED_LEN, Hello, LEN_MAX, Purpose, Role, Session};
 use crate::tls::key_of;
-use crate::trust::{Admission, Proven, Refusal, SHEET_LEN_MAX, Sheet};
+use crate::trust::{Admission, Own, Proven, Refusal, SHEET_LEN_MAX, Sheet};
+use arc_swap::ArcSwap;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use rumormill_core::links::{VERSION, VERSION_MIN};
 use rumormill_core::{Contact, Incarnation, NodeId};
@@ -28,8 +30,17 @@ pub(crate) struct Greeter {
     pub(crate) contact: Arc<Mutex<Contact>>,
     pub(crate) cookie: Cookie,
     pub(crate) admission: Arc<Admission>,
+    /// What new connections show; those that stand keep what they showed.
+    pub(crate) shown: ArcSwap<Shown>,
     /// How long a HELLO may take, from the first packet on.
     pub(crate) timeout: Duration,
+}
+
+/// A connection, and what this end has shown on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Meeting<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) own: &'a Own,
 }
 
 /// A peer that was let in.
@@ -60,32 +71,33 @@ impl From<Refusal> for Broken {
 }
 
 impl Greeter {
-    fn contact(&self) -> Contact {
+    pub(crate) fn contact(&self) -> Contact {
         self.contact.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Says HELLO as the end that dialled, to the node that was meant or, when none was, to whoever listens there.
     pub(crate) async fn greet(
         &self,
-        connection: &Connection,
+        meeting: Meeting<'_>,
         meant: Option<NodeId>,
         purpose: Purpose,
         deadline: Instant,
     ) -> Result<Peer, Broken> {
-        let greeting = self.try_greet(connection, meant, purpose);
-        self.finish(connection, timeout_at(deadline, greeting).await)
+        let greeting = self.try_greet(meeting, meant, purpose);
+        self.finish(meeting.connection, timeout_at(deadline, greeting).await)
     }
 
     async fn try_greet(
         &self,
-        connection: &Connection,
+        meeting: Meeting<'_>,
         meant: Option<NodeId>,
         purpose: Purpose,
     ) -> Result<Peer, Broken> {
+        let connection = meeting.connection;
         let key = self.proven_key(connection)?;
         let (mut send, mut receive) = connection.open_bi().await.map_err(Broken::Lost)?;
-        let said = self.send_hello(connection, &key, Role::Dialler, purpose, &mut send).await?;
-        let heard = self.receive_hello(connection, key, meant, Role::Acceptor, &mut receive).await?;
+        let said = self.send_hello(meeting, &key, Role::Dialler, purpose, &mut send).await?;
+        let heard = self.receive_hello(meeting, key, meant, Role::Acceptor, &mut receive).await?;
         self.admission.admit(&heard.peer, &heard.hello)?;
         send_all(connection, &mut send, &[ACK]).await?;
         receive_ack(connection, &mut receive).await?;
@@ -97,16 +109,17 @@ impl Greeter {
     }
 
     /// Says HELLO as the end that was dialled.
-    pub(crate) async fn answer(&self, connection: &Connection, deadline: Instant) -> Result<Peer, Broken> {
-        self.finish(connection, timeout_at(deadline, self.try_answer(connection)).await)
+    pub(crate) async fn answer(&self, meeting: Meeting<'_>, deadline: Instant) -> Result<Peer, Broken> {
+        self.finish(meeting.connection, timeout_at(deadline, self.try_answer(meeting)).await)
     }
 
-    async fn try_answer(&self, connection: &Connection) -> Result<Peer, Broken> {
+    async fn try_answer(&self, meeting: Meeting<'_>) -> Result<Peer, Broken> {
+        let connection = meeting.connection;
         let key = self.proven_key(connection)?;
         let (mut send, mut receive) = connection.accept_bi().await.map_err(Broken::Lost)?;
-        let heard = self.receive_hello(connection, key, None, Role::Dialler, &mut receive).await?;
+        let heard = self.receive_hello(meeting, key, None, Role::Dialler, &mut receive).await?;
         let purpose = heard.hello.purpose;
-        let said = self.send_hello(connection, &key, Role::Acceptor, purpose, &mut send).await?;
+        let said = self.send_hello(meeting, &key, Role::Acceptor, purpose, &mut send).await?;
         receive_ack(connection, &mut receive).await?;
         self.admission.admit(&heard.peer, &heard.hello)?;
         send_all(connection, &mut send, &[ACK]).await?;
@@ -136,13 +149,13 @@ impl Greeter {
 
     async fn send_hello(
         &self,
-        connection: &Connection,
+        Meeting { connection, own }: Meeting<'_>,
         to: &NodeId,
         role: Role,
         purpose: Purpose,
         stream: &mut SendStream,
     ) -> Result<[u8; 8], Broken> {
-        let (contact, own) = (self.contact(), self.admission.own());
+        let contact = self.contact();
         let mut hello = Hello {
             versions: (VERSION_MIN, VERSION),
             is_auth_on: self.admission.trust().is_on(),
@@ -165,14 +178,14 @@ impl Greeter {
     /// Takes the other end's HELLO and judges it.
     async fn receive_hello(
         &self,
-        connection: &Connection,
+        meeting: Meeting<'_>,
         key: NodeId,
         meant: Option<NodeId>,
         role: Role,
         stream: &mut RecvStream,
     ) -> Result<Heard, Broken> {
-        let hello: Hello = receive_framed(connection, stream, LEN_MAX).await?;
-        self.judge_tag(connection, &key, role, &hello)?;
+        let hello: Hello = receive_framed(meeting.connection, stream, LEN_MAX).await?;
+        self.judge_tag(meeting, &key, role, &hello)?;
         if !hello.is_well_formed() {
             return Err(Refusal::Malformed.into());
         }
@@ -189,7 +202,7 @@ impl Greeter {
     /// Judges whether the sender of a HELLO knows the secret and said this in this very session.
     fn judge_tag(
         &self,
-        connection: &Connection,
+        Meeting { connection, own }: Meeting<'_>,
         from: &NodeId,
         role: Role,
         hello: &Hello,
@@ -199,8 +212,7 @@ impl Greeter {
             return Err(Refusal::Auth { is_on: hello.is_auth_on }.into());
         }
         let exported = exported(connection)?;
-        let session =
-            Session { exported: &exported, sender: from, receiver: &self.admission.own().key, role };
+        let session = Session { exported: &exported, sender: from, receiver: &own.key, role };
         let is_good = !is_on || self.cookie.is_sealed(session, hello);
         if is_good { Ok(()) } else { Err(Refusal::WrongSecret.into()) }
     }

@@ -36,6 +36,9 @@ pub(crate) enum Purpose {
     Identify,
     /// To carry streams of users.
     Streams,
+    /// To carry frames in place of every connection between the two: who dials has moved, and those that the other end
+    /// dialled lead where it was.
+    Moved,
 }
 
 /// What a node says of itself.

@@ -178,7 +178,8 @@ impl Identity {
 /// Rotation.
 impl Identity {
     /// Gives the node of a key file a new key, and keeps the old one beside it as `FILE.0`, `FILE.1` and so on, closed to
-    /// others as the file itself is. The node shows the new key when it next starts; its id stays.
+    /// others as the file itself is. A node that runs goes on showing the old one until it next starts:
+    /// [`Cluster::rotate_identity`](crate::Cluster::rotate_identity) changes both. Its id stays.
     ///
     /// Both keys sign the change, and whoever has pinned the node follows it. For as long as `overlap`, counted from now,
     /// the old key serves as well, in case the backup must be put back; then it is refused. Whenever this is interrupted,
@@ -189,13 +190,24 @@ impl Identity {
     /// [`IdentityError`]; the file is as it was.
     pub fn rotate(path: &Path, overlap: Duration) -> Result<Self, IdentityError> {
         let old = Self::load(path)?;
-        let until = SystemTime::now() + overlap;
-        let until = until.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let new = old.rotated(u64::try_from(until).unwrap_or(u64::MAX))?;
+        let new = old.rotated_for(overlap)?;
         old.keep_beside(path)?;
         let replaced = replace_private(path, new.to_text().as_bytes());
         replaced.map_err(|source| IdentityError::File { path: path.into(), source })?;
         Ok(new)
+    }
+
+    /// The same node with a new key, beside which the old one serves for a while.
+    pub(crate) fn rotated_for(&self, overlap: Duration) -> Result<Self, IdentityError> {
+        let until = SystemTime::now() + overlap;
+        let until = until.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        self.rotated(u64::try_from(until).unwrap_or(u64::MAX))
+    }
+
+    /// Tells whether this is another's node, with its key or one that it was rotated to.
+    pub(crate) fn goes_on_from(&self, other: &Self) -> bool {
+        let is_same = self.node_id() == other.node_id() && self.chain.len() >= other.chain.len();
+        is_same && self.chain.iter().zip(&other.chain).all(|(one, other)| one.says_as(other))
     }
 
     /// The same node with a new key.

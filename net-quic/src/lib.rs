@@ -13,6 +13,9 @@
 //! | topics | [`Cluster::subscribe`], [`Cluster::publish`] |
 //! | who owns which key | [`Cluster::place`], [`Cluster::watch_partitions`] |
 //! | streams of bytes | [`Cluster::open_stream`], [`Cluster::accept_streams`], [`Stream`] |
+//! | another key | [`Cluster::rotate_identity`], [`Identity`] |
+//! | how connections do | [`Cluster::paths`], [`Path`] |
+//! | another address | [`Cluster::migrate`], [`Move`] |
 //! | applications of the simulator | [`Cluster::host`], [`Hosted`] |
 //! | tests of your own | [`testing`] |
 #![forbid(unsafe_code)]
@@ -29,11 +32,15 @@ mod hello;
 mod identity;
 mod mailboxes;
 mod maps;
+mod migrate;
 mod node_ref;
+mod ordered;
+mod paths;
 mod placement;
 mod published;
 mod record;
 mod request;
+mod rotate;
 mod services;
 mod store;
 mod streams;
@@ -51,8 +58,11 @@ pub use hello::NAME_LEN_MAX;
 pub use identity::{Identity, IdentityError};
 pub use mailboxes::{Address, Asked, Incoming, Mailbox, Monitor, SentSome};
 pub use maps::{Change, Changes, Map, schema_of};
+pub use migrate::{MigrateError, Move, Moved};
 pub use node_ref::NodeRef;
+pub use paths::{Path, Use};
 pub use request::{Letter, Message};
+pub use rotate::RotateError;
 pub use rumormill_core as core;
 pub use rumormill_core::{
     CommandError, MailLoss, Member, MemberState, News, NodeId, Schema, Service, ServiceLoss,
@@ -61,7 +71,7 @@ pub use services::{Found, Offer, ServiceExt};
 pub use store::StoreError;
 pub use streams::{Acceptor, Stream, TAG_LEN_MAX};
 pub use trust::{
-    Authority, AuthorityKey, Certificate, Flaw, Notice, Notices, Pin, ROTATIONS_MAX, Refusal, Revocation,
-    StatementError, Trust,
+    Authority, AuthorityKey, Certificate, Flaw, Notice, Notices, Pin, ROTATIONS_MAX, Refusal, Refused,
+    Revocation, StatementError, Trust,
 };
 pub use watch::{Feed, Watching};

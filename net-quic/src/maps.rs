@@ -117,45 +117,50 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
     /// # Errors
     /// [`Error::Decode`] when the value is of another type.
     pub fn get(&self, key: &K) -> Result<Option<V>, Error> {
-        let copy = self.copy.pin();
+        let copy = self.copy.keys.pin();
         let value = with_encoded(key, |key| copy.get(key).map(|value| decode(value)))?;
         value.transpose()
     }
 
     /// Counts the keys of this node's copy, at once.
     pub fn len(&self) -> usize {
-        self.copy.len()
+        self.copy.keys.len()
     }
 
     /// Tells whether this node's copy has no key.
     pub fn is_empty(&self) -> bool {
-        self.copy.is_empty()
+        self.copy.keys.is_empty()
     }
 
-    /// Lists the keys of this node's copy, in the order of their bytes, as they are at one moment: the node is asked.
+    /// Lists the keys of this node's copy, in the order of their bytes, as they are at one moment: at once, as
+    /// [`Map::get`] reads.
     ///
     /// # Errors
-    /// [`Error::Decode`] when a key is of another type, or [`Error::Ended`].
-    pub async fn keys(&self) -> Result<Vec<K>, Error> {
-        let id = self.id;
-        let read = move |node: &rumormill_core::Node| {
-            node.map(id).map_or_else(Vec::new, |map| map.iter().map(|(key, _)| key.clone()).collect())
-        };
-        self.cluster.read(read).await?.iter().map(|key| decode(key)).collect()
+    /// [`Error::Decode`] when a key is of another type.
+    pub fn keys(&self) -> Result<Vec<K>, Error> {
+        self.each(|key, _| decode(key))
     }
 
-    /// Lists the entries of this node's copy, in the order of their keys' bytes, as they are at one moment: the node is
-    /// asked.
+    /// Lists the entries of this node's copy, in the order of their keys' bytes, as they are at one moment: at once.
     ///
     /// # Errors
-    /// [`Error::Decode`] when an entry is of another type, or [`Error::Ended`].
-    pub async fn entries(&self) -> Result<Vec<(K, V)>, Error> {
-        let id = self.id;
-        let read = move |node: &rumormill_core::Node| -> Vec<_> {
-            node.map(id)
-                .map_or_else(Vec::new, |map| map.iter().map(|(key, value)| (key.clone(), value)).collect())
-        };
-        self.cluster.read(read).await?.iter().map(|(key, value)| Ok((decode(key)?, decode(value)?))).collect()
+    /// [`Error::Decode`] when an entry is of another type.
+    pub fn entries(&self) -> Result<Vec<(K, V)>, Error> {
+        self.each(|key, value| Ok((decode(key)?, decode(value)?)))
+    }
+
+    /// Reads every entry, up to the first that cannot be read.
+    fn each<T>(&self, read: impl Fn(&[u8], &[u8]) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+        let mut all = Ok(Vec::new());
+        self.copy.snapshot().each_from(b"", |key, value| {
+            match (read(key, value), &mut all) {
+                (Ok(entry), Ok(entries)) => entries.push(entry),
+                (Err(error), all) => *all = Err(error),
+                (Ok(_), Err(_)) => {}
+            }
+            all.is_ok()
+        });
+        all
     }
 
     /// Watches the map: its entries now, then every change of this node's copy, made here or elsewhere.

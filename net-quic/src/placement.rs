@@ -1,6 +1,6 @@
 //! Placement: who owns which key, as this node computes it from the members that are active.
 
-use crate::cluster::{Cluster, Error, encode, with_encoded};
+use crate::cluster::{Cluster, Error, with_encoded};
 use crate::watch::Watching;
 use rumormill_core::{NodeId, Stamp, Watch};
 use serde::Serialize;
@@ -53,21 +53,19 @@ impl Cluster {
         self.inner.published.ring(rumormill_core::Ring::partitions)
     }
 
-    /// Tells whether this node owns a key, and was told so: the node is asked, so that no word of it comes too late.
+    /// Tells whether this node owns a key, and was told so: at once. Whoever hears [`Cluster::watch_partitions`] reads what
+    /// was told, or what comes after it.
     ///
     /// # Errors
-    /// [`Error::Encode`], [`Error::Ended`].
-    pub async fn is_owner<K: Serialize + ?Sized>(&self, key: &K) -> Result<bool, Error> {
-        let key = encode(key)?;
-        self.read(move |node| node.is_owner(&key)).await
+    /// [`Error::Encode`].
+    pub fn is_owner<K: Serialize + ?Sized>(&self, key: &K) -> Result<bool, Error> {
+        let partition = self.partition(key)?;
+        Ok(partition.is_some_and(|partition| self.inner.published.owned().contains_key(&partition)))
     }
 
-    /// Lists the partitions that this node owns, each with the token of its ownership.
-    ///
-    /// # Errors
-    /// [`Error::Ended`].
-    pub async fn owned(&self) -> Result<Vec<(u32, Stamp)>, Error> {
-        self.read(|node| node.owned().collect()).await
+    /// Lists the partitions that this node owns, each with the token of its ownership, as they are at one moment: at once.
+    pub fn owned(&self) -> Vec<(u32, Stamp)> {
+        self.inner.published.owned().iter().map(|(partition, token)| (*partition, *token)).collect()
     }
 
     /// Watches what this node owns: the owned set first, then every partition that it acquires and releases.

@@ -2,19 +2,34 @@
 //!
 //! A read takes no lock and waits for nobody. The core's own tables are trees that only their owner may touch, and a copy
 //! of a whole one for each write would cost a millisecond; so each change is told to a second table, which concurrent
-//! readers share. Keys and values are shared, not copied.
+//! readers share. Keys and values are shared, not copied. Beside it stands an ordered one, for those who list: each sees it as
+//! it was between two steps of the node, however long it looks.
 //!
 //! Everything of one input is written before its answer is told: who has put a key reads it.
 
-use arc_swap::ArcSwapOption;
+use crate::ordered::Ordered;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use papaya::HashMap;
-use rumormill_core::{Event, MapId, News, Node, NodeId, Ring, Service, Token};
+use rumormill_core::{Event, MapId, News, Node, NodeId, Ring, Service, Stamp, Token};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The visible entries of one map.
-pub(crate) type Copy = HashMap<Bytes, Bytes>;
+#[derive(Default)]
+pub(crate) struct Copy {
+    /// For who looks for one key.
+    pub(crate) keys: HashMap<Bytes, Bytes>,
+    /// For who lists them.
+    ordered: ArcSwap<Ordered<Bytes>>,
+}
+
+impl Copy {
+    /// Shows every entry in the order of keys, as they are between two steps of the node.
+    pub(crate) fn snapshot(&self) -> Arc<Ordered<Bytes>> {
+        self.ordered.load_full()
+    }
+}
 
 /// The services of one name.
 #[derive(Clone, Debug)]
@@ -31,7 +46,24 @@ pub(crate) struct Published {
     /// The lock is for those who begin with a map; a handle keeps its own.
     maps: Mutex<BTreeMap<MapId, Arc<Copy>>>,
     services: HashMap<Bytes, Arc<Named>>,
+    /// The same in the order of names.
+    listed: ArcSwap<Ordered<Arc<Named>>>,
     ring: ArcSwapOption<Ring>,
+    owned: ArcSwap<BTreeMap<u32, Stamp>>,
+}
+
+/// The watches that a driver begins for what it publishes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Watches {
+    pub(crate) services: Option<Token>,
+    pub(crate) partitions: Option<Token>,
+}
+
+impl Watches {
+    /// Tells whether a watch is one of these: its news are for nobody else.
+    pub(crate) fn holds(&self, watch: Token) -> bool {
+        [self.services, self.partitions].contains(&Some(watch))
+    }
 }
 
 /// Reading.
@@ -55,6 +87,24 @@ impl Published {
         own
     }
 
+    /// Lists the services whose names begin so, in the order of names.
+    pub(crate) fn list(&self, prefix: &[u8]) -> Vec<Service> {
+        let mut listed = Vec::new();
+        self.listed.load_full().each_from(prefix, |name, named| {
+            let is_meant = name.starts_with(prefix);
+            if is_meant {
+                listed.extend_from_slice(&named.all);
+            }
+            is_meant
+        });
+        listed
+    }
+
+    /// Shows what the node owns, and was told so.
+    pub(crate) fn owned(&self) -> Arc<BTreeMap<u32, Stamp>> {
+        self.owned.load_full()
+    }
+
     /// Tells where a name is.
     pub(crate) fn whereis(&self, name: &[u8]) -> Option<Service> {
         self.services.pin().get(name)?.first.clone()
@@ -68,35 +118,60 @@ impl Published {
 
 /// Writing: for the driver alone.
 impl Published {
-    /// Writes down what an event changes; `services` is the watch that the driver began.
-    pub(crate) fn note(&self, event: &Event, node: &Node, services: Option<Token>) {
-        match event {
-            Event::MapChanged { map, key, new, .. } => {
-                let copy = self.map(*map);
-                match new {
-                    Some(value) => drop(copy.pin().insert(key.clone(), value.clone())),
-                    None => drop(copy.pin().remove(key)),
+    /// Writes down what the events of one step change; `watches` are those that the driver began.
+    pub(crate) fn note(&self, events: &[Event], node: &Node, watches: Watches) {
+        let mut listed: Option<(MapId, Arc<Copy>, Ordered<Bytes>)> = None;
+        for event in events {
+            match event {
+                Event::MapChanged { map, key, new, .. } => {
+                    if listed.as_ref().is_none_or(|(of, ..)| of != map) {
+                        listed.take().into_iter().for_each(store);
+                        let copy = self.map(*map);
+                        listed = Some((*map, copy.clone(), (*copy.snapshot()).clone()));
+                    }
+                    let Some((_, copy, ordered)) = &mut listed else { continue };
+                    match new {
+                        Some(value) => {
+                            copy.keys.pin().insert(key.clone(), value.clone());
+                            ordered.insert(key.clone(), value.clone());
+                        }
+                        None => {
+                            copy.keys.pin().remove(key);
+                            ordered.remove(key);
+                        }
+                    }
                 }
+                Event::Watched { watch, news } if Some(*watch) == watches.services => {
+                    self.note_services(news, node);
+                }
+                _ => {}
             }
-            Event::Watched { watch, news } if Some(*watch) == services => self.note_services(news, node),
-            _ => {}
+        }
+        listed.into_iter().for_each(store);
+        let is_of_partitions = |event: &Event| matches!(event, Event::Watched { watch, .. } if Some(*watch) == watches.partitions);
+        if events.iter().any(is_of_partitions) {
+            self.owned.store(Arc::new(node.owned().collect()));
         }
     }
 
     /// News only tell which names have changed: what they are now is the directory's to say.
     fn note_services(&self, news: &News, node: &Node) {
         let Some(registry) = node.registry() else { return };
-        let listed = if let News::Services(all) = news { &all[..] } else { &[] };
-        let changed = listed.iter().chain(news.service()).map(|service| &service.name);
+        let told = if let News::Services(all) = news { &all[..] } else { &[] };
+        let changed = told.iter().chain(news.service()).map(|service| &service.name);
+        let mut listed = (*self.listed.load_full()).clone();
         for name in changed.collect::<BTreeSet<_>>() {
             let all: Vec<Service> = registry.lookup(name).collect();
             if all.is_empty() {
                 self.services.pin().remove(name);
+                listed.remove(name);
             } else {
-                let first = registry.whereis(name);
-                self.services.pin().insert(name.clone(), Arc::new(Named { all, first }));
+                let named = Arc::new(Named { all, first: registry.whereis(name) });
+                self.services.pin().insert(name.clone(), named.clone());
+                listed.insert(name.clone(), named);
             }
         }
+        self.listed.store(Arc::new(listed));
     }
 
     /// Writes down the ring, where it has changed.
@@ -106,4 +181,9 @@ impl Published {
             self.ring.store(Some(Arc::new(ring.clone())));
         }
     }
+}
+
+/// Shows a map to those who list it.
+fn store((_, copy, ordered): (MapId, Arc<Copy>, Ordered<Bytes>)) {
+    copy.ordered.store(Arc::new(ordered));
 }

@@ -2,10 +2,15 @@
 
 use crate::app::AnyApp;
 use crate::driver::Answer;
+use crate::driver::Moving;
 use bytes::Bytes;
+use quinn::{AsyncUdpSocket, Connection};
 use rumormill_core::{
-    Address, Command, CommandError, Event, MailLoss, MapId, MessageId, News, Node, Question, Token, Topic,
+    Address, Command, CommandError, Dialer, Event, MailLoss, MapId, MessageId, News, Node, NodeId, Question,
+    Token, Topic,
 };
+use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +33,14 @@ pub(crate) enum Request {
     Say { line: String },
     /// Something to look up in the node.
     Read(Box<dyn FnOnce(&Node) + Send>),
+    /// The connections that carry frames.
+    Links(oneshot::Sender<Vec<(NodeId, Dialer, Connection)>>),
+    /// Another socket, or the one that there is, and where others reach the node from now on: where it says, or is.
+    Move {
+        socket: Option<Arc<dyn AsyncUdpSocket>>,
+        advertise: Vec<SocketAddr>,
+        moving: oneshot::Sender<io::Result<Moving>>,
+    },
     /// Some who are connected may not be any more.
     Expel,
     /// The end.

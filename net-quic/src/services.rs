@@ -28,7 +28,7 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::f
 /// let found = here.whereis_within(&("printer", "hall"), Duration::from_secs(10)).await?;
 /// let Found::Remote(node, service) = found else { panic!("it is on the other node") };
 /// assert_eq!((node, service.meta_as::<String>()?.as_str()), (there.id(), "two sides"));
-/// assert_eq!(here.list("printer").await?.len(), 1);
+/// assert_eq!(here.list("printer")?.len(), 1);
 /// assert_eq!(here.lookup(&("printer", "attic"))?, []);
 /// # Ok(()) }
 /// ```
@@ -200,13 +200,13 @@ impl Cluster {
         }
     }
 
-    /// Lists every service whose name begins like a value: of tuples, the first elements.
+    /// Lists every service whose name begins like a value, of tuples the first elements, `()` for all: in the order of
+    /// names, as they are at one moment, without asking the node.
     ///
     /// # Errors
-    /// [`Error::Encode`], [`Error::Ended`].
-    pub async fn list<P: Serialize + ?Sized>(&self, prefix: &P) -> Result<Vec<Service>, Error> {
-        let prefix = encode(prefix)?;
-        self.read(move |node| node.registry().map_or_else(Vec::new, |it| it.prefix(&prefix).collect())).await
+    /// [`Error::Encode`].
+    pub fn list<P: Serialize + ?Sized>(&self, prefix: &P) -> Result<Vec<Service>, Error> {
+        with_encoded(prefix, |prefix| self.inner.published.list(prefix))
     }
 
     /// Watches the services whose names begin like a value, `()` for all: a snapshot first, then every change once.

@@ -10,7 +10,7 @@ use crate::hello::Purpose;
 use crate::node_ref::NodeRef;
 use crate::trust::Refusal;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
-use rumormill_core::NodeId;
+use rumormill_core::{Dialer, NodeId};
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
@@ -39,6 +39,9 @@ const UNKNOWN_TAG: VarInt = VarInt::from_u32(3);
 const BUSY: VarInt = VarInt::from_u32(4);
 /// The code of a stream that its user dropped unfinished.
 const DROPPED: VarInt = VarInt::from_u32(5);
+
+/// The code of a connection that leads where its node was.
+const MOVED: VarInt = VarInt::from_u32(6);
 
 /// Bytes to and from another node.
 ///
@@ -202,6 +205,27 @@ impl Hub {
         drop(state);
         tokio::spawn(serve(self.clone(), peer, Arc::new(connection)));
         Ok(())
+    }
+
+    /// Lists the connections that streams go over: with whom, and who dialled.
+    pub(crate) fn connections(&self) -> Vec<(NodeId, Dialer, Connection)> {
+        let state = self.state();
+        let dialled = state.connections.iter().map(|(peer, it)| (*peer, Dialer::Local, (**it).clone()));
+        let accepted = state.accepted.iter().flat_map(|(peer, all)| all.iter().map(|it| (*peer, it.clone())));
+        let accepted = accepted.map(|(peer, connection)| (peer, Dialer::Remote, connection));
+        dialled.chain(accepted).filter(|(_, _, connection)| connection.close_reason().is_none()).collect()
+    }
+
+    /// Ends the connections that a peer dialled before this node moved: nothing comes over them any more.
+    pub(crate) fn forget_accepted(&self) {
+        let accepted = std::mem::take(&mut self.state().accepted);
+        accepted.into_values().flatten().for_each(|connection| connection.close(MOVED, b""));
+    }
+
+    /// Ends the connection that this node dialled to a peer which has moved: it leads where nobody is.
+    pub(crate) fn forget_dialled(&self, peer: &NodeId) {
+        let dialled = self.state().connections.remove(peer);
+        dialled.iter().for_each(|connection| connection.close(MOVED, b""));
     }
 
     /// Ends the connections of those who may not stay.

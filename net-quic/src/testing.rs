@@ -14,6 +14,10 @@
 //! # Ok(()) }
 //! ```
 
+mod weather;
+
+pub use weather::{Relay, Weather};
+
 use crate::{BuildError, Builder, Cluster, Error, Identity};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime, UdpPoller};
@@ -123,6 +127,8 @@ pub struct TestCluster {
     nodes: BTreeMap<usize, Cluster>,
     addrs: BTreeMap<usize, SocketAddr>,
     cuts: Arc<Cuts>,
+    weather: Weather,
+    relays: BTreeMap<usize, Arc<Relay>>,
     turn: Box<dyn Fn(usize, Builder) -> Builder + Send>,
 }
 
@@ -143,8 +149,35 @@ impl TestCluster {
         count: usize,
         turn: impl Fn(usize, Builder) -> Builder + Send + 'static,
     ) -> Result<Self, TestError> {
-        let (nodes, addrs) = (BTreeMap::new(), BTreeMap::new());
-        let mut cluster = Self { nodes, addrs, cuts: Arc::default(), turn: Box::new(turn) };
+        Self::start_in(Weather::default(), count, turn).await
+    }
+
+    /// Starts so many nodes as [`TestCluster::start_with`] does, in a network whose packets come late or not at all.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rumormill_net_quic::testing::{TestCluster, Weather};
+    /// use std::time::Duration;
+    ///
+    /// let weather = Weather { delay: Duration::from_millis(20), ..Weather::default() };
+    /// let mut cluster = TestCluster::start_in(weather, 2, |_, builder| builder).await?;
+    /// let paths = cluster.node(0).paths().await?;
+    /// assert!(paths.iter().all(|path| path.rtt >= 2 * weather.delay));
+    /// cluster.set_weather(Weather::default());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TestError`].
+    pub async fn start_in(
+        weather: Weather,
+        count: usize,
+        turn: impl Fn(usize, Builder) -> Builder + Send + 'static,
+    ) -> Result<Self, TestError> {
+        let (nodes, addrs, relays) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let turn = Box::new(turn);
+        let mut cluster = Self { nodes, addrs, cuts: Arc::default(), weather, relays, turn };
         for number in 0..count {
             cluster.add(number).await?;
         }
@@ -163,6 +196,9 @@ impl TestCluster {
         let socket = UdpSocket::bind(asked).map_err(listen)?;
         let addr = socket.local_addr().map_err(listen)?;
         let inner = TokioRuntime.wrap_udp_socket(socket).map_err(listen)?;
+        let inner = Relay::around(inner, number as u64);
+        inner.set(self.weather);
+        self.relays.insert(number, inner.clone());
         let socket = CutSocket { inner, addr, cuts: self.cuts.clone() };
         let seeds = self.nodes.values().map(Cluster::local_addr);
         let builder = Cluster::builder("test").secret("test").name(format!("node-{number}"));
@@ -204,6 +240,12 @@ impl TestCluster {
         self.addrs.keys().filter(|other| **other != number).for_each(|other| self.cut(number, *other));
     }
 
+    /// Changes the weather for packets of every node.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.weather = weather;
+        self.relays.values().for_each(|relay| relay.set(weather));
+    }
+
     /// Lets everything through again.
     pub fn heal(&self) {
         self.cuts.change(BTreeSet::clear);
@@ -217,6 +259,7 @@ impl TestCluster {
         // Its last words stay inside, as if its process had been killed.
         self.cuts.change(|pairs| pairs.extend(others.iter().map(|other| (addr, *other))));
         node.shutdown().await;
+        self.relays.remove(&number);
         self.cuts.change(|pairs| pairs.retain(|(from, _)| *from != addr));
     }
 

@@ -3,13 +3,14 @@
 
 use rumormill_net_quic::core::{App, AppCx, Command, Event, Reply, Token};
 use rumormill_net_quic::testing::TestCluster;
-use rumormill_net_quic::{Cluster, CommandError, Error, Found, MailLoss, News, Offer, schema_of};
+use rumormill_net_quic::{Cluster, CommandError, Error, Found, MailLoss, News, Offer, Use, schema_of};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::mpsc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -82,8 +83,16 @@ async fn who_has_put_a_key_reads_it_at_once_and_so_does_whoever_hears_of_it() {
         assert_eq!(there.get(&key), Ok(Some(number)), "who hears of a change reads it");
     }
     assert_eq!((here.len(), there.len()), (10, 10));
-    assert_eq!(there.keys().await.expect("asked").len(), 10);
-    for key in there.keys().await.expect("asked") {
+    let mut expected: Vec<(String, u32)> = (190..200)
+        .map(|number| match number % 2 {
+            0 => (format!("key {}", number % 10), number),
+            _ => (format!("{long}{}", number % 10), number),
+        })
+        .collect();
+    expected.sort_by_key(|(key, _)| (key.len(), key.clone())); // as the bytes of texts begin with their length
+    assert_eq!((here.entries(), there.entries()), (Ok(expected.clone()), Ok(expected)));
+    assert_eq!(there.keys().expect("typed").len(), 10);
+    for key in there.keys().expect("typed") {
         here.remove(&key).await.expect("removed");
         assert_eq!(here.get(&key), Ok(None));
     }
@@ -249,13 +258,77 @@ async fn what_is_read_at_once_is_what_the_node_knows_however_it_came_to_know() {
     }
     for node in &nodes {
         let mut watching = node.watch_services("who").await.expect("watching");
-        while node.list("who").await.expect("running").len() < nodes.len() {
+        while node.list("who").expect("looked").len() < nodes.len() {
             timeout(SOON, watching.recv()).await.expect("soon").expect("running");
         }
         let mut owners: Vec<_> = node.lookup("who").expect("looked").iter().map(|it| it.owner).collect();
-        let mut listed: Vec<_> = node.list("who").await.expect("running").iter().map(|it| it.owner).collect();
+        let mut listed: Vec<_> = node.list("who").expect("looked").iter().map(|it| it.owner).collect();
         owners.sort();
         listed.sort();
         assert_eq!(owners, listed, "on {}", node.name());
+    }
+}
+
+#[tokio::test]
+async fn paths_tell_how_connections_do() {
+    const SENT: usize = 1_000_000;
+    let cluster = TestCluster::start(2).await.expect("settled");
+    let (here, there) = (cluster.node(0), cluster.node(1));
+    let paths = here.paths().await.expect("running");
+    assert!(paths.iter().all(|it| (it.peer, it.carries) == (there.id(), Use::Frames)), "{paths:?}");
+    assert!(paths.iter().any(|it| !it.is_dialled_here), "the other one came in through this one: {paths:?}");
+    let mut acceptor = there.accept_streams("s").expect("nobody takes it yet");
+    let mut stream = here.open_stream("node-1", "s").await.expect("opened");
+    let reading = tokio::spawn(async move {
+        let mut taken = acceptor.accept().await.expect("running");
+        tokio::io::copy(&mut taken, &mut tokio::io::sink()).await.expect("whole");
+        taken
+    });
+    stream.write_all(&vec![7; SENT]).await.expect("sent");
+    stream.shutdown().await.expect("ended");
+    let _taken = timeout(SOON, reading).await.expect("soon").expect("no panic");
+    for (node, is_sender) in [(here, true), (there, false)] {
+        let paths = node.paths().await.expect("running");
+        let path = paths.iter().find(|path| path.carries == Use::Streams).expect("a connection");
+        let bytes = if is_sender { path.bytes_sent } else { path.bytes_received };
+        assert_eq!(path.is_dialled_here, is_sender);
+        assert!(bytes > SENT as u64 && bytes < 2 * SENT as u64, "{path:?}");
+        assert!(path.rtt > Duration::ZERO && path.rtt < SOON && path.packets_sent > 0, "{path:?}");
+        assert!(path.congestion_window > 0 && path.mtu >= 1_200, "{path:?}");
+        assert_eq!(path.addr, if is_sender { there.local_addr() } else { here.local_addr() });
+    }
+}
+
+#[tokio::test]
+async fn what_a_node_owns_is_read_as_it_was_told() {
+    let cluster = TestCluster::start(2).await.expect("settled");
+    let (here, there) = (cluster.node(0), cluster.node(1));
+    let partitions = here.ring_size().expect("placement is on") as usize;
+    let mut at_here = here.watch_partitions().await.expect("watching");
+    let mut at_there = there.watch_partitions().await.expect("watching");
+    let mut told = [BTreeMap::new(), BTreeMap::new()];
+    let reads =
+        |node: &Cluster, told: &BTreeMap<_, _>| node.owned().into_iter().collect::<BTreeMap<_, _>>() == *told;
+    while !reads(here, &told[0]) || !reads(there, &told[1]) || told[0].len() + told[1].len() != partitions {
+        let (told, news) = tokio::select! {
+            biased;
+            news = at_here.recv() => (&mut told[0], news),
+            news = at_there.recv() => (&mut told[1], news),
+            () = sleep(SOON) => panic!("{} and {} of {partitions} are told", told[0].len(), told[1].len()),
+        };
+        match news.expect("running") {
+            News::Owned(owned) => *told = owned.into_iter().collect(),
+            News::Acquired { partition, token } => drop(told.insert(partition, token)),
+            News::Released { partition, .. } => drop(told.remove(&partition)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(!here.owned().is_empty() && !there.owned().is_empty());
+    for key in 0..200 {
+        let owner = here.place(&key).expect("placed");
+        let owns = |node: &Cluster| (node.is_owner(&key), Ok(owner == Some(node.id())));
+        for (read, expected) in [owns(here), owns(there)] {
+            assert_eq!(read, expected, "key {key}");
+        }
     }
 }

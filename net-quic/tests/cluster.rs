@@ -2,7 +2,7 @@
 
 use rumormill_net_quic::core::log::{LogHeader, Reader};
 use rumormill_net_quic::core::{Boot, CommandError, MailLoss, MemberState, News, Node, Output};
-use rumormill_net_quic::testing::TestCluster;
+use rumormill_net_quic::testing::{TestCluster, Weather};
 use rumormill_net_quic::{Builder, Cluster, Error, Found, Identity, Incoming, Offer, ServiceExt as _};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -96,7 +96,7 @@ async fn a_map_is_shared_and_watched() {
     here.remove(&"dark".into()).await.expect("removed");
     let change = timeout(SOON, changes.recv()).await.expect("soon").expect("running").expect("typed");
     assert_eq!((change.old, change.new), (Some(true), None));
-    assert_eq!(there.entries().await, Ok(vec![]));
+    assert_eq!(there.entries(), Ok(vec![]));
 }
 
 #[tokio::test]
@@ -288,4 +288,35 @@ async fn a_node_comes_back_as_itself() {
     until_active(&again, 3).await;
     until_active(&nodes[1], 3).await;
     let _ = Identity::load(&folder.path().join("node/node.key")).expect("the key is there");
+}
+
+#[tokio::test]
+async fn a_cluster_lives_with_packets_that_come_late_out_of_order_or_never() {
+    let weather =
+        Weather { delay: Duration::from_millis(80), jitter: Duration::from_millis(40), lost_per_mille: 20 };
+    let mut cluster = TestCluster::start_in(weather, 4, |_, builder| builder).await.expect("it forms");
+    let (here, there) = (cluster.node(0), cluster.node(3));
+    let mut worker = there.mailbox::<Ask>().await.expect("a mailbox");
+    there.register("worker", Offer::new().at(worker.address().raw())).await.expect("registered");
+    let serving = tokio::spawn(async move {
+        while let Some(Incoming::Question { message: Ask::Add(a, b), asked }) = worker.recv().await {
+            asked.answer(&(a + b)).await.expect("answered");
+        }
+    });
+    let found = here.whereis_within("worker", SOON).await.expect("looked");
+    let to = rumormill_net_quic::Address::<Ask>::new(found.address().expect("it has a mailbox"));
+    let caller = here.mailbox::<()>().await.expect("a mailbox");
+    let begin = tokio::time::Instant::now();
+    for number in 0..20 {
+        assert_eq!(caller.call::<_, u32>(to, &Ask::Add(number, 1), SOON).await, Ok(number + 1));
+    }
+    let least = 20 * 2 * (weather.delay - weather.jitter);
+    assert!(begin.elapsed() >= least, "20 round trips took {:?}", begin.elapsed());
+    let paths = here.paths().await.expect("running");
+    assert!(paths.iter().all(|it| it.rtt >= 2 * (weather.delay - weather.jitter)), "{paths:?}");
+    assert!(paths.iter().any(|it| it.packets_lost > 0), "{paths:?}");
+    assert_eq!(here.members().await.expect("running").len(), 4);
+    serving.abort();
+    cluster.set_weather(Weather::default());
+    cluster.settled().await.expect("and in the sun");
 }

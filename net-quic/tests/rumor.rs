@@ -1,6 +1,8 @@
 //! The `rumor` command as its users meet it: real processes, what they print, and the status they exit with.
 
-use rumormill_net_quic::{Address, Cluster, Incoming, Mailbox, MemberState, News, Offer, Watching};
+use rumormill_net_quic::{
+    Address, Authority, Cluster, Identity, Incoming, Mailbox, MemberState, News, Offer, Watching,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -10,13 +12,13 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(30);
 /// Everything that the command takes from its environment, and the width of its help.
-const VARIABLES: [&str; 10] = [
+const VARIABLES: [&str; 12] = [
     "COLUMNS",
     "RUMOR_NAME",
     "RUMOR_LISTEN",
@@ -26,6 +28,8 @@ const VARIABLES: [&str; 10] = [
     "RUMOR_SECRET",
     "RUMOR_SECRET_FILE",
     "RUMOR_STRICT",
+    "RUMOR_AUTHORITY",
+    "RUMOR_CERTIFICATE",
     "RUMOR_LOG",
 ];
 
@@ -197,12 +201,17 @@ fn a_node_that_cannot_start_says_what_would_be_right() {
     let mut command = desk.command(&["start", "--name", "no spaces"]);
     let message = "the name \"no spaces\" cannot be used: 1 to 63 letters, digits, -, _, . and @";
     assert_refused(&ran(command.env("RUMOR_SECRET", "words")), 2, message);
-    let ran = desk.rumor(&["start", "--listen", "here"]);
-    assert!(
-        ran.status == 2 && ran.stderr.contains("invalid value 'here' for '--listen <ADDR>'"),
-        "{}",
-        ran.stderr
-    );
+    let example = "expected an address or a name, and a port, for example 127.0.0.1:7400";
+    for (option, value, why) in [
+        ("--listen", "here", example),
+        ("--seed", ":7400", example),
+        ("--advertise", "localhost:many", example),
+        ("--seed", "no-such-host.invalid:7400", "no address of that name is known: "),
+    ] {
+        let ran = desk.rumor(&["start", option, value]);
+        let message = format!("invalid value '{value}' for '{option} <ADDR>': {why}");
+        assert!(ran.status == 2 && ran.stderr.contains(&message), "{}", ran.stderr);
+    }
 }
 
 #[test]
@@ -308,6 +317,106 @@ async fn status_tells_how_a_node_stands() {
     );
 }
 
+/// Asks a node how it stands until it says so.
+fn until_status(desk: &Desk, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let end = Instant::now() + SOON;
+    loop {
+        let status = desk.json(&["status", "--data", name, "--json"]);
+        if is_so(&status) {
+            return status;
+        }
+        assert!(Instant::now() < end, "{status:#}");
+    }
+}
+
+#[test]
+fn status_tells_why_a_node_does_not_come_in() {
+    let desk = Desk::new();
+    let ann = desk.start("ann", None);
+    let port = ann.addr.port();
+    let start = |name: &str, cluster: &str, secret: &str| {
+        let mut command = desk.command(&["start", "--listen", "localhost:0", "--cluster", cluster]);
+        command.args(["--name", name, "--data", name, "--seed", &format!("localhost:{port}")]);
+        let mut child = command.env("RUMOR_SECRET", secret).args(["--json", "--log", "error"]);
+        child = child.stdout(Stdio::null());
+        Quiet(child.spawn().expect("the command starts"))
+    };
+    let outside = |name: &str| {
+        let wait = Instant::now() + SOON;
+        while !desk.path(name).join("control.sock").exists() {
+            assert!(Instant::now() < wait, "{name} does not start");
+            std::thread::yield_now();
+        }
+        until_status(&desk, name, |status| status["outside"].is_string())
+    };
+    let _eve = start("eve", "test", "other words");
+    let eve = outside("eve");
+    let refusal = "it refused this node: its own log has the reason";
+    assert_eq!(eve["outside"], format!("no address answered: {}: {refusal}", ann.addr));
+    assert_eq!(
+        (&eve["refusals"][0]["kind"], &eve["refusals"][0]["addr"]),
+        (&"by-peer".into(), &ann.addr.to_string().into())
+    );
+    let _bob = start("bob", "tset", "words");
+    let bob = outside("bob");
+    assert!(bob["outside"].as_str().is_some_and(|why| why.contains("another cluster")), "{bob:#}");
+    let both = |status: &Value| {
+        let refusals = status["refusals"].as_array().cloned().unwrap_or_default();
+        ["wrong-secret", "tls"].iter().all(|kind| refusals.iter().any(|it| it["kind"] == *kind))
+    };
+    until_status(&desk, "ann", both);
+    let text = desk.rumor(&["status", "--data", "ann"]).stdout;
+    assert!(text.contains("\nLAST REFUSALS\n127.0.0.1:"), "{text}");
+    assert!(
+        text.contains("  wrong-secret: it does not prove that it knows the cluster's secret ("),
+        "{text}"
+    );
+    let text = desk.rumor(&["status", "--data", "eve"]).stdout;
+    assert!(text.contains(&format!("\nOUTSIDE   no address answered: {}: {refusal}\n", ann.addr)), "{text}");
+}
+
+/// A node that nobody listens to: killed when it is dropped.
+struct Quiet(Child);
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_authority_lets_in_whom_it_certified() {
+    let desk = Desk::new();
+    let authority = Authority::generate().expect("entropy");
+    std::fs::write(desk.path("authority.pub"), format!("{}\n", authority.key())).expect("written");
+    let valid = SystemTime::now()..SystemTime::now() + Duration::from_secs(3_600);
+    let start = ["start", "--listen", "127.0.0.1:0", "--cluster", "test", "--authority", "authority.pub"];
+    let with = |name: &str, more: &[&str]| {
+        let mut command = desk.command(&start);
+        command.args(["--data", name]).args(more).env("RUMOR_SECRET", "words");
+        command
+    };
+    let certify = |name: &str, path: &str| {
+        let key = Identity::load_or_create(&desk.path(name).join("node.key")).expect("its key");
+        let certificate = authority.issue("test", key.node_id(), name, valid.clone());
+        certificate.save(&desk.path(path)).expect("written");
+    };
+    let message = "a node needs a certificate of the authority: give --certificate FILE, or put it into ann/node.certificate";
+    assert_refused(&ran(&mut with("ann", &[])), 2, message);
+    certify("ann", "ann/node.certificate");
+    certify("bob", "bob.certificate");
+    let ann = desk.run(&mut with("ann", &[]), "ann");
+    let seed = ann.addr.to_string();
+    let bob = desk.run(&mut with("bob", &["--certificate", "bob.certificate", "--seed", &seed]), "bob");
+    bob.expect("ann is active");
+    ann.expect("bob is active");
+    std::fs::write(desk.path("no.pub"), "key").expect("written");
+    let mut wrong = desk.command(&["start", "--authority", "no.pub"]);
+    let message = "no.pub: holds no public key of an authority: 64 hexadecimal digits are expected";
+    assert_refused(&ran(wrong.env("RUMOR_SECRET", "words")), 2, message);
+}
+
 // --- call
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -364,6 +473,11 @@ async fn a_call_without_reply_says_why_in_one_word() {
     assert_eq!((ran.status, ran.stdout.as_str()), (1, ""));
     let word = ran.stderr.strip_prefix("error: ").and_then(|text| text.split(':').next());
     assert!(matches!(word, Some("Unreachable" | "Gone")), "{}", ran.stderr);
+    let ran = desk.rumor(&["call", "--data", "ann", "nobody", "x", "--json"]);
+    let said: Value = serde_json::from_str(&ran.stdout).expect("an object");
+    let message = "no node offers a service called \"nobody\"";
+    assert_eq!((&said["error"], &said["message"]), (&"NotFound".into(), &message.into()));
+    assert_eq!((ran.status, ran.stderr), (1, format!("error: NotFound: {message}\n")));
 }
 
 #[test]

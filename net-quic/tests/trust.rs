@@ -1,10 +1,10 @@
 //! Real nodes that trust each other, and cease to: an authority, keys that rotate, keys that are stolen or revoked, auth
 //! that is off.
 
-use rumormill_net_quic::core::NodeId;
+use rumormill_net_quic::core::{Event, NodeId};
 use rumormill_net_quic::{
     Authority, BuildError, Builder, Cluster, Error, Flaw, Identity, IdentityError, Notice, Notices,
-    ROTATIONS_MAX, Refusal, Trust,
+    ROTATIONS_MAX, Refusal, RotateError, Trust,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -192,6 +192,72 @@ async fn a_node_that_rotates_its_key_is_who_it_was() {
     now.store(2 * DAY.as_millis() as u64, Relaxed);
     let old = start(builder("b").identity(backup())).await;
     assert_eq!(refused(&old, &a).await, Refusal::OldKey);
+}
+
+#[tokio::test]
+async fn a_node_rotates_its_key_while_it_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = folder.path().join("b");
+    let (a, b) = (start(builder("a")).await, start(at_home("b", &home)).await);
+    meet(&b, &a).await;
+    let first = Identity::load(&home.join("node.key")).expect("its key");
+    let pin_of = |node: &Cluster| node.pins().into_iter().find(|pin| pin.name == "b").expect("pinned");
+    let (mut events, mut notices) = (a.events().await.expect("running"), a.watch_trust());
+    for rotations in 1..=2 {
+        let rotated = b.rotate_identity(DAY).await.expect("rotated");
+        assert_eq!((rotated.node_id(), b.id()), (first.node_id(), first.node_id()), "who it was");
+        let told = until(&mut notices, |notice| match notice {
+            Notice::Rotated { node, key, .. } => Some((node, key)),
+            _ => None,
+        });
+        assert_eq!(told.await, (b.id(), rotated.public_key()), "over the link that stands");
+        assert_eq!(Identity::load(&home.join("node.key")).expect("kept").public_key(), rotated.public_key());
+        // Both ends of new connections: who is dialled shows it, and who dials.
+        let stranger = start(builder(&format!("c{rotations}"))).await;
+        stranger.join(&[b.local_addr()]).await.expect("let in");
+        for node in [&a, &b, &stranger] {
+            let pin = pin_of(node);
+            assert_eq!((pin.key, pin.current, pin.rotations), (b.id(), rotated.public_key(), rotations));
+        }
+        let host = start(builder(&format!("d{rotations}"))).await;
+        b.join(&[host.local_addr()]).await.expect("let in");
+        assert_eq!(pin_of(&host).current, rotated.public_key());
+    }
+    while let Some(event) = events.try_recv() {
+        assert!(!matches!(event, Event::NeighborDown { peer, .. } if peer == b.id()), "the link went on");
+    }
+    // The first key is good for nothing any more; the link that it had opened is over, and the node is back.
+    a.revoke(first.revoke("test")).await.expect("the key says so itself");
+    let thief = start(builder("b").identity(first)).await;
+    assert_eq!(refused(&thief, &a).await, Refusal::Revoked);
+    connected(&a, b.id()).await;
+    let key = Identity::load(&home.join("node.key")).expect("kept").public_key();
+    b.shutdown().await;
+    drop(b);
+    let b = start(at_home("b", &home)).await;
+    b.join(&[a.local_addr()]).await.expect("let in");
+    assert_eq!(pin_of(&a).current, key, "and shows it in its next life");
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_keeps_is_rotated_too_and_another_nodes_file_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = folder.path().join("b");
+    let (a, b) = (start(builder("a")).await, start(at_home("b", &home)).await);
+    let kept = a.rotate_identity(DAY).await.expect("rotated");
+    b.join(&[a.local_addr()]).await.expect("let in");
+    a.shutdown().await;
+    drop(a);
+    let a = start(builder("a").identity(kept.clone())).await;
+    assert_eq!(a.id(), kept.node_id());
+    b.join(&[a.local_addr()]).await.expect("known by it");
+    let file = home.join("node.key");
+    std::fs::remove_file(&file).expect("removed");
+    Identity::load_or_create(&file).expect("another node's");
+    let error = b.rotate_identity(DAY).await.expect_err("not this node's");
+    assert!(matches!(&error, RotateError::OtherKey { path } if *path == file), "{error}");
+    let own = b.pins().into_iter().find(|pin| pin.key == b.id()).expect("its own");
+    assert_eq!((own.current, own.rotations), (b.id(), 0), "nothing has changed");
 }
 
 /// Tells the process that a test starts which key file it rotates.

@@ -6,6 +6,7 @@ use crate::id::{Address, Contact, MailboxId, MapId, MessageId, NodeId, Question,
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
+use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 /// What a user asks of a node.
@@ -153,6 +154,11 @@ pub enum Command {
         mailbox: MailboxId,
         /// The other one.
         with: Address,
+    },
+    /// Tell everybody that this node is reached elsewhere from now on, in the life that it lives.
+    Move {
+        /// Where, the most useful first; those beyond [`ADDRS_MAX`](crate::ADDRS_MAX) are left out.
+        addrs: Vec<SocketAddr>,
     },
 }
 

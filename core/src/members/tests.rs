@@ -715,6 +715,25 @@ fn a_neighbours_good_bye_on_its_link_is_enough() {
 }
 
 #[test]
+fn who_moves_says_so_in_the_life_that_it_lives() {
+    let elsewhere = |number: u8, life: u64| {
+        let addr = core::net::SocketAddr::from(([10, 0, 0, number], 7));
+        Contact::new(node(number), crate::Incarnation(life), &[addr])
+    };
+    let mut bench = bench(3);
+    let seen = give(&mut bench, Input::Move { contact: elsewhere(1, 1) });
+    let told = seen.told(2);
+    let [Rumor::Record(told)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&told.record.contact, told.record.state), (&elsewhere(1, 1), MemberState::Active));
+    let again = give(&mut bench, Input::Move { contact: elsewhere(1, 1) });
+    assert_eq!(again.told(2), [], "it is there already");
+    let moved = MemberRecord { contact: elsewhere(2, 1), ..record(2, 1, 5, MemberState::Active) };
+    let seen = give(&mut bench, news(2, &Rumor::Record(entry_of(moved, 2, 0))));
+    assert_eq!(seen.changes, [(2, Some(MemberState::Active), MemberState::Active, false)]);
+    assert_eq!(bench.machine.contact(&node(2)), Some(&elsewhere(2, 1)));
+}
+
+#[test]
 fn who_joins_again_begins_another_life() {
     let mut bench = bench(3);
     give(&mut bench, Input::Leave);

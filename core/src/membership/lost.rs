@@ -36,6 +36,10 @@ impl Lost {
         self.entries.iter().map(|entry| &entry.contact)
     }
 
+    pub(super) fn contacts_mut(&mut self) -> impl Iterator<Item = &mut Contact> {
+        self.entries.iter_mut().map(|entry| &mut entry.contact)
+    }
+
     pub(super) fn contains(&self, id: &NodeId) -> bool {
         self.entries.iter().any(|entry| entry.contact.id() == *id)
     }

@@ -43,6 +43,10 @@ impl PassiveView {
         self.entries.iter()
     }
 
+    pub(super) fn contacts_mut(&mut self) -> impl Iterator<Item = &mut Contact> {
+        self.entries.iter_mut().map(|entry| &mut entry.contact)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

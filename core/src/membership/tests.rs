@@ -920,3 +920,19 @@ proptest! {
         prop_assert_eq!(note(&bench, &lines, 0), 0, "commands without answer, or with two");
     }
 }
+
+#[test]
+fn who_moves_is_known_by_its_new_address_wherever_it_was_known() {
+    let addr = core::net::SocketAddr::from(([10, 0, 0, 9], 7));
+    let elsewhere = |number: u8, life: u64| Contact::new(node(number), Incarnation(life), &[addr]);
+    let mut bench = bench(calm(), 2);
+    bench.input(told(2, &[3], 0));
+    bench.input(Input::Move { addrs: vec![addr] });
+    assert_eq!(bench.machine.contact(), &elsewhere(1, 1));
+    for number in [2, 3] {
+        bench.input(Input::Moved { contact: elsewhere(number, 2) });
+        assert_eq!(bench.machine.contact_of(&node(number)), Some(contact(number)), "another life's word");
+        bench.input(Input::Moved { contact: elsewhere(number, 1) });
+        assert_eq!(bench.machine.contact_of(&node(number)), Some(elsewhere(number, 1)));
+    }
+}

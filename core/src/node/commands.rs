@@ -2,13 +2,14 @@
 
 use super::{Machines, hand};
 use crate::broadcast::Broadcast;
-use crate::id::Token;
+use crate::id::{Contact, Token};
 use crate::machine::{Command, CommandError, Cx, Event, Machine, News, Reply, Watch};
 use crate::marks::Admission;
 use crate::registry::Registrar;
 use crate::replica::Replica;
 use crate::{mailboxes, members, membership, registry};
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 impl Machines {
     pub(super) fn on_command(
@@ -19,15 +20,7 @@ impl Machines {
         out: &mut Vec<Event>,
     ) {
         let result = match command {
-            Command::Join { contacts } => {
-                if self.membership.has_left() {
-                    self.begin_life(cx, out);
-                }
-                let is_first = contacts.iter().all(|contact| contact.id() == self.id);
-                self.membership.handle(membership::Input::Join { token, contacts }, cx);
-                let contact = self.membership.contact().clone();
-                return hand(&mut self.members, members::Input::Join { contact, is_first }, cx);
-            }
+            Command::Join { contacts } => return self.on_join(token, contacts, cx, out),
             Command::Leave => {
                 hand(&mut self.members, members::Input::Leave, cx);
                 self.settle(cx, out); // the good-bye goes out before links close
@@ -46,6 +39,7 @@ impl Machines {
                     Admission::Refused(token, error) => out.push(Event::Done { token, result: Err(error) }),
                 };
             }
+            Command::Move { addrs } => self.on_move(addrs, cx),
             Command::Cycle => {
                 self.membership.handle(membership::Input::Cycle, cx);
                 Ok(Reply::Ok)
@@ -80,6 +74,24 @@ impl Machines {
             },
         };
         out.push(Event::Done { token, result });
+    }
+
+    fn on_join(&mut self, token: Token, contacts: Vec<Contact>, cx: &mut Cx<'_>, out: &mut Vec<Event>) {
+        if self.membership.has_left() {
+            self.begin_life(cx, out);
+        }
+        let is_first = contacts.iter().all(|contact| contact.id() == self.id);
+        self.membership.handle(membership::Input::Join { token, contacts }, cx);
+        let contact = self.membership.contact().clone();
+        hand(&mut self.members, members::Input::Join { contact, is_first }, cx);
+    }
+
+    /// The node is reached elsewhere: whoever introduces it says so from now on.
+    fn on_move(&mut self, addrs: Vec<SocketAddr>, cx: &mut Cx<'_>) -> Result<Reply, CommandError> {
+        self.membership.handle(membership::Input::Move { addrs }, cx);
+        let contact = self.membership.contact().clone();
+        hand(&mut self.members, members::Input::Move { contact }, cx);
+        Ok(Reply::Ok)
     }
 
     /// The node comes back after it has left: everything that names its life is told of the next one.

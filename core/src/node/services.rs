@@ -4,7 +4,7 @@ use super::{Machines, hand};
 use crate::frame::{Channel, Frame};
 use crate::machine::{Cx, Event, Machine, MailLoss, News, ServiceLoss};
 use crate::member::MemberState;
-use crate::{links, mailboxes, members, placement, registry};
+use crate::{links, mailboxes, members, membership, placement, registry};
 use alloc::vec::Vec;
 
 /// What members tell goes to whoever depends on who is there.
@@ -13,6 +13,9 @@ impl Machines {
         use members::Event::{Changed, Reach, Refused};
         match event {
             Changed { member, was, loss } => {
+                if was.is_some() && member.state.is_present() {
+                    self.membership.handle(membership::Input::Moved { contact: member.contact.clone() }, cx);
+                }
                 hand(&mut self.placement, placement::Input::Member(member.clone()), cx);
                 let (node, incarnation) = (member.id(), member.contact.incarnation());
                 let is_suspected = member.is_suspected;

@@ -335,6 +335,7 @@ fn mail_command() -> impl Strategy<Value = Command> {
         number().prop_map(|monitor| Command::Demonitor { monitor: Token(monitor) }),
         (mailbox(), address()).prop_map(|(mailbox, with)| Command::Link { mailbox, with }),
         (mailbox(), address()).prop_map(|(mailbox, with)| Command::Unlink { mailbox, with }),
+        contact().prop_map(|contact| Command::Move { addrs: contact.addrs().to_vec() }),
     ]
 }
 

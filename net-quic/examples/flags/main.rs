@@ -15,13 +15,24 @@ use rumormill_net_quic::{Cluster, Error, Map, schema_of};
 use std::env;
 use std::error::Error as StdError;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 
 /// The schema of the map, by a number of our own: its values are booleans.
 const BOOLEANS: u32 = 1;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn StdError>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn StdError>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [name, listen, seeds @ ..] = &arguments[..] else {
         return Err("say: flags NAME LISTEN [SEED]".into());
@@ -81,7 +92,7 @@ async fn obey(node: &Cluster, flags: &Map<String, bool>, line: &str) -> Result<(
             Ok(())
         }
         ["keys"] => {
-            println!("keys: {}", flags.keys().await?.join(" "));
+            println!("keys: {}", flags.keys()?.join(" "));
             Ok(())
         }
         ["remove", key] => flags.remove(&key.into()).await.map(drop),

@@ -7,15 +7,19 @@
 //!
 //! Start them in any order, and as many callers as you like.
 
-use rumormill_net_quic::{Address, Cluster, Incoming, Offer};
+use rumormill_net_quic::{Address, Cluster, Found, Incoming, Offer};
 use serde::{Deserialize, Serialize};
 use std::env;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// Where the worker listens, and where the caller comes into the cluster. A second argument changes it.
 const HERE: &str = "127.0.0.1:7400";
+
+/// How long a caller looks before it says that it is still looking.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a worker may be asked. Any type will do that serde reads and writes.
 #[derive(Serialize, Deserialize)]
@@ -24,7 +28,17 @@ enum Ask {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let (role, addr) = (env::args().nth(1), env::args().nth(2));
     let addr = addr.as_deref().unwrap_or(HERE).parse()?;
     match role.as_deref() {
@@ -60,9 +74,7 @@ async fn caller(seed: SocketAddr) -> Result<(), Box<dyn Error>> {
     let node = Cluster::builder("quickstart").secret("not very secret").listen(listen).seeds([seed]);
     let node = node.start().await?;
 
-    // A registration takes a moment to be known everywhere: look for a while.
-    let found = node.whereis_within("worker", Duration::from_secs(60)).await?;
-    let worker: Address<Ask> = found.typed().ok_or("nobody registered as \"worker\"")?;
+    let worker: Address<Ask> = find(&node, seed).await?.typed().ok_or("the worker has no mailbox")?;
     println!("found the worker on node {}", worker.raw().node);
 
     // A call ends with the answer, or with the reason why there is none: `Timeout`, `Gone` or `Unreachable`.
@@ -74,4 +86,22 @@ async fn caller(seed: SocketAddr) -> Result<(), Box<dyn Error>> {
     node.leave().await?;
     node.shutdown().await;
     Ok(())
+}
+
+/// Finds the worker. A registration takes a moment to be known everywhere, and it may not have been started yet: look for a
+/// while, and say so.
+async fn find(node: &Cluster, seed: SocketAddr) -> Result<Found, Box<dyn Error>> {
+    for _ in 0..20 {
+        let found = node.whereis_within("worker", PATIENCE).await?;
+        if found != Found::NotFound {
+            return Ok(found);
+        }
+        let why = match node.why_outside() {
+            Some(why) => why.to_string(),
+            None if node.active_view().await?.is_empty() => format!("{seed} has not answered yet"),
+            None => "nobody has registered it".into(),
+        };
+        println!("still looking for \"worker\": {why}");
+    }
+    Err("nobody registered as \"worker\"".into())
 }

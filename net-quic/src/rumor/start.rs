@@ -3,10 +3,10 @@
 use crate::control::{Control, to_hex};
 use crate::{Data, Failure, no_signals, print, print_json};
 use clap::{Args, ValueEnum};
-use rumormill_net_quic::{BuildError, Cluster, MemberState, News, Trust};
+use rumormill_net_quic::{AuthorityKey, BuildError, Certificate, Cluster, MemberState, News, Trust};
 use serde_json::json;
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,13 +24,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", env = "RUMOR_NAME")]
     name: Option<String>,
     /// Where the node listens; port 0 is any that is free.
-    #[arg(long, value_name = "ADDR", env = "RUMOR_LISTEN", default_value = "0.0.0.0:7400")]
+    #[arg(long, value_name = "ADDR", env = "RUMOR_LISTEN", default_value = "0.0.0.0:7400", value_parser = addr)]
     listen: SocketAddr,
     /// Where others reach the node, if that is not where it listens. May be given up to four times.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = addr)]
     advertise: Vec<SocketAddr>,
     /// A node to come in through, tried until it answers. May be given often; without any, the node is the first.
-    #[arg(long = "seed", value_name = "ADDR", env = "RUMOR_SEEDS", value_delimiter = ',')]
+    #[arg(long = "seed", value_name = "ADDR", env = "RUMOR_SEEDS", value_delimiter = ',', value_parser = addr)]
     seeds: Vec<SocketAddr>,
     #[command(flatten)]
     data: Data,
@@ -44,8 +44,14 @@ pub(crate) struct Options {
     /// key pinned to its name at the first meeting.
     #[arg(long, value_name = "FILE", env = "RUMOR_STRICT")]
     strict: Option<PathBuf>,
+    /// Let in only nodes with a certificate of the authority whose public key this file holds: 64 hexadecimal digits.
+    #[arg(long, value_name = "FILE", env = "RUMOR_AUTHORITY", conflicts_with = "strict")]
+    authority: Option<PathBuf>,
+    /// The authority's certificate for this node; otherwise it is the file node.certificate in the folder, if there is one.
+    #[arg(long, value_name = "FILE", env = "RUMOR_CERTIFICATE", requires = "authority")]
+    certificate: Option<PathBuf>,
     /// Check nobody: for development, on a network that nobody else is on. Needs no secret, and meets only its like.
-    #[arg(long, conflicts_with = "strict")]
+    #[arg(long, conflicts_with_all = ["strict", "authority"])]
     auth_off: bool,
     /// What the log on standard error tells.
     #[arg(long, value_enum, default_value_t = Log::Warn, env = "RUMOR_LOG")]
@@ -62,6 +68,23 @@ enum Log {
     Warn,
     Info,
     Debug,
+}
+
+/// Reads an address; a name is looked up, once.
+fn addr(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(addr) = text.parse() {
+        return Ok(addr);
+    }
+    if text.rsplit_once(':').is_none_or(|(name, port)| name.is_empty() || port.parse::<u16>().is_err()) {
+        return Err("expected an address or a name, and a port, for example 127.0.0.1:7400".into());
+    }
+    let unknown = |why: &dyn std::fmt::Display| {
+        format!("no address of that name is known: {why}; an address would do, for example 127.0.0.1:7400")
+    };
+    let addrs: Vec<SocketAddr> = text.to_socket_addrs().map_err(|error| unknown(&error))?.collect();
+    // Nodes listen at IPv4 unless they are told otherwise.
+    let addr = addrs.iter().find(|addr| addr.is_ipv4()).or(addrs.first()).copied();
+    addr.ok_or_else(|| unknown(&"it has none"))
 }
 
 fn log(level: Log) {
@@ -137,11 +160,36 @@ async fn build(options: &Options) -> Result<Cluster, Failure> {
         })?;
         builder = builder.trust(Trust::Strict { allowed: allowed.clone() });
     }
+    if let Some(key) = &options.authority {
+        builder = builder.trust(Trust::Authority { key: authority(key)? });
+    }
+    if let Some(path) = &options.certificate {
+        let certificate = Certificate::load(path).map_err(|error| Failure::Input(error.to_string()))?;
+        builder = builder.certificate(certificate);
+    }
     builder.start().await.map_err(|error| match error {
-        BuildError::Name(_) | BuildError::Config(_) | BuildError::Allowed(_) => {
-            Failure::Input(error.to_string())
-        }
+        BuildError::NoCertificate => Failure::Input(format!(
+            "a node needs a certificate of the authority: give --certificate FILE, or put it into {}",
+            options.data.folder.join("node.certificate").display()
+        )),
+        BuildError::Name(_)
+        | BuildError::Config(_)
+        | BuildError::Allowed(_)
+        | BuildError::Certificate(_)
+        | BuildError::Statement(_) => Failure::Input(error.to_string()),
         _ => Failure::Failed(error.to_string()),
+    })
+}
+
+/// Reads the public key of the authority.
+fn authority(path: &Path) -> Result<AuthorityKey, Failure> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::Input(format!("{shown}: the authority's key cannot be read: {error}")))?;
+    text.parse().map_err(|_| {
+        Failure::Input(format!(
+            "{shown}: holds no public key of an authority: 64 hexadecimal digits are expected"
+        ))
     })
 }
 
@@ -169,14 +217,19 @@ fn secret(file: Option<&Path>) -> Result<String, Failure> {
 fn announce(options: &Options, node: &Cluster) -> Result<(), Failure> {
     let (name, id, listen) = (node.name(), to_hex(&node.id().0), node.local_addr());
     let Options { cluster, data, .. } = options;
+    let addrs: Vec<String> = node.addrs().iter().map(ToString::to_string).collect();
     if options.json {
         let listen = listen.to_string();
         let data = data.folder.display().to_string();
-        return print_json(
-            &json!({ "name": name, "id": id, "cluster": cluster, "listen": listen, "data": data }),
-        );
+        return print_json(&json!({
+            "name": name, "id": id, "cluster": cluster, "listen": listen, "addrs": addrs, "data": data,
+        }));
     }
-    print(&format!("{name}, {}, listens at {listen} for cluster {cluster}\n", &id[..8]))
+    let told = match addrs == [listen.to_string()] {
+        true => String::new(),
+        false => format!("; the others are told {}", addrs.join(" ")),
+    };
+    print(&format!("{name}, {}, listens at {listen} for cluster {cluster}{told}\n", &id[..8]))
 }
 
 /// Tells who comes and goes.

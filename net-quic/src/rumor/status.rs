@@ -2,7 +2,7 @@
 
 use crate::control::{Answer, Question, ask, to_hex};
 use crate::{Asking, Failure, print, print_json};
-use rumormill_net_quic::{Cluster, Error, Member, MemberState};
+use rumormill_net_quic::{Cluster, Error, Member, MemberState, Refused};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -24,6 +24,21 @@ pub(crate) struct Status {
     services: usize,
     /// Connections that this node has refused.
     refused: u64,
+    /// Why no seed has let the node in, as long as that is so.
+    outside: Option<String>,
+    /// The last refusals, the latest first.
+    refusals: Vec<Refusal>,
+}
+
+/// Somebody who was refused, or who refused the node.
+#[derive(Serialize, Deserialize)]
+struct Refusal {
+    addr: String,
+    /// One word for the reason, and a sentence.
+    kind: String,
+    message: String,
+    times: u64,
+    seconds_ago: u64,
 }
 
 /// One member.
@@ -51,9 +66,16 @@ pub(crate) async fn look(node: &Cluster, cluster: &str) -> Result<Status, Error>
         active_view: hex(node.active_view().await?),
         passive_view: hex(node.passive_view().await?),
         connected: hex(node.connected().await?),
-        services: node.list(&()).await?.len(),
+        services: node.list(&())?.len(),
         refused: node.refused(),
+        outside: node.why_outside().map(|why| why.to_string()),
+        refusals: node.last_refusals().into_iter().map(refusal).collect(),
     })
+}
+
+fn refusal(Refused { addr, reason, times, ago, .. }: Refused) -> Refusal {
+    let (kind, message) = (reason.kind().into(), reason.to_string());
+    Refusal { addr: addr.to_string(), kind, message, times, seconds_ago: ago.as_secs() }
 }
 
 fn line(node: &Cluster, member: &Member) -> Line {
@@ -96,6 +118,9 @@ fn table(status: &Status) -> String {
     let _ =
         writeln!(text, "overlay   {active} active, {passive} passive, {} connected", status.connected.len());
     let _ = writeln!(text, "services  {}\nrefused   {}\n", status.services, status.refused);
+    if let Some(outside) = &status.outside {
+        let _ = writeln!(text, "OUTSIDE   {outside}\n");
+    }
     let name_of = |it: &Line| it.name.clone().unwrap_or_else(|| "-".into());
     let width = members.iter().map(|it| name_of(it).chars().count()).max().unwrap_or(0).max(4);
     let _ = writeln!(text, "{:width$}  ID        STATE    ADDRESS", "NAME");
@@ -104,6 +129,12 @@ fn table(status: &Status) -> String {
         let addrs = member.addrs.join(" ");
         let (name, id, state) = (name_of(member), &member.id[..8], &member.state);
         let _ = writeln!(text, "{name:width$}  {id}  {state:7}  {addrs}{suspected}");
+    }
+    if !status.refusals.is_empty() {
+        text.push_str("\nLAST REFUSALS\n");
+    }
+    for Refusal { addr, kind, message, times, seconds_ago } in &status.refusals {
+        let _ = writeln!(text, "{addr}  {kind}: {message} ({times} times, last {seconds_ago} s ago)");
     }
     text
 }

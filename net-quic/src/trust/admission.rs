@@ -1,7 +1,7 @@
 //! The judge of everybody who wants to come in, and what it must not forget.
 
 use super::allowed::Allowed;
-use super::certificate::{Bearer, Certificate};
+use super::certificate::{Bearer, Certificate, Flaw};
 use super::gossip::{Gossip, Statement};
 use super::notices::{Board, Notice};
 use super::pins::{Known, Pin, Pins, Standing};
@@ -14,6 +14,7 @@ use crate::hello::Hello;
 use crate::identity::{Identity, is_strong_key};
 use crate::store::{Kept, Store, StoreError};
 use crate::{BuildError, Error};
+use arc_swap::ArcSwap;
 use rumormill_core::NodeId;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,13 @@ pub(crate) struct Own {
 }
 
 impl Own {
+    /// The same node, with another key.
+    pub(crate) fn with(&self, identity: &Identity) -> Self {
+        let (key, chain) = (identity.public_key(), identity.chain().to_vec());
+        let (name, certificate) = (self.name.clone(), self.certificate.clone());
+        Self { node: self.node, key, chain, name, certificate, cluster: self.cluster }
+    }
+
     pub(crate) fn new(
         identity: &Identity,
         name: &str,
@@ -53,7 +61,7 @@ pub(crate) struct Proven {
 /// The judge of everybody who wants to come in.
 pub(crate) struct Admission {
     trust: Trust,
-    own: Own,
+    own: ArcSwap<Own>,
     store: Store,
     wall: WallClock,
     board: Arc<Board>,
@@ -88,6 +96,7 @@ impl Admission {
         let (name, chain) = (own.name.clone(), own.chain.clone());
         state.pins.insert(own.node, Known { name, chain, is_frozen: false });
         let (board, state) = (Arc::default(), Mutex::new(state));
+        let own = ArcSwap::from_pointee(own);
         let admission = Self { trust, own, store, wall, board, gossip, state };
         admission.check_own()?;
         Ok(admission)
@@ -96,7 +105,8 @@ impl Admission {
     /// A node whose own certificate nobody will take does not start.
     fn check_own(&self) -> Result<(), BuildError> {
         let Trust::Authority { key } = &self.trust else { return Ok(()) };
-        let Own { node, key: current, name, certificate, cluster, .. } = &self.own;
+        let own = self.own();
+        let Own { node, key: current, name, certificate, cluster, .. } = &*own;
         let certificate = certificate.as_ref().ok_or(BuildError::NoCertificate)?;
         let bearer = Bearer { cluster, keys: [node, current], name, now_ms: (self.wall)() };
         certificate.check(key, &bearer).map_err(BuildError::Certificate)
@@ -110,8 +120,26 @@ impl Admission {
         &self.trust
     }
 
-    pub(crate) fn own(&self) -> &Own {
-        &self.own
+    pub(crate) fn own(&self) -> Arc<Own> {
+        self.own.load_full()
+    }
+
+    /// Tells why the node would be let in nowhere with a key that follows its own.
+    pub(crate) fn check_rotation(&self) -> Result<(), Flaw> {
+        let Trust::Authority { key } = &self.trust else { return Ok(()) };
+        let own = self.own();
+        let Some(certificate) = &own.certificate else { return Ok(()) };
+        let keys = [&own.node, &own.node];
+        let bearer = Bearer { cluster: &own.cluster, keys, name: &own.name, now_ms: (self.wall)() };
+        certificate.check(key, &bearer)
+    }
+
+    /// The node has another key from now on: everybody is told, with the proof.
+    pub(crate) fn follow(&self, own: &Arc<Own>) {
+        let (name, chain) = (own.name.clone(), own.chain.clone());
+        self.state().pins.insert(own.node, Known { name, chain, is_frozen: false });
+        self.own.store(own.clone());
+        self.gossip.tell(&Statement::Rotated(own.chain.clone()));
     }
 
     pub(crate) fn board(&self) -> &Arc<Board> {
@@ -141,7 +169,7 @@ impl Admission {
         if !is_strong_key(&key.0) {
             return Err(Refusal::WeakKey);
         }
-        if self.state().pins.owner(key) == Some(self.own.node) { Err(Refusal::OwnKey) } else { Ok(()) }
+        if self.state().pins.owner(key) == Some(self.own().node) { Err(Refusal::OwnKey) } else { Ok(()) }
     }
 
     /// Finds the node of a key that TLS has proven, from the rotations in its HELLO. Looks at nothing else.
@@ -187,7 +215,7 @@ impl Admission {
     }
 
     fn judge_in(&self, state: &mut State, peer: &Proven, hello: &Hello) -> Result<Standing, Refusal> {
-        if peer.node == self.own.node {
+        if peer.node == self.own().node {
             return Err(Refusal::OwnKey);
         }
         if !self.trust.is_on() {
@@ -220,8 +248,8 @@ impl Admission {
             },
             Trust::Authority { key } => {
                 let certificate = hello.certificate.as_ref().ok_or(Refusal::NoCertificate)?;
-                let (cluster, now_ms) = (&self.own.cluster, (self.wall)());
-                let bearer = Bearer { cluster, keys, name: &hello.name, now_ms };
+                let (own, now_ms) = (self.own(), (self.wall)());
+                let bearer = Bearer { cluster: &own.cluster, keys, name: &hello.name, now_ms };
                 certificate.check(key, &bearer).map_err(Refusal::Certificate)
             }
         }
@@ -292,7 +320,7 @@ impl Admission {
     /// Lets a pin follow its node's rotations before the node is met again.
     fn hear_rotated(&self, chain: &[Rotation]) {
         let node = chain.last().and_then(|last| rotation::first_key(chain, &last.new_key()));
-        let Some(node) = node.filter(|node| *node != self.own.node && self.trust.is_on()) else { return };
+        let Some(node) = node.filter(|node| *node != self.own().node && self.trust.is_on()) else { return };
         let mut state = self.state();
         let Some(Known { name, is_frozen: false, .. }) = state.pins.get(&node).cloned() else { return };
         if state.leans_on_revoked(&node, chain) {
@@ -351,7 +379,7 @@ impl Admission {
         if !state.revoked.is_news(revocation) {
             return Ok(false);
         }
-        if !revocation.holds(&self.own.cluster, authority) {
+        if !revocation.holds(&self.own().cluster, authority) {
             return Err(Error::NotEntitled);
         }
         if state.revoked.has_room(revocation.by()) {
@@ -367,7 +395,7 @@ impl Admission {
             return Ok(());
         }
         for (key, _) in words {
-            if *key == self.own.key {
+            if *key == self.own().key {
                 tracing::error!(%key, "this node's own key was revoked: the others refuse it from now on");
             } else {
                 tracing::warn!(%key, "a key was revoked");
@@ -425,7 +453,7 @@ impl Admission {
 
     /// Forgets a pin; tells whether there was one. The node's own stays.
     pub(crate) fn remove(&self, node: &NodeId) -> Result<bool, StoreError> {
-        if *node == self.own.node {
+        if *node == self.own().node {
             return Ok(false);
         }
         let mut state = self.state();

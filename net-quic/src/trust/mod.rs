@@ -24,7 +24,7 @@ mod tests;
 
 pub use authority::{Authority, AuthorityKey};
 pub use certificate::{Certificate, Flaw};
-pub use notices::{Notice, Notices};
+pub use notices::{Notice, Notices, Refused};
 pub use pins::Pin;
 pub use refusal::Refusal;
 pub use revocation::Revocation;

@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use rumormill_core::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 /// Notices that a slow reader may be behind.
 const ROOM: usize = 256;
+/// Refusals that are remembered. A guess: what somebody reads who asks why a node does not come in.
+const LAST: usize = 16;
 /// How often one reason is logged as a warning: who is refused must not fill the disk.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,20 @@ pub enum Notice {
     },
 }
 
+/// Somebody who was refused, or who refused this node ([`Refusal::ByPeer`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refused {
+    /// Where it is.
+    pub addr: SocketAddr,
+    /// Why.
+    pub reason: Refusal,
+    /// How often, this time included, as long as it is remembered.
+    pub times: u64,
+    /// How long ago the last time was.
+    pub ago: Duration,
+}
+
 /// A stream of notices, from when it was asked for. Dropping it ends it.
 pub struct Notices {
     receiver: broadcast::Receiver<Notice>,
@@ -77,6 +93,7 @@ impl Notices {
 pub(crate) struct Board {
     sender: broadcast::Sender<Notice>,
     refused: Mutex<BTreeMap<&'static str, Count>>,
+    last: Mutex<VecDeque<(SocketAddr, Refusal, u64, Instant)>>,
 }
 
 #[derive(Default)]
@@ -87,7 +104,7 @@ struct Count {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { sender: broadcast::channel(ROOM).0, refused: Mutex::default() }
+        Self { sender: broadcast::channel(ROOM).0, refused: Mutex::default(), last: Mutex::default() }
     }
 }
 
@@ -117,7 +134,33 @@ impl Board {
         } else {
             tracing::debug!(%addr, kind = reason.kind(), %reason, "refused");
         }
+        self.remember(addr, reason, now);
         self.tell(Notice::Refused { addr, reason: reason.clone() });
+    }
+
+    fn remember(&self, addr: SocketAddr, reason: &Refusal, now: Instant) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever tries again does so from another port as often as not.
+        let is_same =
+            |(known, why, ..): &(SocketAddr, Refusal, _, _)| known.ip() == addr.ip() && why == reason;
+        let before = last.iter().position(is_same).and_then(|at| last.remove(at));
+        let times = before.map_or(0, |(_, _, times, _)| times) + 1;
+        if last.len() >= LAST {
+            last.pop_front();
+        }
+        last.push_back((addr, reason.clone(), times, now));
+    }
+
+    /// Lists the last refusals, the latest first.
+    pub(crate) fn last(&self) -> Vec<Refused> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = |(addr, reason, times, at): &(SocketAddr, Refusal, u64, Instant)| Refused {
+            addr: *addr,
+            reason: reason.clone(),
+            times: *times,
+            ago: at.elapsed(),
+        };
+        last.iter().rev().map(refused).collect()
     }
 
     /// Counts refusals by reason.
@@ -141,11 +184,22 @@ mod tests {
         }
         board.refused(addr, &Refusal::WeakKey);
         assert_eq!(board.counts(), BTreeMap::from([("weak-key", 1), ("wrong-secret", ROOM as u64 + 3)]));
+        let last = board.last();
+        let last: Vec<_> = last.iter().map(|it| (it.addr, it.reason.kind(), it.times)).collect();
+        assert_eq!(
+            last,
+            [(addr, "weak-key", 1), (addr, "wrong-secret", ROOM as u64 + 3)],
+            "the latest first"
+        );
+        for host in 0..2 * LAST as u8 {
+            board.refused((std::net::Ipv4Addr::new(10, 0, 0, host), 1).into(), &Refusal::WrongSecret);
+        }
+        assert_eq!(board.last().len(), LAST);
         drop(board);
         let mut heard = 0;
         while notices.recv().await.is_some() {
             heard += 1;
         }
-        assert_eq!((heard, notices.take_missed(), notices.take_missed()), (ROOM, 4, 0));
+        assert_eq!((heard, notices.take_missed(), notices.take_missed()), (ROOM, 4 + 2 * LAST as u64, 0));
     }
 }

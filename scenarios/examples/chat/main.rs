@@ -21,6 +21,7 @@ use std::env;
 use std::error::Error as StdError;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, stdin};
 
 /// Lines of a room that a node keeps.
@@ -33,7 +34,17 @@ const HELP: &str = "create ROOM · stop ROOM · join ROOM · leave ROOM · send 
                     transcript ROOM NODE · quit";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn StdError>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn StdError>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [name, folder, listen, seeds @ ..] = &arguments[..] else {
         return Err("say: chat NAME FOLDER LISTEN [SEED]".into());
