@@ -155,6 +155,27 @@ struct Neighbor {
     is_lazy_full: bool,
     is_sync_full: bool,
     is_control_full: bool,
+    allowance: Allowance,
+}
+
+/// How many records somebody may still ask for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Allowance {
+    spent: u64,
+    at: Instant,
+}
+
+impl Allowance {
+    /// Takes out so many, at most `whole` at once and `per_s` a second from then on; tells whether they were there.
+    fn take(&mut self, count: u64, whole: u64, per_s: u64, now: Instant) -> bool {
+        let regained = now.millis_since(self.at).saturating_mul(per_s) / 1_000;
+        if regained > 0 {
+            (self.spent, self.at) = (self.spent.saturating_sub(regained), now);
+        }
+        let has_room = self.spent.saturating_add(count) <= whole;
+        self.spent += if has_room { count } else { 0 };
+        has_room
+    }
 }
 
 /// How slow this node is itself (Lifeguard, section 4.1): zero is well.
@@ -202,6 +223,8 @@ pub struct Members {
     /// No lease is judged before: this node was paused.
     leases_from: Instant,
     paging: Option<records::Paging>,
+    /// What all who are no neighbours may ask for, together.
+    strangers: Allowance,
     /// When a page is asked for again, or another peer is.
     pull_at: Instant,
     synced_at: Instant,
@@ -250,6 +273,7 @@ impl Members {
             sweep: 0,
             leases_from: Instant::default(),
             paging: None,
+            strangers: Allowance::default(),
             pull_at: Instant::NEVER,
             synced_at: Instant::NEVER,
             asked: IndexMap::default(),
@@ -462,6 +486,7 @@ impl Members {
             is_lazy_full: false,
             is_sync_full: false,
             is_control_full: false,
+            allowance: Allowance::default(),
         });
         self.news.offer(bit, cx.now.mono);
         self.start(cx);

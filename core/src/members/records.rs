@@ -109,9 +109,23 @@ impl Members {
                 (Answered::Lives, places.take(ENTRIES_MAX).collect())
             }
         };
+        if !self.may_tell(from, places.len().max(1) as u64, cx.now.mono) {
+            cx.stats.pulls_refused += 1;
+            return; // whoever needs it asks again
+        }
         let is_told = |place: &u32| self.table.row(*place).state != MemberState::Dead;
         let entries = places.into_iter().filter(is_told).map(|place| self.entry(place, cx)).collect();
         send(from, MembersFrame::Push { answered, entries }, cx);
+    }
+
+    /// Counts records that somebody asks for: the whole table twice, for who comes anew or begins again, and so many a second.
+    fn may_tell(&mut self, to: NodeId, count: u64, now: Instant) -> bool {
+        let per_s = self.config.members_pulls_per_s;
+        let whole = per_s.saturating_add(2 * self.table.len() as u64);
+        let strangers = &mut self.strangers;
+        let neighbor = self.neighbors.iter_mut().find(|neighbor| neighbor.peer == to);
+        let allowance = neighbor.map_or(strangers, |neighbor| &mut neighbor.allowance);
+        allowance.take(count, whole, per_s, now)
     }
 
     /// Lists the places of a page: members that are there, and those that have left, for who was away meanwhile.

@@ -245,6 +245,35 @@ fn a_table_is_told_page_by_page() {
 }
 
 #[test]
+fn who_asks_again_and_again_is_answered_within_its_share() {
+    for from in [2, 9] {
+        let mut bench = bench(5);
+        let ask =
+            |bench: &mut Bench<Members>, what: Wanted| give(bench, framed(from, MembersFrame::Pull(what)));
+        let mut told = 0;
+        for _ in 0..2_000 {
+            let seen = ask(&mut bench, Wanted::Page(0));
+            let entries = |frame: &&MembersFrame| {
+                if let MembersFrame::Push { entries, .. } = frame { entries.len() } else { 0 }
+            };
+            told += seen.to(from).iter().map(entries).sum::<usize>();
+        }
+        assert_eq!(
+            (told, bench.stats.pulls_refused),
+            (1_010, 2_000 - 202),
+            "a second's share, and all twice"
+        );
+        assert!(
+            ask(&mut bench, Wanted::Lives(vec![life(99)])).to(from).is_empty(),
+            "nothing is an answer too"
+        );
+        assert!(!give(&mut bench, framed(3, MembersFrame::Pull(Wanted::Page(0)))).to(3).is_empty());
+        pass(&mut bench, 10);
+        assert!(!ask(&mut bench, Wanted::Page(0)).to(from).is_empty(), "its share does not come back");
+    }
+}
+
+#[test]
 fn who_was_away_is_told_who_has_left() {
     let mut bench = bench(3);
     give(&mut bench, news(2, &Rumor::Record(entry_of(record(3, 1, 2, MemberState::Left), 2, 0))));
@@ -416,6 +445,20 @@ fn a_suspected_node_shows_itself_alive_and_suspects_less() {
     give(&mut bench, news(2, &Rumor::Suspect { life: life(3), counter: 1 }));
     pass(&mut bench, 3_100);
     assert_eq!(state(&bench, 3), Some((MemberState::Active, true)), "its time is twice as long here");
+}
+
+#[test]
+fn a_nodes_own_refutation_that_comes_round_is_neither_asked_for_nor_told_back() {
+    let mut bench = bench(3);
+    let counter = bench.machine.me().counter;
+    pass(&mut bench, 300);
+    give(&mut bench, news(2, &suspicion(3, 1)));
+    give(&mut bench, news(2, &Rumor::Suspect { life: life(1), counter })); // waits for its pace
+    let mine = Beat { life: life(1), counter: bench.machine.me().counter, revision: 1, age_ms: 0 };
+    let seen = give(&mut bench, news(2, &Rumor::Alive(mine)));
+    assert!(seen.pulls().is_empty(), "a node asks for its own record");
+    let seen = pass(&mut bench, 100);
+    assert_eq!((seen.told(2).len(), seen.told(3).len()), (0, 1));
 }
 
 #[test]
