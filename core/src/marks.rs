@@ -79,11 +79,11 @@ impl Marks {
         self.incarnation
     }
 
-    /// Begins another life, after the node has left: just above the life that left, and far below the one after a
-    /// restart, as marks lie ahead of every stamp. This is the only place where the number changes; whoever carries it
-    /// is told.
-    pub(crate) fn begin_life(&mut self) -> Incarnation {
-        self.incarnation = Incarnation(self.incarnation.0.saturating_add(1));
+    /// Begins another life, after the node has left: just above the life that left and any other that is known, and far
+    /// below the one after a restart, as marks lie ahead of every stamp. This is the only place where the number changes;
+    /// whoever carries it is told.
+    pub(crate) fn begin_life(&mut self, known: Incarnation) -> Incarnation {
+        self.incarnation = Incarnation(self.incarnation.max(known).0.saturating_add(1));
         self.incarnation
     }
 

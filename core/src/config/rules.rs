@@ -103,9 +103,14 @@ impl Config {
     }
 
     /// Members and placement.
-    fn members_rules(&self) -> [Rule; 14] {
+    fn members_rules(&self) -> [Rule; 15] {
         [
             (self.members_relay_ms >= 1, "members_relay_ms", "must be at least 1"),
+            (
+                self.members_ahead_ms_max >= self.clock_drift_ms_max,
+                "members_ahead_ms_max",
+                "must be at least clock_drift_ms_max, or nodes with clocks that count are refused",
+            ),
             (
                 (1..=1_000_000).contains(&self.members_pulls_per_s),
                 "members_pulls_per_s",

@@ -66,6 +66,7 @@ struct Seen {
     changes: Vec<(u8, Option<MemberState>, MemberState, bool)>,
     losses: Vec<(u8, ServiceLoss)>,
     refused: Vec<&'static str>,
+    outlived: Vec<u64>,
 }
 
 impl Seen {
@@ -123,6 +124,7 @@ fn seen(bench: &mut Bench<Members>) -> Seen {
                 seen.losses.extend(loss.map(|loss| (number, loss)));
             }
             Event::Refused { key, .. } => seen.refused.push(key),
+            Event::Outlived { incarnation } => seen.outlived.push(incarnation.0),
             Event::Reach { contact, frame } => seen.frames.push((contact.id().0[0], frame)),
         }
     }
@@ -564,6 +566,52 @@ fn a_record_of_an_earlier_life_of_this_node_is_answered_by_its_own() {
         give(&mut bench, push(2, Answered::Lives, vec![entry_of(record(1, 0, 9, MemberState::Left), 9, 0)]));
     assert_eq!(bench.machine.state(), MemberState::Active);
     assert_eq!((seen.to(2).len(), bench.stats.entries_refused), (1, 1));
+}
+
+#[test]
+fn a_later_life_of_this_node_is_outlived_without_a_word_once_for_each_lease() {
+    let mut bench = bench(3);
+    let told = |life| Rumor::Record(entry_of(record(1, life, 0, MemberState::Active), 1, 0));
+    let seen = give(&mut bench, news(2, &told(8)));
+    assert_eq!((seen.outlived, seen.frames), (vec![8], vec![]), "two nodes contradict each other for ever");
+    give(&mut bench, Input::Leave);
+    give(&mut bench, Input::Join { contact: contact_in(1, 9), is_first: false });
+    for life in [20, 12] {
+        assert!(give(&mut bench, news(2, &told(life))).outlived.is_empty());
+    }
+    assert!(pass(&mut bench, 5_900).outlived.is_empty(), "it is driven from one life to the next");
+    assert_eq!(pass(&mut bench, 200).outlived, [20]);
+}
+
+#[test]
+fn a_life_more_than_a_day_ahead_is_nobodys() {
+    let mut bench = bench(3);
+    let in_a_day = (bench.now.wall.0 + 86_400_000) << 16;
+    let told = |number, life| Rumor::Record(entry_of(record(number, life, 0, MemberState::Active), 1, 0));
+    for number in [1, 2, 9] {
+        let seen = give(&mut bench, news(3, &told(number, in_a_day + (1 << 16))));
+        assert!(seen.outlived.is_empty() && seen.changes.is_empty() && seen.news.is_empty());
+        let again = give(&mut bench, news(3, &told(number, in_a_day + (1 << 16))));
+        let events = if number == 1 { vec![] } else { vec!["members_ahead_ms_max"] };
+        assert_eq!([seen.refused, again.refused], [events, vec![]]);
+    }
+    assert_eq!(give(&mut bench, news(3, &told(1, in_a_day))).outlived, [in_a_day]);
+    assert_eq!(give(&mut bench, news(3, &told(2, in_a_day))).changes.len(), 2);
+}
+
+#[test]
+fn who_tells_of_a_life_that_only_an_epitaph_remembers_hears_that_it_is_over() {
+    let mut bench = bench(3);
+    bench.machine.bury(node(9), Incarnation(5));
+    let told = |life, state| Rumor::Record(entry_of(record(9, life, 3, state), 1, 0));
+    let seen = give(&mut bench, news(3, &told(4, MemberState::Active)));
+    let [Rumor::Record(over)] = &seen.told(3)[..] else { panic!("told nothing: {seen:?}") };
+    assert_eq!((&over.record.contact, over.record.state), (&contact_in(9, 5), MemberState::Left));
+    assert!(
+        give(&mut bench, news(3, &told(4, MemberState::Left))).frames.is_empty(),
+        "it knows that already"
+    );
+    assert_eq!(give(&mut bench, news(3, &told(6, MemberState::Active))).changes.len(), 1);
 }
 
 #[test]
