@@ -493,7 +493,7 @@ impl Machine for Mailboxes {
             Input::LinkFull { peer } => self.on_pressure(peer, true),
             Input::LinkReady { peer } => self.on_pressure(peer, false),
             Input::LifeGone { node, incarnation, reason } => self.on_life_gone(node, incarnation, reason, cx),
-            Input::NewLife { incarnation } => self.life = incarnation,
+            Input::NewLife { incarnation } => self.on_new_life(incarnation),
             Input::Left => self.on_left(cx),
         }
     }

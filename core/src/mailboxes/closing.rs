@@ -262,6 +262,20 @@ impl Mailboxes {
         }
     }
 
+    /// Mailboxes go on in another life of this node, and so does what binds them to each other.
+    pub(super) fn on_new_life(&mut self, life: Incarnation) {
+        self.life = life;
+        let own = |of: Address| Address { incarnation: life, ..of };
+        for monitor in self.monitors.of_node(self.me) {
+            self.monitors.remove(monitor);
+            self.monitors.insert(Monitor { of: own(monitor.of), ..monitor });
+        }
+        for (with, mailbox) in self.ties.with_node(self.me).collect::<Vec<_>>() {
+            self.ties.remove(mailbox, with);
+            self.ties.insert(mailbox, own(with));
+        }
+    }
+
     /// After a loss of the link a living peer is told again what it may have missed or forgotten.
     pub(super) fn renew_bonds(&mut self, node: NodeId, life: Incarnation, cx: &mut Cx<'_>) {
         let mut of: Vec<Address> = self.monitors.of_node(node).iter().map(|monitor| monitor.of).collect();

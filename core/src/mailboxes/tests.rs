@@ -224,6 +224,18 @@ fn a_local_monitor_fires_once() {
 }
 
 #[test]
+fn what_binds_mailboxes_of_a_node_to_each_other_goes_on_in_its_next_life() {
+    let mut bench = bench(config());
+    given(&mut bench, command(3, Command::OpenMailbox));
+    given(&mut bench, monitor(4, address(1, 7, 2)));
+    given(&mut bench, command(5, Command::Link { mailbox: MailboxId(3), with: address(1, 7, 2) }));
+    given(&mut bench, Input::Left);
+    assert_eq!(given(&mut bench, Input::NewLife { incarnation: Incarnation(9) }), [""; 0]);
+    let ended = ["4 down n1.9/2 Gone", "3 closed by n1.9/2 Gone", "6 Ok(Ok)"];
+    assert_eq!(given(&mut bench, close(6, 2)), ended);
+}
+
+#[test]
 fn tied_mailboxes_close_one_after_the_other() {
     let mut bench = bench(config());
     given(&mut bench, command(3, Command::OpenMailbox));

@@ -155,6 +155,13 @@ impl Case {
         self.tell(node, Event::MailboxClosed { mailbox, because_of, reason });
     }
 
+    /// Leaves, and comes back in another life at once.
+    fn leave_and_return(&mut self, node: u32, incarnation: u64) {
+        self.command(node, &Command::Leave);
+        self.join(node);
+        self.tell(node, Event::LifeBegun { incarnation: Incarnation(incarnation) });
+    }
+
     fn watch_partitions(&mut self, node: u32, owned: &[(u32, u64)]) -> Token {
         let owned = owned.iter().map(|(partition, token)| (*partition, Stamp(*token))).collect();
         self.watch(node, Watch::Partitions, News::Owned(owned))
@@ -651,6 +658,75 @@ fn a_monitor_fires_once_when_its_mailbox_goes_and_never_before() {
     case.clone().at_ms(100_001).fails(0, "has not fired");
     case.fire(0, dead, to);
     case.at_ms(100_001).holds();
+}
+
+/// Each of these properties, of two nodes with an open mailbox.
+fn of_mail(check: Check) -> (Case, Address, Address) {
+    let mut case = Case::joined(2, PropertySpec::always(check));
+    let (here, there) = (case.open(0, 1), case.open(1, 1));
+    (case, here, there)
+}
+
+#[test]
+fn mailboxes_go_on_under_other_addresses_in_the_life_after_a_leave() {
+    let (mut case, here, there) = of_mail(Check::MailToTheLiving);
+    let later = Address { incarnation: Incarnation(2), ..there };
+    case.send(0, there, "old");
+    case.leave_and_return(1, 2);
+    let mut dead = case.clone();
+    dead.mail(1, here, "old");
+    dead.fails(1, "a later life");
+    case.send(0, later, "new");
+    case.mail(1, here, "new");
+    case.holds();
+}
+
+#[test]
+fn a_leave_ends_monitors_by_others_and_none_of_the_nodes_own() {
+    let (mut case, _, there) = of_mail(Check::MonitorsFireOnce { within_ns: 10 * SECOND });
+    let later = Address { incarnation: Incarnation(2), ..there };
+    let (by_other, own) = (case.monitor(0, there), case.monitor(1, there));
+    case.at_ms(60_000).leave_and_return(1, 2);
+    let mut silent = case.clone();
+    silent.at_ms(70_001).fails(0, "has not fired 10001 ms after");
+    case.fire(0, by_other, there);
+    case.at_ms(90_000).holds();
+    let mut early = case.clone();
+    early.fire(1, own, later);
+    early.fails(1, "for a mailbox that is open");
+    let token = case.command(1, &Command::CloseMailbox { mailbox: MailboxId(1) });
+    case.done(1, token, Ok(Reply::Ok));
+    case.holds();
+}
+
+#[test]
+fn who_leaves_may_lose_sight_of_the_mailboxes_of_others_and_nobody_else() {
+    let (mut case, _, there) = of_mail(Check::MonitorsFireOnce { within_ns: 10 * SECOND });
+    let monitor = case.monitor(0, there);
+    case.at_ms(60_000).leave_and_return(0, 2);
+    let mut late = case.clone();
+    late.at_ms(74_001).fire(0, monitor, there);
+    late.fails(0, "for a mailbox that is open");
+    case.at_ms(74_000).fire(0, monitor, there);
+    case.holds();
+}
+
+#[test]
+fn a_leave_ends_ties_with_others_and_none_within_the_node() {
+    let (mut case, here, there) = of_mail(Check::TiesCloseBoth { within_ns: 10 * SECOND });
+    let later = Address { incarnation: Incarnation(2), ..there };
+    case.tie(0, here, there);
+    let mut silent = case.clone();
+    silent.at_ms(60_000).leave_and_return(1, 2);
+    silent.at_ms(70_001).fails(0, "is open 10001 ms after");
+    case.at_ms(60_000).command(1, &Command::Leave);
+    case.close_with(1, there, here);
+    case.leave_and_return(1, 2);
+    case.close_with(0, here, there);
+    case.at_ms(90_000).holds();
+    let mut twice = case.clone();
+    twice.close_with(1, later, here);
+    twice.fails(1, "a second time");
 }
 
 #[test]
