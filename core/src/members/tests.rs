@@ -1,5 +1,7 @@
 //! One fact for each test. The bench audits the whole table after every step.
 
+mod guards;
+
 use super::*;
 use crate::bench::{Bench, contact, contact_in, node};
 use crate::frame::{Answered, ENTRIES_MAX, Rumor, Wanted};

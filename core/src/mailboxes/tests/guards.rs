@@ -1,0 +1,24 @@
+//! Facts that no other test would miss: each guards a line that once could be changed unseen.
+
+use super::*;
+
+#[test]
+fn mail_of_an_earlier_session_comes_too_late() {
+    let mut bench = linked();
+    assert_eq!(given(&mut bench, message(2, 1)).len(), 1);
+    assert_eq!(given(&mut bench, message(1, 2)), [""; 0], "a run of mail that was given up");
+    assert_eq!(bench.stats.mail_stale, 1);
+    assert_eq!(given(&mut bench, message(2, 2)).len(), 1, "it has ended the later run");
+}
+
+#[test]
+fn who_does_not_hear_its_refusals_is_refused_no_more_than_the_bound() {
+    let mut bench = bench(Config { mail_unheard_max: 2, ..config() });
+    given(&mut bench, up(2, 5));
+    let to_nobody = |seq| mail(1, seq, MailKind::Send { from: MailboxId(9), to: MailboxId(99), token: seq });
+    for seq in 1..=4 {
+        assert_eq!(given(&mut bench, to_nobody(seq)).len(), 1, "mail {seq}");
+    }
+    assert_eq!(given(&mut bench, to_nobody(5)), [""; 0]);
+    assert_eq!((bench.stats.mail_refused, bench.stats.mail_gaps), (4, 1));
+}
