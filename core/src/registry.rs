@@ -24,6 +24,7 @@ mod sets;
 #[cfg(test)]
 mod tests;
 mod update;
+mod warm;
 
 use crate::config::{Canary, Config};
 use crate::frame::Frame;

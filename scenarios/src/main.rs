@@ -12,6 +12,9 @@ use rumormill_sim::scenario::NODES_MAX;
 use std::io::Write;
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs thousands of nodes of the real protocol code from one seed, and judges what they do.
 #[derive(Parser)]
 #[command(name = "rumormill", version, about, arg_required_else_help = true)]

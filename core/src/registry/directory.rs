@@ -60,6 +60,13 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Tells in which chain it is, and between which others.
+    pub(super) fn links(&self) -> (u64, [u32; 2]) {
+        (self.name_hash, [self.next, self.prev])
+    }
+}
+
 /// Tells how much a node prefers an instance: the less the more.
 fn preference(salt: u64, record: &Record) -> u64 {
     mix(salt ^ record.instance)
@@ -266,10 +273,14 @@ impl Registry {
         })
     }
 
+    /// Tells the first service in the chain of a name's hash.
+    pub(super) fn head_of(&self, name_hash: u64) -> u32 {
+        self.chains.get(name_hash).map_or(NONE, |chain| chain.head)
+    }
+
     /// Lists the listed services of a name, shown or not.
     pub(super) fn same_name(&self, name: &[u8]) -> impl Iterator<Item = u32> {
-        let head = self.chains.get(hash_bytes(name)).map_or(NONE, |chain| chain.head);
-        self.walk(head).filter(move |slot| self.record(*slot).name() == name)
+        self.walk(self.head_of(hash_bytes(name))).filter(move |slot| self.record(*slot).name() == name)
     }
 
     /// Tells which services of a name are to be shown.
@@ -394,6 +405,7 @@ impl Registry {
         if self.is_watched {
             slots.sort_unstable_by(|a, b| self.record(*a).key().cmp(&self.record(*b).key()));
         }
+        self.warm_slots(&slots);
         slots
     }
 

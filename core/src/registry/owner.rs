@@ -151,6 +151,12 @@ impl Owner {
         self.lease == Some(self.incarnation)
     }
 
+    /// Looks at what lies apart of it, to have it near: where its places and its log end.
+    pub(super) fn touch(&self) -> u64 {
+        let place = self.entries.last().map_or(0, |place| place.slot);
+        u64::from(place) ^ self.log.batches.len() as u64
+    }
+
     /// Makes an update of a batch that was applied.
     pub(super) fn again(&self, batch: &Arc<Batch>, now: Instant) -> Update {
         let age_ms = u32::try_from(now.millis_since(self.changed_at)).unwrap_or(u32::MAX);

@@ -329,9 +329,7 @@ impl Registrar {
 impl Registrar {
     pub(super) fn on_relayed(&mut self, from: NodeId, relayed: Relayed, cx: &mut Cx<'_>) {
         let bit = self.relay.bit(&from);
-        // All are looked for before one is applied: so the processor waits for memory once, not for each.
-        let is_known = |row: &&Update| self.registry.number_of(&row.batch).is_some();
-        self.relay.news.reserve(relayed.rows.iter().filter(is_known).count());
+        self.registry.warm_rows(&relayed.rows);
         for row in relayed.rows {
             let (owner, tag, seq) = (row.batch.owner, row.batch.tag, row.batch.to);
             let number = self.registry.number_of(&row.batch);
@@ -341,6 +339,7 @@ impl Registrar {
                 self.on_heard(bit, number, tag, seq, is_new, cx);
             }
         }
+        self.registry.warm_told(&relayed.told);
         let mut answer = Relayed::default();
         let (mut bytes, mut sent, most) = (0, 0, self.config.registry_sync_bytes);
         let mut grafted = BTreeSet::new();
