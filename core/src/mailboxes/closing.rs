@@ -251,6 +251,7 @@ impl Mailboxes {
 
     /// This node has left: whatever binds it to others ends.
     pub(super) fn on_left(&mut self, cx: &mut Cx<'_>) {
+        self.is_away = true;
         let mut nodes: Vec<NodeId> = self.peers.keys().copied().collect();
         nodes.extend(self.monitors.iter().map(|monitor| monitor.of.node));
         nodes.extend(self.calls.iter().map(|(.., call)| call.to.node));
@@ -262,9 +263,11 @@ impl Mailboxes {
         }
     }
 
-    /// Mailboxes go on in another life of this node, and so does what binds them to each other.
-    pub(super) fn on_new_life(&mut self, life: Incarnation) {
-        self.life = life;
+    /// Mailboxes go on in another life of this node, and so does what binds them to each other. What was tried of others while
+    /// the node was away ends: they do not know its later life.
+    pub(super) fn on_new_life(&mut self, life: Incarnation, cx: &mut Cx<'_>) {
+        self.on_left(cx);
+        (self.life, self.is_away) = (life, false);
         let own = |of: Address| Address { incarnation: life, ..of };
         for monitor in self.monitors.of_node(self.me) {
             self.monitors.remove(monitor);

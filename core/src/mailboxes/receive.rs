@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 
 impl Mailboxes {
     pub(super) fn on_mail(&mut self, from: NodeId, mail: Box<Mail>, cx: &mut Cx<'_>) {
-        if !self.is_life(mail.to, self.life) {
+        if self.is_away || !self.is_life(mail.to, self.life) {
             return self.refuse(from, &mail, Verdict::Gone, cx);
         }
         if !mail.is_ordered() {

@@ -175,6 +175,8 @@ impl Members {
     /// This node knows whomever its peer knows.
     fn on_synced(&mut self, peer: &NodeId, cx: &mut Cx<'_>) {
         self.paging = None;
+        // All who live are known to have been alive of late: whoever came back need not wait for a lease to miss the others.
+        self.leases_from = self.leases_from.min(cx.now.mono.plus_millis(self.heartbeat_ms()));
         let place = self.table.place(peer);
         let is_active = place.is_some_and(|place| self.table.row(place).state == MemberState::Active);
         if self.me().state == MemberState::Joining {

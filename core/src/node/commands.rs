@@ -3,11 +3,11 @@
 use super::{Machines, hand};
 use crate::broadcast::Broadcast;
 use crate::id::{Incarnation, Token};
-use crate::machine::{Command, CommandError, Cx, Event, Machine, News, Reply, Watch};
+use crate::machine::{CloseReason, Command, CommandError, Cx, Event, Machine, News, Reply, Watch};
 use crate::marks::Admission;
 use crate::registry::Registrar;
 use crate::replica::Replica;
-use crate::{mailboxes, members, membership, registry};
+use crate::{links, mailboxes, members, membership, registry};
 use alloc::vec::Vec;
 
 /// Under this number the node asks things of itself: nobody is answered.
@@ -104,6 +104,9 @@ impl Machines {
 
     /// The node comes back after it has left: everything that names its life is told of the next one.
     fn begin_life(&mut self, known: Incarnation, cx: &mut Cx<'_>, out: &mut Vec<Event>) {
+        // A link that somebody has made meanwhile knows the life that is over.
+        self.links.handle(links::Input::CloseAll(CloseReason::Leaving), cx);
+        self.settle(cx, out);
         let incarnation = self.marks.begin_life(known);
         self.membership.handle(membership::Input::NewLife { incarnation }, cx);
         hand(&mut self.registry, registry::Input::NewLife { incarnation }, cx);

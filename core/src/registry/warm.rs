@@ -16,7 +16,8 @@ impl Registry {
         let numbers: Vec<u32> = rows.iter().map(|row| self.number_of(&row.batch).unwrap_or(NONE)).collect();
         let (mut sum, mut heads) = (0, Vec::with_capacity(rows.len()));
         for (row, number) in rows.iter().zip(numbers) {
-            let Some(owner) = self.owners.get(number as usize).filter(|owner| owner.seq < row.batch.to) else {
+            let Some(owner) = self.owners.get(number as usize).filter(|owner| owner.seq < row.batch.to)
+            else {
                 continue;
             };
             sum ^= owner.touch();

@@ -142,7 +142,7 @@ impl Waits {
         let Some(wait) = self.open.iter_mut().find(|wait| wait.subject == subject) else { return };
         let Ok(index) = wait.remaining.binary_search(&by) else { return };
         wait.remaining.remove(index);
-        let late = at - wait.since;
+        let late = at.saturating_sub(wait.since); // a sleeper leaves only when it wakes, and may be missed before
         self.took_ns.push(late);
         let is_latest = self.latest.is_none_or(|(latest, ..)| late > latest);
         if is_latest && !is_excused(by, subject, (wait.since, at), troubles) {

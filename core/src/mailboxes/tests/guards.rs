@@ -22,3 +22,20 @@ fn who_does_not_hear_its_refusals_is_refused_no_more_than_the_bound() {
     assert_eq!(given(&mut bench, to_nobody(5)), [""; 0]);
     assert_eq!((bench.stats.mail_refused, bench.stats.mail_gaps), (4, 1));
 }
+
+#[test]
+fn a_node_that_has_left_takes_nothing_and_is_bound_to_nobody_when_it_comes_back() {
+    let mut bench = linked();
+    given(&mut bench, Input::Left);
+    given(&mut bench, up(2, 5)); // somebody dials it all the same
+    assert_eq!(given(&mut bench, message(1, 1)).len(), 1);
+    let refused = given(&mut bench, order(2, 1, 0, OrderKind::Monitor));
+    assert_eq!(refused, [to_2(0, 0, "Ack { number: 1, verdict: Gone }")]);
+    assert_eq!(given(&mut bench, monitor(3, address(2, 5, 9))), [err(3, Unreachable)]);
+    assert_eq!(given(&mut bench, send(4, address(2, 5, 9))), [err(4, Unreachable)]);
+    assert_eq!(given(&mut bench, Input::NewLife { incarnation: Incarnation(8) }), [""; 0]);
+    let first =
+        mail_in(Incarnation(8), 2, 1, MailKind::Send { from: MailboxId(9), to: MailboxId(1), token: 1 });
+    assert_eq!(given(&mut bench, first).len(), 1);
+    assert_eq!(bench.stats.mail_delivered, 1);
+}

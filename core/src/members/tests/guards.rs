@@ -31,6 +31,22 @@ fn a_page_that_does_not_lead_on_is_the_last_one_asked_for() {
     }
 }
 
+#[test]
+fn who_is_back_and_has_learned_misses_the_dead_before_another_lease_is_over() {
+    for has_learned in [true, false] {
+        let mut bench = bench(4);
+        give(&mut bench, Input::Leave);
+        pass(&mut bench, 5_000); // node 4 dies meanwhile, and everybody has buried it
+        give(&mut bench, Input::Join { contact: contact_in(1, 2), is_first: false });
+        give(&mut bench, up(2));
+        let answered = if has_learned { Answered::LastPage } else { Answered::Page(0) };
+        give(&mut bench, push(2, answered, vec![entry(2, 9), entry(3, 9)]));
+        let seen = pass(&mut bench, 3_500);
+        let pings = seen.to(4).into_iter().filter(|frame| matches!(frame, MembersFrame::Ping { .. })).count();
+        assert_eq!(pings > 0, has_learned);
+    }
+}
+
 // --- being late
 
 #[test]

@@ -222,8 +222,16 @@ fn no_false_suspicion_fails_on_a_node_that_others_reach_and_forgives_hardships()
     };
     judged(&|_| {}).fails(0, "suspects node 1, which lives");
     judged(&|case| case.stop(1)).holds();
+    judged(&|case| case.trouble(&FaultEffect::Pause { nodes: vec![1] }, 19, 22)).holds();
+    judged(&|case| case.trouble(&FaultEffect::Pause { nodes: vec![1] }, 19, 21)).fails(0, "suspects node 1");
     judged(&|case| case.cut(&[0, 1, 0], 10, 19)).holds();
-    judged(&|case| case.cut(&[0, 0, 1], 10, 19)).fails(0, "suspects node 1");
+    judged(&|case| case.cut(&[0, 0, 1], 10, 19)).holds(); // what the third node says of it comes after the cut
+    judged(&|case| case.cut(&[0, 0, 1], 1, 5)).fails(0, "suspects node 1");
+    judged(&|case| {
+        let blocked = vec![(0, 1), (1, 0)]; // the third node reaches both
+        case.trouble(&FaultEffect::Cut { group: vec![0, 1, 2], blocked }, 10, 19);
+    })
+    .fails(0, "suspects node 1");
     let mut case = case.clone();
     case.at_ms(20_000).verdict(0, watch, 1, MemberState::Active);
     case.holds();
@@ -390,9 +398,17 @@ fn directory_safe_fails_on_what_was_never_registered_and_on_what_outlives_its_ow
     let mut held = case.clone();
     held.shown(0).services = vec![service(1, "x", "")];
     held.fails(0, "service x of node 1 is visible");
+    let mut asleep = case.clone(); // it leaves when it wakes
+    asleep.trouble(&FaultEffect::Pause { nodes: vec![1] }, 1, 7);
+    asleep.at_ms(2_000).command(1, &Command::Leave);
+    asleep.at_ms(17_000).holds();
+    asleep.at_ms(17_001).fails(0, "shows services of node 1 10001 ms after");
     case.at_ms(1_000).stop(1);
     case.at_ms(11_000).holds();
     case.clone().at_ms(11_001).fails(0, "shows services of node 1 10001 ms after");
+    let mut away = case.clone();
+    away.at_ms(8_000).command(0, &Command::Leave);
+    away.at_ms(60_000).holds(); // who has left hears of nobody
     let mut back = case.clone();
     let reason = ServiceLoss::Dead;
     case.at_ms(9_000).news(0, watch, News::Down { service: service(1, "a", "1"), reason });
@@ -484,6 +500,12 @@ fn lookups_find_what_is_offered_and_their_own_first() {
     far.look_up(2, "a", Some(&service(1, "a", "1")));
     far.fails(2, "the node offers one itself");
     case.at_ms(10_000).stop(1);
+    let mut away = case.clone();
+    away.at_ms(12_000).leave_and_return(0, 2);
+    away.at_ms(17_000).look_up(0, "a", Some(&service(1, "a", "1")));
+    away.holds();
+    away.at_ms(17_001).look_up(0, "a", Some(&service(1, "a", "1")));
+    away.fails(0, "its owner is gone");
     case.at_ms(15_000).look_up(0, "a", Some(&service(1, "a", "1")));
     case.holds();
     case.at_ms(15_001).look_up(0, "a", Some(&service(1, "a", "1")));
@@ -772,6 +794,10 @@ fn a_dead_owner_is_replaced_in_time() {
     case.at_ms(5_000).stop(1);
     case.at_ms(15_000).holds();
     case.clone().at_ms(15_001).fails(0, "dead for 10001 ms");
+    let mut away = case.clone();
+    away.at_ms(8_000).leave_and_return(0, 2);
+    away.at_ms(18_000).holds();
+    away.at_ms(18_001).fails(0, "dead for 13001 ms");
     case.shown(0).owners[0] = 0;
     case.at_ms(20_000).holds();
 }
