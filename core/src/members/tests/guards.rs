@@ -36,6 +36,7 @@ fn who_is_back_and_has_learned_misses_the_dead_before_another_lease_is_over() {
     for has_learned in [true, false] {
         let mut bench = bench(4);
         give(&mut bench, Input::Leave);
+        (2..=4).for_each(|number| drop(give(&mut bench, down(number, NeighborLoss::WeLeft))));
         pass(&mut bench, 5_000); // node 4 dies meanwhile, and everybody has buried it
         give(&mut bench, Input::Join { contact: contact_in(1, 2), is_first: false });
         give(&mut bench, up(2));
