@@ -99,6 +99,10 @@ impl Mailboxes {
                 MailKind::Refused { is_question: true, number, mailbox: to, why }
             }
             MailKind::Order { number, .. } => MailKind::Ack { number, verdict: why },
+            // It holds mail back until it is answered.
+            MailKind::Resume { .. } if self.is_away => {
+                MailKind::Refused { is_question: false, number: 0, mailbox: MailboxId(0), why }
+            }
             MailKind::Answer { .. } => {
                 cx.stats.answers_late += 1;
                 return;

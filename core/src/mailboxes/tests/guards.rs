@@ -31,6 +31,8 @@ fn a_node_that_has_left_takes_nothing_and_is_bound_to_nobody_when_it_comes_back(
     assert_eq!(given(&mut bench, message(1, 1)).len(), 1);
     let refused = given(&mut bench, order(2, 1, 0, OrderKind::Monitor));
     assert_eq!(refused, [to_2(0, 0, "Ack { number: 1, verdict: Gone }")]);
+    let asked = given(&mut bench, mail(0, 0, MailKind::Resume { session: 1 }));
+    assert!(asked.len() == 1 && asked[0].contains("why: Gone"), "it holds back its mail for ever: {asked:?}");
     assert_eq!(given(&mut bench, monitor(3, address(2, 5, 9))), ["3 Ok(Ok)", "3 down n2.5/9 Unreachable"]);
     assert_eq!(given(&mut bench, send(4, address(2, 5, 9))), [err(4, Unreachable)]);
     assert_eq!(given(&mut bench, Input::NewLife { incarnation: Incarnation(8) }), [""; 0]);
