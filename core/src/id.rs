@@ -4,6 +4,7 @@ use crate::hash::{Fold, Folded, hash_bytes, hash_bytes_seeded};
 use crate::hlc::Stamp;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt;
 use core::net::SocketAddr;
 use serde::de::{Error as _, SeqAccess, Visitor};
@@ -13,8 +14,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const ADDRS_MAX: usize = 4;
 
 /// The name of a node for life: its first Ed25519 public key, opaque to this crate.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(pub [u8; 32]);
+
+/// The order of the bytes. Ids are uniform: eight of them nearly always decide.
+impl Ord for NodeId {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        let first = |id: &Self| id.prefix().swap_bytes(); // in the order of memory, the first byte weighs most
+        first(self).cmp(&first(other)).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for NodeId {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl NodeId {
     /// Tells the first eight bytes as a number: a uniform key for tables, not unique.

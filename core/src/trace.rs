@@ -180,11 +180,7 @@ fn fold_relayed(kind: u16, relayed: &registry::Relayed, into: &mut Fold) {
         into.word(*word as u64);
     }
     for registry::Update { batch, age_ms } in rows {
-        let registry::Batch { owner, incarnation, from, to, count, .. } = &**batch;
-        into.value(owner);
-        into.pair(incarnation.0, *to);
-        into.pair(from.map_or(u64::MAX, |from| from), u64::from(*age_ms) << 32 | u64::from(*count));
-        into.hashed(batch.len(), batch.hash());
+        into.pair(batch.hash(), u64::from(*age_ms));
     }
 }
 

@@ -10,6 +10,7 @@ use crate::member::MemberState;
 use crate::rng::Purpose;
 use crate::time::Instant;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 use super::table::Row;
 
@@ -161,8 +162,9 @@ impl Members {
         cx.stats.beats_received += beats.len() as u64;
         let bit = self.neighbor(&from).map_or(0, |neighbor| neighbor.bit);
         let mut unknown = Vec::new();
-        // Places first: their look-ups do not wait for each other, nor for the rows.
+        // Places first, then rows, then what is to be done: none of the look-ups waits for another one.
         let places: Vec<Option<u32>> = beats.iter().map(|beat| self.table.of_life(beat.life)).collect();
+        black_box(places.iter().flatten().fold(0, |sum, place| sum ^ self.table.row(*place).counter));
         for (beat, place) in beats.iter().zip(places) {
             if place.is_none_or(|place| self.on_beat_at(place, beat, bit, cx)) {
                 unknown.push(beat.life);

@@ -267,6 +267,7 @@ impl Registrar {
     fn gather(&mut self, now: Instant) {
         let Self { relay, registry, config, .. } = self;
         let skipped = (relay.fresh - relay.first) as usize;
+        registry.warm_owners(relay.news.iter().skip(skipped).map(|news| news.owner));
         let mut fresh = None;
         for (at, news) in relay.news.iter_mut().enumerate().skip(skipped) {
             let owner = &registry.owners[news.owner as usize];
@@ -302,6 +303,8 @@ impl Registrar {
         let (wait_ms, most) = (config.registry_notice_ms, config.registry_relay_max);
         let Relay { links, news, first, .. } = relay;
         let mut next = None;
+        let is_due = |news: &&News| now.millis_since(news.at) >= wait_ms / 2;
+        registry.warm_owners(news.iter().take_while(is_due).map(|news| news.owner));
         for (number, news) in (*first..).zip(news.iter_mut()) {
             if now.millis_since(news.at) < wait_ms / 2 {
                 next = Some(news.at.plus_millis(wait_ms));

@@ -338,12 +338,10 @@ impl Registrar {
         };
         let mut ours = if theirs.mask == 0 { Vec::new() } else { self.registry.rows(theirs.mask) };
         ours.retain(in_range);
-        let held = |owner: &NodeId| {
-            theirs.rows.binary_search_by(|row| row.owner.cmp(owner)).ok().map(|at| theirs.rows[at])
-        };
         let nothing = |row: &Row| Row { incarnation: Incarnation(0), seq: 0, fingerprint: 0, ..*row };
+        let mut there = Walk(&theirs.rows);
         let newer = ours.iter().filter_map(|row| {
-            let held = held(&row.owner).unwrap_or(nothing(row));
+            let held = there.find(&row.owner).copied().unwrap_or(nothing(row));
             (held.version() < row.version()).then_some(held)
         });
         let newer = newer.collect();
@@ -351,7 +349,10 @@ impl Registrar {
         if let Some(row) = mine {
             self.defend(from, row.incarnation, row.seq, Some(row.fingerprint), cx);
         }
-        let wanted = theirs.rows.iter().filter(|row| row.owner != self.me && self.is_wanted(row));
+        let mut here = Walk(&ours);
+        let is_newer = |row: &&Row| here.find(&row.owner).is_none_or(|held| held.version() < row.version());
+        let wanted = theirs.rows.iter().filter(is_newer);
+        let wanted = wanted.filter(|row| row.owner != self.me && self.is_wanted(row));
         (wanted.copied().collect(), newer)
     }
 
@@ -436,6 +437,18 @@ impl Registrar {
         } else if !session.wanted.is_empty() {
             self.sync.session = None; // it has nothing for us after all
         }
+    }
+}
+
+/// Rows in the order of owners, looked through in that order.
+struct Walk<'a>(&'a [Row]);
+
+impl<'a> Walk<'a> {
+    /// Finds an owner's row behind those that were asked for before.
+    fn find(&mut self, owner: &NodeId) -> Option<&'a Row> {
+        let before = self.0.iter().take_while(|row| row.owner < *owner).count();
+        self.0 = &self.0[before..];
+        self.0.first().filter(|row| row.owner == *owner)
     }
 }
 

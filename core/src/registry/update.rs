@@ -200,8 +200,9 @@ pub struct Batch {
     changes: Bytes,
     /// How many bytes the batch takes on the wire.
     wire_len: usize,
-    /// The hash of the changes' bytes and the changes as values, where they were not read from bytes.
-    hash: Option<u64>,
+    /// The hash of all of the above.
+    hash: u64,
+    /// The changes as values, where they were not read from bytes.
     known: Option<Box<Changes>>,
 }
 
@@ -273,10 +274,16 @@ impl Batch {
         changes: Bytes,
     ) -> Self {
         let tag = tag(hash_bytes(&owner.0), incarnation);
+        let mut fold = Fold::starting_at(tag);
+        fold.value(&owner);
+        fold.pair(incarnation.0, to);
+        fold.pair(from.map_or(u64::MAX, |from| from), u64::from(count));
+        fold.bytes(&changes);
+        let hash = fold.finish();
         let numbers = 1 + from.map_or(0, varint_len) + varint_len(incarnation.0) + varint_len(to);
         let len = varint_len(count) + varint_len(changes.len() as u64) + changes.len();
         let wire_len = NODE_ID_LEN + numbers + len;
-        Self { owner, incarnation, from, to, count, tag, changes, wire_len, hash: None, known: None }
+        Self { owner, incarnation, from, to, count, tag, changes, wire_len, hash, known: None }
     }
 
     /// Makes a batch of changes, which are in the order of their keys.
@@ -290,9 +297,9 @@ impl Batch {
         for Numbered { seq, change } in &list {
             change.encode(seq.saturating_sub(from.unwrap_or(*seq)), &mut changes);
         }
-        let (count, hash) = (list.len() as u32, Some(hash_bytes(&changes)));
+        let count = list.len() as u32;
         let known = Some(Box::new(Changes::new(list)));
-        Self { hash, known, ..Self::new(owner, incarnation, from, to, count, Bytes::from(changes)) }
+        Self { known, ..Self::new(owner, incarnation, from, to, count, Bytes::from(changes)) }
     }
 
     /// Tells how many bytes the changes take.
@@ -300,9 +307,9 @@ impl Batch {
         self.changes.len()
     }
 
-    /// Hashes the changes' bytes.
+    /// Tells the hash of the whole batch.
     pub(crate) fn hash(&self) -> u64 {
-        self.hash.unwrap_or_else(|| hash_bytes(&self.changes))
+        self.hash
     }
 
     /// Shows the changes, if they need not be read.

@@ -32,7 +32,12 @@ impl Registry {
     /// Touches what it takes to follow words.
     pub(super) fn warm_told(&self, told: &[Told]) {
         let numbers: Vec<u32> = told.iter().map(|it| self.tags.get(it.tag).unwrap_or(NONE)).collect();
-        let owners = numbers.iter().filter_map(|number| self.owners.get(*number as usize));
+        self.warm_owners(numbers.into_iter());
+    }
+
+    /// Touches owners.
+    pub(super) fn warm_owners(&self, numbers: impl Iterator<Item = u32>) {
+        let owners = numbers.filter_map(|number| self.owners.get(number as usize));
         black_box(owners.fold(0, |sum, owner| sum ^ owner.seq));
     }
 
