@@ -188,6 +188,12 @@ pub struct Config {
     /// Time between two batches of news of members to one neighbour at least. A guess, well below suspicion_ms over the
     /// hops to a suspect and back.
     pub members_relay_ms: u64,
+    /// How far ahead of this node's wall clock a life may begin that is taken for one: beyond it, somebody has made it up. A
+    /// guess: a day, more than any clock is wrong that somebody looks after.
+    pub members_ahead_ms_max: u64,
+    /// Records of members that one neighbour may ask for in a second at most, beside the whole table twice. A guess: above what
+    /// a node asks for while hundreds come in a second.
+    pub members_pulls_per_s: u64,
     /// News of members that are remembered for neighbours at most. A guess.
     pub members_news_max: usize,
     /// Members that a node knows at most, the gone ones that it remembers included. A guess.
@@ -477,6 +483,8 @@ impl Default for Config {
             ttl_ms: 6_000,
             heartbeat_rows_per_s: 128,
             members_relay_ms: 100,
+            members_ahead_ms_max: 86_400_000,
+            members_pulls_per_s: 1_000,
             members_news_max: 4_096,
             members_max: 16_384,
             quiet_after_ms: 500,

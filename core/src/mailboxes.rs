@@ -171,6 +171,8 @@ pub struct Mailboxes {
     early: usize,
     /// Whether it was ever forgotten what a peer that may live was heard to say.
     has_forgotten: bool,
+    /// Whether this node has left and not come back: nobody reaches it, whatever link is made to it.
+    is_away: bool,
     /// No deadline of a peer is earlier.
     due: Instant,
     events: VecDeque<Event>,
@@ -195,6 +197,7 @@ impl Mailboxes {
             watchers: BTreeSet::new(),
             early: 0,
             has_forgotten: false,
+            is_away: false,
             due: Instant::NEVER,
             events: VecDeque::new(),
         }
@@ -493,7 +496,7 @@ impl Machine for Mailboxes {
             Input::LinkFull { peer } => self.on_pressure(peer, true),
             Input::LinkReady { peer } => self.on_pressure(peer, false),
             Input::LifeGone { node, incarnation, reason } => self.on_life_gone(node, incarnation, reason, cx),
-            Input::NewLife { incarnation } => self.life = incarnation,
+            Input::NewLife { incarnation } => self.on_new_life(incarnation, cx),
             Input::Left => self.on_left(cx),
         }
     }

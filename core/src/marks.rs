@@ -8,7 +8,7 @@ use crate::hash::Fold;
 use crate::hlc::{Hlc, Stamp};
 use crate::id::{Incarnation, NodeId, Token, Writer};
 use crate::machine::{Command, CommandError, Cx, Durability, Effect, Row, Space};
-use crate::time::Now;
+use crate::time::{Now, Wall};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -47,7 +47,8 @@ pub(crate) struct Marks {
     has_failed: bool,
     /// Whether the store held something that is no mark.
     was_damaged: bool,
-    waiting: VecDeque<(Token, Command)>,
+    /// Commands, and when each came.
+    waiting: VecDeque<(Token, Command, Wall)>,
 }
 
 impl Marks {
@@ -78,11 +79,11 @@ impl Marks {
         self.incarnation
     }
 
-    /// Begins another life, after the node has left: just above the life that left, and far below the one after a
-    /// restart, as marks lie ahead of every stamp. This is the only place where the number changes; whoever carries it
-    /// is told.
-    pub(crate) fn begin_life(&mut self) -> Incarnation {
-        self.incarnation = Incarnation(self.incarnation.0.saturating_add(1));
+    /// Begins another life, after the node has left: just above the life that left and any other that is known, and far
+    /// below the one after a restart, as marks lie ahead of every stamp. This is the only place where the number changes;
+    /// whoever carries it is told.
+    pub(crate) fn begin_life(&mut self, known: Incarnation) -> Incarnation {
+        self.incarnation = Incarnation(self.incarnation.max(known).0.saturating_add(1));
         self.incarnation
     }
 
@@ -110,7 +111,7 @@ impl Marks {
         if is_next {
             Admission::Now(token, command)
         } else if self.waiting.len() < self.config.waiting_max {
-            self.waiting.push_back((token, command));
+            self.waiting.push_back((token, command, cx.now.wall));
             Admission::Later
         } else {
             Admission::Refused(token, CommandError::Full { max: self.config.waiting_max })
@@ -120,15 +121,23 @@ impl Marks {
     /// Issues a stamp that may leave at once; without one, a durable mark makes it possible.
     pub(crate) fn try_stamp(&mut self, cx: &mut Cx<'_>) -> Option<Stamp> {
         self.advance(cx);
-        let may_leave = !self.has_failed && cx.clock.peek(cx.now.wall) <= self.durable;
-        may_leave.then(|| cx.clock.now(cx.now.wall))
+        let wall = self.covered(cx.now.wall, Wall(self.durable.millis()), cx).filter(|_| !self.has_failed)?;
+        Some(cx.clock.now(wall))
+    }
+
+    /// Tells the time that a stamp may be taken at: now, or else an earlier moment. Where the disk is slower than marks lie
+    /// ahead, now is never covered, and what waits would wait for ever.
+    fn covered(&self, now: Wall, earlier: Wall, cx: &Cx<'_>) -> Option<Wall> {
+        let is_covered = |wall: &Wall| cx.clock.peek(*wall) <= self.durable;
+        [now, earlier.min(now)].into_iter().find(is_covered)
     }
 
     /// Writes a further mark when the clock comes close to the last one.
     pub(crate) fn advance(&mut self, cx: &mut Cx<'_>) {
         let next = cx.clock.peek(cx.now.wall);
         let reserve_ms = self.config.clock_mark_ms * 3 / 10;
-        if self.asked.is_some() || self.has_failed || next.millis() + reserve_ms <= self.durable.millis() {
+        let is_far = next <= self.durable && next.millis() + reserve_ms <= self.durable.millis();
+        if self.asked.is_some() || self.has_failed || is_far {
             return;
         }
         let mark = Stamp::new(next.millis().saturating_add(self.config.clock_mark_ms), 0);
@@ -153,19 +162,17 @@ impl Marks {
     pub(crate) fn on_persist_failed(&mut self, cx: &mut Cx<'_>) -> Vec<Token> {
         cx.stats.persist_failed += 1;
         (self.has_failed, self.asked) = (true, None);
-        self.waiting.drain(..).map(|(token, _)| token).collect()
+        self.waiting.drain(..).map(|(token, ..)| token).collect()
     }
 
-    /// Hands out the next waiting command whose stamp may leave.
-    pub(crate) fn pop_ready(&mut self, cx: &mut Cx<'_>) -> Option<(Token, Command)> {
-        if self.waiting.is_empty() {
-            return None;
-        }
-        if cx.clock.peek(cx.now.wall) > self.durable {
+    /// Hands out the next waiting command whose stamp may leave, and the time to stamp it with.
+    pub(crate) fn pop_ready(&mut self, cx: &mut Cx<'_>) -> Option<(Token, Command, Wall)> {
+        let (.., came_at) = self.waiting.front()?;
+        let Some(wall) = self.covered(cx.now.wall, *came_at, cx) else {
             self.advance(cx);
             return None;
-        }
-        self.waiting.pop_front()
+        };
+        self.waiting.pop_front().map(|(token, command, _)| (token, command, wall))
     }
 
     pub(crate) fn digest(&self, into: &mut Fold) {

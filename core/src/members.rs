@@ -140,6 +140,11 @@ pub enum Event {
         /// What that node has.
         theirs: u64,
     },
+    /// Others know of a later life of this node than it lives: nobody will believe this one any more.
+    Outlived {
+        /// The life that they know.
+        incarnation: Incarnation,
+    },
     /// A frame for a node that need not be a neighbour: links must reach it.
     Reach {
         /// The node.
@@ -160,6 +165,27 @@ struct Neighbor {
     is_lazy_full: bool,
     is_sync_full: bool,
     is_control_full: bool,
+    allowance: Allowance,
+}
+
+/// How many records somebody may still ask for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Allowance {
+    spent: u64,
+    at: Instant,
+}
+
+impl Allowance {
+    /// Takes out so many, at most `whole` at once and `per_s` a second from then on; tells whether they were there.
+    fn take(&mut self, count: u64, whole: u64, per_s: u64, now: Instant) -> bool {
+        let regained = now.millis_since(self.at).saturating_mul(per_s) / 1_000;
+        if regained > 0 {
+            (self.spent, self.at) = (self.spent.saturating_sub(regained), now);
+        }
+        let has_room = self.spent.saturating_add(count) <= whole;
+        self.spent += if has_room { count } else { 0 };
+        has_room
+    }
 }
 
 /// How slow this node is itself (Lifeguard, section 4.1): zero is well.
@@ -207,13 +233,19 @@ pub struct Members {
     /// No lease is judged before: this node was paused.
     leases_from: Instant,
     paging: Option<records::Paging>,
+    /// What all who are no neighbours may ask for, together.
+    strangers: Allowance,
+    /// A later life of this node that others know.
+    outlived: Option<Incarnation>,
+    /// It ends this life no earlier: whoever makes up lives does not drive a node from one to the next.
+    outlived_from: Instant,
     /// When a page is asked for again, or another peer is.
     pull_at: Instant,
     synced_at: Instant,
     /// Lives whose records were asked for lately.
     asked: IndexMap<Life, Instant, FixedState>,
-    /// Lives that are not taken in.
-    refused: IndexMap<Life, (), FixedState>,
+    /// Lives that are not taken in, and until when their records are not asked for.
+    refused: IndexMap<Life, Instant, FixedState>,
     /// Lives that are over, of nodes that the table has forgotten.
     epitaphs: IndexMap<NodeId, Incarnation, FixedState>,
     confirmations: Vec<confirm::Confirmation>,
@@ -255,6 +287,9 @@ impl Members {
             sweep: 0,
             leases_from: Instant::default(),
             paging: None,
+            strangers: Allowance::default(),
+            outlived: None,
+            outlived_from: Instant::default(),
             pull_at: Instant::NEVER,
             synced_at: Instant::NEVER,
             asked: IndexMap::default(),
@@ -420,6 +455,8 @@ impl Members {
         let (revision, state) = (0, MemberState::Joining);
         let record = MemberRecord { contact, revision, state, ..(*self.me().record).clone() };
         self.leases_from = now.plus_millis(self.lease_ms());
+        self.outlived_from = now.plus_millis(self.config.ttl_ms);
+        self.outlived = self.outlived.filter(|later| *later > record.contact.incarnation());
         self.renew(record, cx);
     }
 
@@ -455,7 +492,7 @@ impl Members {
             let neighbors = self.neighbors.iter().filter(|_| is_told);
             neighbors.for_each(|neighbor| news::tell_record(neighbor.peer, entry.clone(), cx));
         }
-        self.is_running = false;
+        (self.is_running, self.outlived) = (false, None);
         (self.beat_at, self.relay_at, self.pull_at) = (Instant::NEVER, Instant::NEVER, Instant::NEVER);
         self.paging = None;
         self.news = news::News::default();
@@ -482,6 +519,7 @@ impl Members {
             is_lazy_full: false,
             is_sync_full: false,
             is_control_full: false,
+            allowance: Allowance::default(),
         });
         self.news.offer(bit, cx.now.mono);
         self.start(cx);
@@ -553,7 +591,8 @@ impl Members {
         let suspect = self.suspects.first().map_or(Instant::NEVER, |(at, _)| *at);
         let confirmation = self.confirmations.iter().map(|confirmation| confirmation.at).min();
         let help = self.helps.iter().map(|help| help.until).min();
-        let timers = [self.beat_at, self.relay_at, self.pull_at, suspect];
+        let outlived = if self.outlived.is_some() { self.outlived_from } else { Instant::NEVER };
+        let timers = [self.beat_at, self.relay_at, self.pull_at, suspect, outlived];
         let earliest = timers.into_iter().chain(self.news.due()).chain(confirmation).chain(help).min();
         earliest.unwrap_or(Instant::NEVER)
     }
@@ -575,6 +614,7 @@ impl Machine for Members {
             Input::LinkFull { peer, channel } => self.on_pressure(&peer, channel, true, cx),
             Input::LinkReady { peer, channel } => self.on_pressure(&peer, channel, false, cx),
         }
+        self.on_outlived_due(cx);
         self.on_news_due(cx);
         self.due = self.next_deadline();
     }
@@ -594,6 +634,7 @@ impl Machine for Members {
         self.on_pull_due(cx);
         self.on_beat_due(cx);
         self.on_relay_due(cx);
+        self.on_outlived_due(cx);
         self.on_news_due(cx);
         self.due = self.next_deadline();
     }

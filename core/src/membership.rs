@@ -255,6 +255,12 @@ impl Membership {
             .for_each(|known| *known = moved.clone());
     }
 
+    /// Lists how neighbours, passive contacts and seeds are reached.
+    pub fn contacts(&self) -> Vec<Contact> {
+        let active = self.active.iter().map(|neighbor| &neighbor.contact);
+        active.chain(self.passive.iter().map(|entry| &entry.contact)).chain(&self.seeds).cloned().collect()
+    }
+
     /// Tells whether the node has joined and has a neighbour, or is the first of its cluster.
     pub fn is_joined(&self) -> bool {
         self.phase == Phase::Member && (!self.active.is_empty() || self.seeds.is_empty())

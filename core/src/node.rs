@@ -244,6 +244,7 @@ impl Machines {
         use membership::Event::{Close, Done, Isolated, Left, NeighborDown, NeighborUp, Quiet, Reach};
         let channel = Channel::Control;
         match event {
+            Done { token: commands::OWN_TOKEN, .. } => {}
             Done { token, result } => up.push(Event::Done { token, result }),
             Isolated => up.push(Event::Isolated),
             Left => {

@@ -127,6 +127,8 @@ stats! {
     entries_received,
     /// Records of members refused: they contradict what is known, or the table is full.
     entries_refused,
+    /// Requests for records that were not answered: the asker had had its share.
+    pulls_refused,
     /// Nodes refused as members because they count leases or partitions differently.
     members_mismatched,
     /// Attempts to reach a member before it is suspected.

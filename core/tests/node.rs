@@ -4,10 +4,12 @@ mod arbitrary;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use rumormill_core::frame::{MemberEntry, MembersFrame, Rumor};
 use rumormill_core::{
     Address, Boot, Channel, Command, CommandError, Config, Contact, Dialer, DownReason, Effect, Event, Input,
     Instant, MailLoss, MailboxId, NeighborLoss, Node, NodeId, Now, Output, Reply, Row, Token, Wall,
 };
+use rumormill_core::{ClusterNumbers, Frame, Incarnation, MemberRecord, MemberState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -418,6 +420,74 @@ fn a_node_that_comes_back_lives_one_life_everywhere() {
             registry.lookup(&name).map(|service| (service.owner, service.incarnation)).collect();
         assert_eq!(found, [(id(2), life)]);
     }
+}
+
+/// Asserts that everybody knows this life of a node, as active, and finds its service.
+fn assert_known(network: &Network, number: usize, name: &[u8]) {
+    let life = network.members[number].node.incarnation();
+    for member in &network.members {
+        let known = member.node.members().expect("members are on").get(&id(number)).expect("a member");
+        assert_eq!((known.contact.incarnation(), known.state), (life, MemberState::Active));
+        let found = member.node.registry().expect("the registry is on").lookup(name);
+        assert_eq!(
+            found.map(|service| (service.owner, service.incarnation)).collect::<Vec<_>>(),
+            [(id(number), life)]
+        );
+    }
+}
+
+#[test]
+fn a_node_of_which_a_later_life_is_made_up_begins_one_after_it() {
+    let all = Config { members: true, registry: true, mailboxes: true, ..Config::default() };
+    let mut network = chain(5, all);
+    let (name, meta, mailbox) = (Bytes::from_static(b"name"), Bytes::new(), MailboxId(0));
+    network
+        .command(2, Command::Register { name: name.clone(), instance: 0, mailbox, meta, is_unique: false });
+    network.run(5_000);
+    let contact = network.contact(2);
+    let forged = Incarnation(contact.incarnation().0 + (3_600_000 << 16)); // in an hour
+    let record = MemberRecord {
+        contact: Contact::new(contact.id(), forged, contact.addrs()),
+        revision: 3,
+        state: MemberState::Active,
+        weight: 1,
+        zone: 0,
+        cluster: ClusterNumbers { heartbeat_ms: 2_000, ttl_ms: 6_000, ring_size: 64 },
+    };
+    let entry = MemberEntry { record: Arc::new(record), counter: 1, age_ms: 0 };
+    let frame = Frame::Members(MembersFrame::News(vec![Rumor::Record(entry)]));
+    let channel = frame.channel();
+    network.handle(0, Input::Frame { from: id(1), channel, frame });
+    network.run(20_000);
+    assert!(network.members[2].node.incarnation() > forged);
+    assert_known(&network, 2, b"name");
+    let answers = network.members.iter().flat_map(|member| &member.events);
+    let own = answers.filter(|(_, event)| matches!(event, Event::Done { token: Token(u64::MAX), .. }));
+    assert_eq!(own.count(), 0, "a user hears what the node asked of itself");
+}
+
+#[test]
+fn a_node_without_its_disk_whose_clock_went_back_is_known_in_a_later_life() {
+    let all = Config { members: true, registry: true, ..Config::default() };
+    let mut network = chain(4, all);
+    network.run(2_000);
+    let before = network.members[3].node.incarnation();
+    network.crash(3);
+    network.run(1_000);
+    let boot = Boot { recovered: Vec::new(), ..network.members[3].boot.clone() };
+    let booted = Now { wall: Wall(WALL_MS - 3_600_000), ..network.now() };
+    let node = Node::new(boot.clone(), booted);
+    assert!(node.incarnation() < before);
+    let (inputs, events) = (Vec::new(), Vec::new());
+    let store = Vec::new();
+    network.members[3] =
+        Member { node, boot, booted, store, inputs, events, is_alive: true, is_frozen: false };
+    network.join(3, &[0]);
+    let (name, meta, mailbox) = (Bytes::from_static(b"name"), Bytes::new(), MailboxId(0));
+    network.command(3, Command::Register { name, instance: 0, mailbox, meta, is_unique: false });
+    network.run(20_000);
+    assert!(network.members[3].node.incarnation() > before);
+    assert_known(&network, 3, b"name");
 }
 
 #[test]

@@ -103,9 +103,19 @@ impl Config {
     }
 
     /// Members and placement.
-    fn members_rules(&self) -> [Rule; 12] {
+    fn members_rules(&self) -> [Rule; 15] {
         [
             (self.members_relay_ms >= 1, "members_relay_ms", "must be at least 1"),
+            (
+                self.members_ahead_ms_max >= self.clock_drift_ms_max,
+                "members_ahead_ms_max",
+                "must be at least clock_drift_ms_max, or nodes with clocks that count are refused",
+            ),
+            (
+                (1..=1_000_000).contains(&self.members_pulls_per_s),
+                "members_pulls_per_s",
+                "must be from 1 to 1000000",
+            ),
             (self.members_news_max >= 1, "members_news_max", "must be at least 1"),
             (!self.placement || self.members, "placement", "needs members = true"),
             (self.heartbeat_ms >= 1, "heartbeat_ms", "must be at least 1"),
@@ -114,6 +124,7 @@ impl Config {
                 "ttl_ms",
                 "must be at least twice heartbeat_ms, or one late heartbeat ends a lease",
             ),
+            (self.ttl_ms <= DAY_MS, "ttl_ms", "must be at most a day, or who has died is there for ever"),
             (self.heartbeat_rows_per_s >= 1, "heartbeat_rows_per_s", "must be at least 1"),
             (self.members_max >= 2, "members_max", "must be at least 2"),
             (
@@ -236,6 +247,7 @@ mod tests {
         assert_eq!(key_at_fault(|it| it.refill_backoff_ms = u64::MAX), Some("refill_backoff_ms"));
         assert_eq!(key_at_fault(|it| it.join_timeout_ms = u64::MAX), Some("join_timeout_ms"));
         assert_eq!(key_at_fault(|it| it.ttl_ms = it.heartbeat_ms), Some("ttl_ms"));
+        assert_eq!(key_at_fault(|it| it.ttl_ms = u64::MAX), Some("ttl_ms"));
         assert_eq!(key_at_fault(|it| it.registry = true), Some("registry"));
         assert_eq!(key_at_fault(|it| it.ring_size = 0), Some("ring_size"));
     }

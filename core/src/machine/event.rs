@@ -31,7 +31,7 @@ pub enum Event {
         /// Why.
         reason: NeighborLoss,
     },
-    /// The node comes back after it has left, in another life: addresses of its mailboxes and services name that one
+    /// The node comes back in another life, after it has left or because others knew of a later one: addresses of its mailboxes and services name that one
     /// from now on.
     LifeBegun {
         /// The life that begins.

@@ -251,6 +251,7 @@ impl Mailboxes {
 
     /// This node has left: whatever binds it to others ends.
     pub(super) fn on_left(&mut self, cx: &mut Cx<'_>) {
+        self.is_away = true;
         let mut nodes: Vec<NodeId> = self.peers.keys().copied().collect();
         nodes.extend(self.monitors.iter().map(|monitor| monitor.of.node));
         nodes.extend(self.calls.iter().map(|(.., call)| call.to.node));
@@ -259,6 +260,22 @@ impl Mailboxes {
         nodes.retain(|node| *node != self.me);
         for node in nodes {
             self.on_life_gone(node, Incarnation(u64::MAX), MailLoss::Unreachable, cx);
+        }
+    }
+
+    /// Mailboxes go on in another life of this node, and so does what binds them to each other. What was tried of others while
+    /// the node was away ends: they do not know its later life.
+    pub(super) fn on_new_life(&mut self, life: Incarnation, cx: &mut Cx<'_>) {
+        self.on_left(cx);
+        (self.life, self.is_away) = (life, false);
+        let own = |of: Address| Address { incarnation: life, ..of };
+        for monitor in self.monitors.of_node(self.me) {
+            self.monitors.remove(monitor);
+            self.monitors.insert(Monitor { of: own(monitor.of), ..monitor });
+        }
+        for (with, mailbox) in self.ties.with_node(self.me).collect::<Vec<_>>() {
+            self.ties.remove(mailbox, with);
+            self.ties.insert(mailbox, own(with));
         }
     }
 

@@ -236,6 +236,9 @@ impl Mailboxes {
 
     /// Judges an address elsewhere by what is known of the node's lives.
     fn check_life(&self, to: &Address) -> Result<(), CommandError> {
+        if self.is_away {
+            return Err(CommandError::Unreachable);
+        }
         let link = self.links.get(&to.node).map(|link| link.life);
         let heard = self.peers.get(&to.node).map_or(Incarnation(0), |peer| peer.life);
         let latest = link.unwrap_or(heard).max(heard);

@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 
 impl Mailboxes {
     pub(super) fn on_mail(&mut self, from: NodeId, mail: Box<Mail>, cx: &mut Cx<'_>) {
-        if !self.is_life(mail.to, self.life) {
+        if self.is_away || !self.is_life(mail.to, self.life) {
             return self.refuse(from, &mail, Verdict::Gone, cx);
         }
         if !mail.is_ordered() {
@@ -99,6 +99,10 @@ impl Mailboxes {
                 MailKind::Refused { is_question: true, number, mailbox: to, why }
             }
             MailKind::Order { number, .. } => MailKind::Ack { number, verdict: why },
+            // It holds mail back until it is answered.
+            MailKind::Resume { .. } if self.is_away => {
+                MailKind::Refused { is_question: false, number: 0, mailbox: MailboxId(0), why }
+            }
             MailKind::Answer { .. } => {
                 cx.stats.answers_late += 1;
                 return;

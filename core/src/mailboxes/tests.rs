@@ -1,5 +1,6 @@
 //! One fact for each test. The bench shows everything that came out, so the tests prove silence too.
 
+mod guards;
 mod network;
 
 use super::*;
@@ -221,6 +222,22 @@ fn a_local_monitor_fires_once() {
         given(&mut bench, command(6, Command::Demonitor { monitor: Token(3) })),
         [err(6, NoSuchWatch)]
     );
+}
+
+#[test]
+fn what_binds_mailboxes_of_a_node_to_each_other_goes_on_in_its_next_life() {
+    let mut bench = bench(config());
+    given(&mut bench, command(3, Command::OpenMailbox));
+    given(&mut bench, monitor(4, address(1, 7, 2)));
+    given(&mut bench, command(5, Command::Link { mailbox: MailboxId(3), with: address(1, 7, 2) }));
+    given(&mut bench, command(7, Command::OpenMailbox));
+    given(&mut bench, command(8, Command::Link { mailbox: MailboxId(4), with: address(1, 7, 2) }));
+    given(&mut bench, Input::Left);
+    assert_eq!(given(&mut bench, Input::NewLife { incarnation: Incarnation(9) }), [""; 0]);
+    given(&mut bench, command(9, Command::Unlink { mailbox: MailboxId(4), with: address(1, 9, 2) }));
+    let ended = ["4 down n1.9/2 Gone", "3 closed by n1.9/2 Gone", "6 Ok(Ok)"];
+    assert_eq!(given(&mut bench, close(6, 2)), ended);
+    assert_eq!((bench.machine.ties.len(), bench.machine.monitors.len()), (0, 0));
 }
 
 #[test]

@@ -47,8 +47,9 @@ impl Bench {
             };
             written.extend(rows);
             self.marks.on_persisted(token);
-            while let Some((token, _)) = self.call(Marks::pop_ready) {
-                self.clock.now(Wall(self.wall_ms));
+            while let Some((token, _, wall)) = self.call(Marks::pop_ready) {
+                let stamp = self.clock.now(wall);
+                assert!(stamp <= self.marks.durable, "a stamp leaves that no durable mark covers");
                 ready.push(token.0);
             }
             self.marks.check();
@@ -125,8 +126,9 @@ fn a_clock_that_leaps_makes_the_next_command_wait() {
     bench.wall_ms += 3_600_000;
     assert_eq!(bench.admit(1), "later");
     bench.wall_ms += 3_600_000;
-    assert_eq!(bench.persist().1, [1], "a second leap costs a second write");
-    assert_eq!(bench.admit(2), "now");
+    assert_eq!(bench.persist().1, [1], "a second leap makes it wait again");
+    assert_eq!(bench.admit(2), "later");
+    assert_eq!(bench.persist().1, [2]);
 }
 
 #[test]
@@ -169,4 +171,47 @@ fn the_answer_to_another_write_makes_nothing_durable() {
     bench.admit(1);
     bench.marks.on_persisted(Token(99));
     assert!(bench.call(Marks::pop_ready).is_none());
+}
+
+#[test]
+fn what_waits_on_a_disk_slower_than_marks_lie_ahead_is_stamped_with_the_time_it_came() {
+    let mut bench = Bench::boot(&[], WALL_MS);
+    bench.admit(1);
+    bench.wall_ms += 4_000;
+    bench.admit(2);
+    bench.wall_ms += 7_000;
+    bench.admit(3); // later than the mark that is being written
+    let Some(Effect::Persist { token, .. }) = bench.effects.pop() else { panic!("no write") };
+    bench.marks.on_persisted(token);
+    let mut ready = vec![];
+    while let Some((token, _, wall)) = bench.call(Marks::pop_ready) {
+        bench.clock.now(wall);
+        ready.push((token.0, wall.0 - WALL_MS));
+    }
+    assert_eq!(ready, [(1, 0), (2, 4_000)]);
+    bench.marks.check();
+    assert_eq!(bench.persist().1, [3]);
+}
+
+#[test]
+fn a_token_is_had_on_a_slow_disk_too() {
+    let mut bench = Bench::boot(&[], WALL_MS);
+    assert_eq!(bench.call(Marks::try_stamp), None);
+    bench.wall_ms += 11_000;
+    let Some(Effect::Persist { token, .. }) = bench.effects.pop() else { panic!("no write") };
+    bench.marks.on_persisted(token);
+    let stamp = bench.call(Marks::try_stamp).expect("a stamp that is covered");
+    assert_eq!((stamp, stamp.millis()), (bench.marks.durable, WALL_MS + 10_000));
+}
+
+#[test]
+fn commands_of_one_millisecond_wait_for_a_write_however_near_marks_lie() {
+    let now = Now { mono: Instant(0), wall: Wall(WALL_MS) };
+    let config = Arc::new(Config { waiting_max: 3, clock_mark_ms: 3, ..Config::default() });
+    let (marks, clock) = Marks::recover(config, &[], now);
+    let mut bench = Bench { marks, clock, ..Bench::boot(&[], WALL_MS) };
+    bench.admit(1);
+    bench.wall_ms += 3;
+    assert_eq!([2, 3].map(|token| bench.admit(token)), ["later"; 2]);
+    assert_eq!(bench.persist().1, [1, 2, 3]); // checks, after each write, that none waits for nothing
 }

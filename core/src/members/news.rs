@@ -205,9 +205,13 @@ impl Members {
     }
 
     fn on_alive_told(&mut self, from: NodeId, beat: &Beat, bit: u32, cx: &mut Cx<'_>) {
-        let Some(place) = self.table.of_life(beat.life).filter(|place| *place != ME) else {
+        let Some(place) = self.table.of_life(beat.life) else {
             return self.pull_lives(from, Vec::from([beat.life]), cx);
         };
+        if place == ME {
+            self.rise_above(beat.counter);
+            return self.spare(beat.life, Subject::Life, bit); // this node's own word has come round
+        }
         if beat.counter <= self.table.row(place).counter {
             return self.spare(beat.life, Subject::Life, bit);
         }

@@ -6,12 +6,14 @@ use super::table::Row;
 use super::{Event, LIVES_REMEMBERED_MAX, ME, Members, send};
 use crate::config::Canary;
 use crate::frame::{Answered, ENTRIES_MAX, LIVES_MAX, MemberEntry, MembersFrame, Wanted};
-use crate::id::{Incarnation, NodeId};
+use crate::hlc::Stamp;
+use crate::id::{Contact, Incarnation, NodeId};
 use crate::machine::{Cx, ServiceLoss};
 use crate::member::{Life, MemberRecord, MemberState};
 use crate::ring::WEIGHT_MAX;
 use crate::rng::Purpose;
 use crate::time::Instant;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// All records on their way from one peer, page by page.
@@ -85,7 +87,8 @@ impl Members {
         lives.retain(|life| {
             let has_room = self.asked.len() < LIVES_REMEMBERED_MAX;
             let at = self.asked.get(life).filter(|at| now.millis_since(**at) < again_ms);
-            let is_wanted = at.is_none() && has_room && !self.refused.contains_key(life);
+            let is_refused = self.refused.get(life).is_some_and(|until| now < *until);
+            let is_wanted = at.is_none() && has_room && !is_refused;
             if is_wanted {
                 self.asked.insert(*life, now);
             }
@@ -109,9 +112,23 @@ impl Members {
                 (Answered::Lives, places.take(ENTRIES_MAX).collect())
             }
         };
+        if !self.may_tell(from, places.len().max(1) as u64, cx.now.mono) {
+            cx.stats.pulls_refused += 1;
+            return; // whoever needs it asks again
+        }
         let is_told = |place: &u32| self.table.row(*place).state != MemberState::Dead;
         let entries = places.into_iter().filter(is_told).map(|place| self.entry(place, cx)).collect();
         send(from, MembersFrame::Push { answered, entries }, cx);
+    }
+
+    /// Counts records that somebody asks for: the whole table twice, for who comes anew or begins again, and so many a second.
+    fn may_tell(&mut self, to: NodeId, count: u64, now: Instant) -> bool {
+        let per_s = self.config.members_pulls_per_s;
+        let whole = per_s.saturating_add(2 * self.table.len() as u64);
+        let strangers = &mut self.strangers;
+        let neighbor = self.neighbors.iter_mut().find(|neighbor| neighbor.peer == to);
+        let allowance = neighbor.map_or(strangers, |neighbor| &mut neighbor.allowance);
+        allowance.take(count, whole, per_s, now)
     }
 
     /// Lists the places of a page: members that are there, and those that have left, for who was away meanwhile.
@@ -158,6 +175,8 @@ impl Members {
     /// This node knows whomever its peer knows.
     fn on_synced(&mut self, peer: &NodeId, cx: &mut Cx<'_>) {
         self.paging = None;
+        // All who live are known to have been alive of late: whoever came back need not wait for a lease to miss the others.
+        self.leases_from = self.leases_from.min(cx.now.mono.plus_millis(self.heartbeat_ms()));
         let place = self.table.place(peer);
         let is_active = place.is_some_and(|place| self.table.row(place).state == MemberState::Active);
         if self.me().state == MemberState::Joining {
@@ -192,7 +211,11 @@ impl Members {
             self.refuse_mismatch(record, cx);
             return None;
         }
-        let Some(place) = self.table.place(&id) else { return self.on_new_member(entry, bit, cx) };
+        if self.is_ahead(record.contact.incarnation(), cx) {
+            self.refuse_ahead(record, cx);
+            return None;
+        }
+        let Some(place) = self.table.place(&id) else { return self.on_new_member(from, entry, bit, cx) };
         let known = self.table.row(place).record.contact.incarnation();
         let told = record.contact.incarnation();
         if told == known {
@@ -207,9 +230,16 @@ impl Members {
         }
     }
 
-    /// Somebody holds a record of this node: one of an earlier life, or a word that this node has never said.
+    /// Somebody holds a record of this node: one of another life, or a word that this node has never said.
     fn on_my_record(&mut self, from: NodeId, record: &MemberRecord, cx: &mut Cx<'_>) {
         let mine = &self.me().record;
+        let told = record.contact.incarnation();
+        if told > mine.contact.incarnation() {
+            cx.stats.entries_refused += 1; // without an answer: either would contradict the other for ever
+            let is_possible = !self.is_ahead(told, cx);
+            self.outlived = self.outlived.max(is_possible.then_some(told));
+            return;
+        }
         if record.life() == mine.life() && record.revision <= mine.revision {
             return;
         }
@@ -224,11 +254,42 @@ impl Members {
         tell_record(from, ours, cx);
     }
 
-    fn on_new_member(&mut self, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) -> Option<u32> {
+    /// This node begins another life after the one that others know, by word of whoever routes.
+    pub(super) fn on_outlived_due(&mut self, cx: &Cx<'_>) {
+        if cx.now.mono >= self.outlived_from
+            && let Some(incarnation) = self.outlived.take()
+        {
+            self.events.push_back(Event::Outlived { incarnation });
+        }
+    }
+
+    /// Tells whether a life begins further in the future than clocks go wrong: no true one would ever come after it.
+    fn is_ahead(&self, life: Incarnation, cx: &Cx<'_>) -> bool {
+        Stamp(life.0).millis().saturating_sub(cx.now.wall.0) > self.config.members_ahead_ms_max
+    }
+
+    /// Refuses a life that lies too far ahead by this node's clock: told now and then, as it may be this one that is wrong.
+    fn refuse_ahead(&mut self, record: &MemberRecord, cx: &mut Cx<'_>) {
+        let (now, life) = (cx.now.mono, record.life());
+        let until = now.plus_millis(self.config.ttl_ms);
+        if self.refused.get(&life).is_none_or(|until| *until <= now) {
+            let (peer, key) = (record.contact.id(), "members_ahead_ms_max");
+            let (ours, theirs) = (cx.now.wall.0, Stamp(record.contact.incarnation().0).millis());
+            self.events.push_back(Event::Refused { peer, key, ours, theirs });
+            self.refuse_until(life, until, cx);
+        } else {
+            cx.stats.entries_refused += 1;
+        }
+    }
+
+    fn on_new_member(&mut self, from: NodeId, entry: &MemberEntry, bit: u32, cx: &mut Cx<'_>) -> Option<u32> {
         let record = &entry.record;
         let (id, incarnation) = (record.contact.id(), record.contact.incarnation());
-        let is_over = self.epitaphs.get(&id).is_some_and(|over| incarnation <= *over);
-        if is_over || !self.table.has_place_for(record) {
+        let over = self.epitaphs.get(&id).copied().filter(|over| incarnation <= *over);
+        if let Some(over) = over.filter(|_| record.state.is_present()) {
+            tell_record(from, epitaph(entry, over), cx);
+        }
+        if over.is_some() || !self.table.has_place_for(record) {
             self.refuse(record.life(), cx);
             return None;
         }
@@ -323,11 +384,15 @@ impl Members {
     // --- refusing and forgetting
 
     fn refuse(&mut self, life: Life, cx: &mut Cx<'_>) {
+        self.refuse_until(life, Instant::NEVER, cx);
+    }
+
+    fn refuse_until(&mut self, life: Life, until: Instant, cx: &mut Cx<'_>) {
         cx.stats.entries_refused += 1;
         if self.refused.len() >= LIVES_REMEMBERED_MAX {
             self.refused.shift_remove_index(0);
         }
-        self.refused.insert(life, ());
+        self.refused.insert(life, until);
     }
 
     /// A node that counts leases or partitions differently: told once for each life of it.
@@ -349,7 +414,7 @@ impl Members {
     }
 
     /// Remembers that a life is over, without a row.
-    fn bury(&mut self, id: NodeId, incarnation: Incarnation) {
+    pub(super) fn bury(&mut self, id: NodeId, incarnation: Incarnation) {
         if self.config.epitaphs_max == 0 {
             return;
         }
@@ -375,4 +440,13 @@ impl Members {
             self.bury(contact.id(), contact.incarnation());
         }
     }
+}
+
+/// What is left of a life that the table has forgotten: that it is over, as its own last word.
+fn epitaph(entry: &MemberEntry, over: Incarnation) -> MemberEntry {
+    let MemberRecord { contact, revision, .. } = &*entry.record;
+    let contact = Contact::new(contact.id(), over, contact.addrs());
+    let (revision, state) = (revision.saturating_add(1), MemberState::Left);
+    let record = MemberRecord { contact, revision, state, ..(*entry.record).clone() };
+    MemberEntry { record: Arc::new(record), ..entry.clone() }
 }

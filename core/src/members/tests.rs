@@ -1,5 +1,7 @@
 //! One fact for each test. The bench audits the whole table after every step.
 
+mod guards;
+
 use super::*;
 use crate::bench::{Bench, contact, contact_in, node};
 use crate::frame::{Answered, ENTRIES_MAX, Rumor, Wanted};
@@ -66,6 +68,7 @@ struct Seen {
     changes: Vec<(u8, Option<MemberState>, MemberState, bool)>,
     losses: Vec<(u8, ServiceLoss)>,
     refused: Vec<&'static str>,
+    outlived: Vec<u64>,
 }
 
 impl Seen {
@@ -123,6 +126,7 @@ fn seen(bench: &mut Bench<Members>) -> Seen {
                 seen.losses.extend(loss.map(|loss| (number, loss)));
             }
             Event::Refused { key, .. } => seen.refused.push(key),
+            Event::Outlived { incarnation } => seen.outlived.push(incarnation.0),
             Event::Reach { contact, frame } => seen.frames.push((contact.id().0[0], frame)),
         }
     }
@@ -242,6 +246,35 @@ fn a_table_is_told_page_by_page() {
         next = if let Answered::Page(next) = answered { Some(*next) } else { None };
     }
     assert_eq!(told, 200);
+}
+
+#[test]
+fn who_asks_again_and_again_is_answered_within_its_share() {
+    for from in [2, 9] {
+        let mut bench = bench(5);
+        let ask =
+            |bench: &mut Bench<Members>, what: Wanted| give(bench, framed(from, MembersFrame::Pull(what)));
+        let mut told = 0;
+        for _ in 0..2_000 {
+            let seen = ask(&mut bench, Wanted::Page(0));
+            let entries = |frame: &&MembersFrame| {
+                if let MembersFrame::Push { entries, .. } = frame { entries.len() } else { 0 }
+            };
+            told += seen.to(from).iter().map(entries).sum::<usize>();
+        }
+        assert_eq!(
+            (told, bench.stats.pulls_refused),
+            (1_010, 2_000 - 202),
+            "a second's share, and all twice"
+        );
+        assert!(
+            ask(&mut bench, Wanted::Lives(vec![life(99)])).to(from).is_empty(),
+            "nothing is an answer too"
+        );
+        assert!(!give(&mut bench, framed(3, MembersFrame::Pull(Wanted::Page(0)))).to(3).is_empty());
+        pass(&mut bench, 10);
+        assert!(!ask(&mut bench, Wanted::Page(0)).to(from).is_empty(), "its share does not come back");
+    }
 }
 
 #[test]
@@ -419,6 +452,20 @@ fn a_suspected_node_shows_itself_alive_and_suspects_less() {
 }
 
 #[test]
+fn a_nodes_own_refutation_that_comes_round_is_neither_asked_for_nor_told_back() {
+    let mut bench = bench(3);
+    let counter = bench.machine.me().counter;
+    pass(&mut bench, 300);
+    give(&mut bench, news(2, &suspicion(3, 1)));
+    give(&mut bench, news(2, &Rumor::Suspect { life: life(1), counter })); // waits for its pace
+    let mine = Beat { life: life(1), counter: bench.machine.me().counter, revision: 1, age_ms: 0 };
+    let seen = give(&mut bench, news(2, &Rumor::Alive(mine)));
+    assert!(seen.pulls().is_empty(), "a node asks for its own record");
+    let seen = pass(&mut bench, 100);
+    assert_eq!((seen.told(2).len(), seen.told(3).len()), (0, 1));
+}
+
+#[test]
 fn the_dead_come_back_with_a_rise_after_the_verdict_and_not_with_one_before() {
     let mut bench = bench(3);
     give(&mut bench, news(3, &Rumor::Suspect { life: life(2), counter: 1 }));
@@ -521,6 +568,52 @@ fn a_record_of_an_earlier_life_of_this_node_is_answered_by_its_own() {
         give(&mut bench, push(2, Answered::Lives, vec![entry_of(record(1, 0, 9, MemberState::Left), 9, 0)]));
     assert_eq!(bench.machine.state(), MemberState::Active);
     assert_eq!((seen.to(2).len(), bench.stats.entries_refused), (1, 1));
+}
+
+#[test]
+fn a_later_life_of_this_node_is_outlived_without_a_word_once_for_each_lease() {
+    let mut bench = bench(3);
+    let told = |life| Rumor::Record(entry_of(record(1, life, 0, MemberState::Active), 1, 0));
+    let seen = give(&mut bench, news(2, &told(8)));
+    assert_eq!((seen.outlived, seen.frames), (vec![8], vec![]), "two nodes contradict each other for ever");
+    give(&mut bench, Input::Leave);
+    give(&mut bench, Input::Join { contact: contact_in(1, 9), is_first: false });
+    for life in [20, 12] {
+        assert!(give(&mut bench, news(2, &told(life))).outlived.is_empty());
+    }
+    assert!(pass(&mut bench, 5_900).outlived.is_empty(), "it is driven from one life to the next");
+    assert_eq!(pass(&mut bench, 200).outlived, [20]);
+}
+
+#[test]
+fn a_life_more_than_a_day_ahead_is_nobodys() {
+    let mut bench = bench(3);
+    let in_a_day = (bench.now.wall.0 + 86_400_000) << 16;
+    let told = |number, life| Rumor::Record(entry_of(record(number, life, 0, MemberState::Active), 1, 0));
+    for number in [1, 2, 9] {
+        let seen = give(&mut bench, news(3, &told(number, in_a_day + (1 << 16))));
+        assert!(seen.outlived.is_empty() && seen.changes.is_empty() && seen.news.is_empty());
+        let again = give(&mut bench, news(3, &told(number, in_a_day + (1 << 16))));
+        let events = if number == 1 { vec![] } else { vec!["members_ahead_ms_max"] };
+        assert_eq!([seen.refused, again.refused], [events, vec![]]);
+    }
+    assert_eq!(give(&mut bench, news(3, &told(1, in_a_day))).outlived, [in_a_day]);
+    assert_eq!(give(&mut bench, news(3, &told(2, in_a_day))).changes.len(), 2);
+}
+
+#[test]
+fn who_tells_of_a_life_that_only_an_epitaph_remembers_hears_that_it_is_over() {
+    let mut bench = bench(3);
+    bench.machine.bury(node(9), Incarnation(5));
+    let told = |life, state| Rumor::Record(entry_of(record(9, life, 3, state), 1, 0));
+    let seen = give(&mut bench, news(3, &told(4, MemberState::Active)));
+    let [Rumor::Record(over)] = &seen.told(3)[..] else { panic!("told nothing: {seen:?}") };
+    assert_eq!((&over.record.contact, over.record.state), (&contact_in(9, 5), MemberState::Left));
+    assert!(
+        give(&mut bench, news(3, &told(4, MemberState::Left))).frames.is_empty(),
+        "it knows that already"
+    );
+    assert_eq!(give(&mut bench, news(3, &told(6, MemberState::Active))).changes.len(), 1);
 }
 
 #[test]

@@ -2,14 +2,17 @@
 
 use super::{Machines, hand};
 use crate::broadcast::Broadcast;
-use crate::id::{Contact, Token};
-use crate::machine::{Command, CommandError, Cx, Event, Machine, News, Reply, Watch};
+use crate::id::{Contact, Incarnation, Token};
+use crate::machine::{CloseReason, Command, CommandError, Cx, Event, Machine, News, Reply, Watch};
 use crate::marks::Admission;
 use crate::registry::Registrar;
 use crate::replica::Replica;
-use crate::{mailboxes, members, membership, registry};
+use crate::{links, mailboxes, members, membership, registry};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+
+/// Under this number the node asks things of itself: nobody is answered.
+pub(super) const OWN_TOKEN: Token = Token(u64::MAX);
 
 impl Machines {
     pub(super) fn on_command(
@@ -78,7 +81,7 @@ impl Machines {
 
     fn on_join(&mut self, token: Token, contacts: Vec<Contact>, cx: &mut Cx<'_>, out: &mut Vec<Event>) {
         if self.membership.has_left() {
-            self.begin_life(cx, out);
+            self.begin_life(self.marks.incarnation(), cx, out);
         }
         let is_first = contacts.iter().all(|contact| contact.id() == self.id);
         self.membership.handle(membership::Input::Join { token, contacts }, cx);
@@ -94,9 +97,29 @@ impl Machines {
         Ok(Reply::Ok)
     }
 
+    /// Others know of a later life of this node: somebody has made it up, or its disk is lost and its clock went back. It leaves,
+    /// and comes back in a life after that one.
+    pub(super) fn outlive(&mut self, known: Incarnation, cx: &mut Cx<'_>, out: &mut Vec<Event>) {
+        let contacts = self.membership.contacts();
+        if known < self.marks.incarnation() || self.membership.has_left() || contacts.is_empty() {
+            return;
+        }
+        hand(&mut self.members, members::Input::Leave, cx);
+        self.settle(cx, out);
+        self.membership.handle(membership::Input::Leave { token: OWN_TOKEN }, cx);
+        self.settle(cx, out);
+        self.begin_life(known, cx, out);
+        self.membership.handle(membership::Input::Join { token: OWN_TOKEN, contacts }, cx);
+        let contact = self.membership.contact().clone();
+        hand(&mut self.members, members::Input::Join { contact, is_first: false }, cx);
+    }
+
     /// The node comes back after it has left: everything that names its life is told of the next one.
-    fn begin_life(&mut self, cx: &mut Cx<'_>, out: &mut Vec<Event>) {
-        let incarnation = self.marks.begin_life();
+    fn begin_life(&mut self, known: Incarnation, cx: &mut Cx<'_>, out: &mut Vec<Event>) {
+        // A link that somebody has made meanwhile knows the life that is over.
+        self.links.handle(links::Input::CloseAll(CloseReason::Leaving), cx);
+        self.settle(cx, out);
+        let incarnation = self.marks.begin_life(known);
         self.membership.handle(membership::Input::NewLife { incarnation }, cx);
         hand(&mut self.registry, registry::Input::NewLife { incarnation }, cx);
         hand(&mut self.mailboxes, mailboxes::Input::NewLife { incarnation }, cx);

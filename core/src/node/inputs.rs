@@ -4,6 +4,7 @@ use super::{Machines, hand};
 use crate::frame::{Channel, Frame};
 use crate::id::NodeId;
 use crate::machine::{CommandError, Cx, Event, Input, Machine};
+use crate::time::Now;
 use crate::{broadcast, links, mailboxes, members, membership, placement, registry, replica};
 use alloc::vec::Vec;
 
@@ -24,8 +25,10 @@ impl Machines {
             Input::Persisted { token } => {
                 self.marks.on_persisted(token);
                 hand(&mut self.placement, placement::Input::Stampable, cx);
-                while let Some((token, command)) = self.marks.pop_ready(cx) {
-                    self.write(token, command, cx, out);
+                while let Some((token, command, wall)) = self.marks.pop_ready(cx) {
+                    let Cx { now, rng, clock, stats, effects } = cx;
+                    let now = Now { wall, ..*now };
+                    self.write(token, command, &mut Cx { now, rng, clock, stats, effects }, out);
                 }
             }
             Input::PersistFailed { .. } => {

@@ -1,5 +1,6 @@
 //! The registry on the bench, alone and with others.
 
+mod guards;
 mod laws;
 mod relayed;
 

@@ -14,6 +14,8 @@ pub(crate) struct Life {
     pub(crate) joined_at: Option<u64>,
     /// When it left the cluster, unless it has come back.
     pub(crate) left_at: Option<u64>,
+    /// When it left the cluster last, whether or not it has come back.
+    pub(crate) last_left_at: Option<u64>,
     /// When a life of the node ended last.
     pub(crate) stopped_at: Option<u64>,
     /// The token of the join that is under way.
@@ -84,7 +86,9 @@ impl Lives {
                 };
             }
             Observed::Stopped => (life.is_running, life.stopped_at) = (false, Some(seen.at_ns)),
-            Observed::Command { command: Command::Leave, .. } => life.left_at = Some(seen.at_ns),
+            Observed::Command { command: Command::Leave, .. } => {
+                (life.left_at, life.last_left_at) = (Some(seen.at_ns), Some(seen.at_ns));
+            }
             Observed::Command { token, command: Command::Join { .. } } => {
                 (life.joining, life.left_at) = (Some(token), None);
             }
@@ -138,7 +142,7 @@ impl Waits {
         let Some(wait) = self.open.iter_mut().find(|wait| wait.subject == subject) else { return };
         let Ok(index) = wait.remaining.binary_search(&by) else { return };
         wait.remaining.remove(index);
-        let late = at - wait.since;
+        let late = at.saturating_sub(wait.since); // a sleeper leaves only when it wakes, and may be missed before
         self.took_ns.push(late);
         let is_latest = self.latest.is_none_or(|(latest, ..)| late > latest);
         if is_latest && !is_excused(by, subject, (wait.since, at), troubles) {

@@ -7,8 +7,8 @@ use super::{Fault, fault_of, none};
 use bytes::Bytes;
 use rumormill_core::hash::hash_bytes;
 use rumormill_core::{
-    Address, Command, CommandError, Event, MailLoss, MailboxId, NANOS_PER_MILLI, Observation, Observed,
-    Question, Reply, Token,
+    Address, Command, CommandError, Event, Incarnation, MailLoss, MailboxId, NANOS_PER_MILLI, Observation,
+    Observed, Question, Reply, Token,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,7 +121,7 @@ impl Mail {
 
     fn on_stopped(&mut self, seen: &Observation<'_>, lives: &Lives) {
         let Some(id) = lives.of(seen.node).id else { return };
-        let first = Address { node: id, incarnation: rumormill_core::Incarnation(0), mailbox: MailboxId(0) };
+        let first = Address { node: id, incarnation: Incarnation(0), mailbox: MailboxId(0) };
         let of_node = self.open.range(first..).map(|(address, _)| *address);
         let closed: Vec<Address> = of_node.take_while(|address| address.node == id).collect();
         let memory = Some(self.memory_ns);
@@ -132,6 +132,37 @@ impl Mail {
         let ended: Vec<Token> =
             self.monitors.iter().filter(|(_, it)| it.node == seen.node).map(|(token, _)| *token).collect();
         ended.into_iter().for_each(|token| self.forget_monitor(token));
+    }
+
+    /// Mailboxes go on in the life after a leave, under other addresses: what others know by the old ones is gone, what the
+    /// node's mailboxes know of each other goes on.
+    fn on_life_begun(&mut self, seen: &Observation<'_>, life: Incarnation, lives: &Lives) {
+        let Some(id) = lives.of(seen.node).id else { return };
+        let first = Address { node: id, incarnation: Incarnation(0), mailbox: MailboxId(0) };
+        let renamed = |of: Address| Address { incarnation: life, ..of };
+        let is_old = |of: &Address| of.node == id && of.incarnation < life;
+        let own: Vec<_> =
+            self.open.range(first..).take_while(|(of, _)| is_old(of)).map(|it| (*it.0, *it.1)).collect();
+        for (address, opened_at) in own {
+            self.open.remove(&address);
+            self.open.insert(renamed(address), opened_at);
+            self.ties.on_renamed(address, renamed(address), seen.at_ns, |of| lives.number(&of.node));
+            for token in self.monitors_of.remove(&address).unwrap_or_default() {
+                let Some(monitor) = self.monitors.get_mut(&token) else { continue };
+                if monitor.node == seen.node {
+                    monitor.of = renamed(address);
+                } else if monitor.due_since.is_none() {
+                    monitor.due_since = Some(seen.at_ns);
+                    self.due.insert((seen.at_ns, token));
+                }
+                self.monitors_of.entry(monitor.of).or_default().push(token);
+            }
+        }
+        for watcher in self.monitors.values_mut().filter_map(|it| it.watcher.as_mut()).filter(|it| is_old(it))
+        {
+            *watcher = renamed(*watcher);
+        }
+        self.closing.values_mut().filter(|of| is_old(of)).for_each(|of| *of = renamed(*of));
     }
 
     /// A mailbox is gone: who monitors it must be told.
@@ -211,6 +242,7 @@ impl Mail {
             Event::Asked { mailbox, question, payload } => {
                 self.on_asked(seen, *mailbox, *question, payload, lives);
             }
+            Event::LifeBegun { incarnation } => self.on_life_begun(seen, *incarnation, lives),
             Event::MailLost { token, .. } => self.settle(*token, Fate::Lost),
             Event::MailboxDown { monitor, address, reason } => {
                 self.on_down(seen, *monitor, *address, *reason, lives, troubles);
@@ -438,7 +470,9 @@ impl Mail {
     ) -> bool {
         let span = (seen.at_ns.saturating_sub(self.memory_ns), seen.at_ns);
         let subject = lives.number(&of.node).unwrap_or(seen.node);
-        let has_left = lives.of(subject).left_at.is_some();
+        // A leave ends what binds a node's mailboxes to others; word of it may come late, and after it is back.
+        let has_left = |node| lives.of(node).last_left_at.is_some_and(|at| at >= span.0);
+        let has_left = lives.of(subject).left_at.is_some() || has_left(subject) || has_left(seen.node);
         // Who has only just come does not know yet where the others are, nor do they where it is.
         let joined_at = |node| lives.of(node).joined_at;
         let is_settled = |node| joined_at(node).is_some_and(|at| at.saturating_add(KNOWN_NS) <= seen.at_ns);

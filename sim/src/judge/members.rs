@@ -62,7 +62,7 @@ impl Members {
             Observed::Command { command: Command::Leave, .. } => {
                 self.forget_watcher(node); // who has left hears of nobody
                 let watchers = self.present_at(node, lives);
-                self.leaves.begin(node, seen.at_ns, watchers);
+                self.leaves.begin(node, troubles.awake_at(node, seen.at_ns), watchers);
             }
             Observed::Command { command: Command::Join { .. }, .. } => self.forget_subject(node),
             Observed::Command { token, command: Command::Watch { what: Watch::Members } } => {
@@ -182,7 +182,8 @@ impl Members {
     /// Somebody shows a life as suspected.
     fn on_suspicion(&mut self, seen: &Observation<'_>, member: &Member, lives: &Lives, troubles: &Troubles) {
         let Some((subject, paused_ns)) = self.judged(seen, member, lives, troubles) else { return };
-        if lives.of(subject).left_at.is_none() {
+        let span = (seen.at_ns.saturating_sub(self.memory_ns), seen.at_ns);
+        if lives.of(subject).left_at.is_none() && !troubles.is_parted(subject, span) {
             let what = || format!("suspects node {subject}, which lives");
             keep_least(&mut self.false_suspicion, (paused_ns, seen.at_ns, seen.node), what);
         }

@@ -223,10 +223,11 @@ pub(crate) fn no_dead_owner(
         for partition in 0..partitions {
             let owner = nodes.owner_of(node, partition).and_then(|owner| lives.number(&owner));
             let Some(owner) = owner.filter(|owner| !lives.of(*owner).is_running) else { continue };
-            let since = lives.of(owner).stopped_at.unwrap_or(0);
+            let died_at = lives.of(owner).stopped_at.unwrap_or(0);
+            let since = died_at.max(lives.of(node).joined_at.unwrap_or(0)); // who has left hears of nobody
             let gone = now.saturating_sub(since);
-            if gone > within && !troubles.delay(node, (since, now)) {
-                let gone_ms = gone / NANOS_PER_MILLI;
+            if gone > within && !troubles.delay(node, (died_at, now)) {
+                let gone_ms = now.saturating_sub(died_at) / NANOS_PER_MILLI;
                 let what = format!("partition {partition} belongs to node {owner}, dead for {gone_ms} ms");
                 return Err((Some(node), what));
             }

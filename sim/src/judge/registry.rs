@@ -133,8 +133,11 @@ impl Registry {
                 self.clear(node);
                 self.hidden.forget_subject(node);
             }
-            Observed::Stopped => self.on_stopped(seen),
-            Observed::Command { command: Command::Leave, .. } => self.expect_hidden(seen),
+            Observed::Stopped => self.on_stopped(seen, lives),
+            Observed::Command { command: Command::Leave, .. } => {
+                self.hidden.forget_watcher(node); // who has left hears of nobody
+                self.expect_hidden(seen.node, troubles.awake_at(node, seen.at_ns), lives);
+            }
             Observed::Command { command: Command::Join { .. }, .. } => self.hidden.forget_subject(node),
             Observed::Command { token, command } => self.on_command(seen, token, command, lives),
             Observed::Event(Event::Done { token, result }) => self.on_done(seen, *token, result.is_ok()),
@@ -242,22 +245,22 @@ impl Registry {
         self.asked.retain(|_, asked| asked.node != node);
     }
 
-    fn on_stopped(&mut self, seen: &Observation<'_>) {
+    fn on_stopped(&mut self, seen: &Observation<'_>, lives: &Lives) {
         self.clear(seen.node);
         self.hidden.forget_watcher(seen.node);
         if !self.hidden.is_open(seen.node) {
-            self.expect_hidden(seen); // else it has left before, and is waited for since
+            self.expect_hidden(seen.node, seen.at_ns, lives); // else it has left before, and is waited for since
         }
     }
 
     /// From now on the services of a node must disappear where they are visible.
-    fn expect_hidden(&mut self, seen: &Observation<'_>) {
-        let node = seen.node;
+    fn expect_hidden(&mut self, node: u32, since: u64, lives: &Lives) {
         let shows = |folded: &Folded| folded.owners.get(&node).is_some_and(|(count, _)| *count > 0);
-        let watching = self.watches.iter().filter(|((by, _), folded)| *by != node && shows(folded));
+        let hears = |by: u32| by != node && lives.of(by).left_at.is_none();
+        let watching = self.watches.iter().filter(|((by, _), folded)| hears(*by) && shows(folded));
         let mut watchers: Vec<u32> = watching.map(|((by, _), _)| *by).collect();
         watchers.dedup();
-        self.hidden.begin(node, seen.at_ns, watchers);
+        self.hidden.begin(node, since, watchers);
     }
 
     // --- what is told
@@ -437,9 +440,12 @@ impl Registry {
             return Some((u64::MAX, format!("{words} was found, and the node offers one itself")));
         }
         let life = lives.of(owner);
-        let gone_at = life.left_at.or(life.stopped_at.filter(|_| !life.is_running))?;
+        let left_at = life.left_at.map(|at| troubles.awake_at(owner, at));
+        let gone_at = left_at.or(life.stopped_at.filter(|_| !life.is_running))?;
         let is_excused = troubles.delay(seen.node, (gone_at, seen.at_ns));
-        (!is_excused).then(|| (seen.at_ns - gone_at, format!("{words} was found, and its owner is gone")))
+        let since = gone_at.max(lives.of(seen.node).joined_at.unwrap_or(0));
+        (!is_excused)
+            .then(|| (seen.at_ns.saturating_sub(since), format!("{words} was found, and its owner is gone")))
     }
 
     /// Tells since when a service that was not found has been offered by somebody whom the node should know of.

@@ -82,6 +82,33 @@ impl Ties {
         }
     }
 
+    /// A mailbox goes on under another address, in another life of its node: ties to others have ended, those within the node
+    /// go on.
+    pub(super) fn on_renamed(
+        &mut self,
+        old: Address,
+        new: Address,
+        at: u64,
+        number: impl Fn(&Address) -> Option<u32>,
+    ) {
+        let named = |of: Address| if of == old { new } else { of };
+        self.due = core::mem::take(&mut self.due)
+            .into_iter()
+            .map(|due| Due { mailbox: named(due.mailbox), ..due })
+            .collect();
+        self.asked.values_mut().for_each(|(ours, with)| (*ours, *with) = (named(*ours), named(*with)));
+        for (other, end) in self.ends.remove(&old).unwrap_or_default() {
+            let theirs = self.ends.get_mut(&other).and_then(|ends| ends.remove(&old));
+            if other.node == new.node {
+                self.ever.extend([(new, other), (other, new)]);
+                self.ends.entry(new).or_default().insert(other, end);
+                self.ends.entry(other).or_default().extend(theirs.map(|end| (new, end)));
+            } else if let (Some(_), Some(node)) = (theirs.filter(|end| !end.is_passive), number(&other)) {
+                self.due.insert(Due { since: at, mailbox: other, node });
+            }
+        }
+    }
+
     /// A mailbox was closed because of another one.
     pub(super) fn on_told(
         &mut self,

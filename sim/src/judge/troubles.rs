@@ -78,11 +78,17 @@ impl Troubles {
         }
     }
 
-    /// Tells for how long a node stood still within a span, at one stretch.
+    /// Tells for how long a node stood still at the longest stretch that touches a span: all of it, also what comes after.
     pub fn paused_ns(&self, node: u32, (from, to): Span) -> u64 {
         let pauses = self.pauses.get(node as usize).map_or(&[][..], Vec::as_slice);
-        let overlap = |pause: &Span| if overlaps(*pause, (from, to)) { pause.1.min(to) - pause.0 } else { 0 };
+        let overlap = |pause: &Span| if overlaps(*pause, (from, to)) { pause.1 - pause.0 } else { 0 };
         pauses.iter().map(overlap).max().unwrap_or(0)
+    }
+
+    /// Tells when a node does what it is asked for: at once, or when it stands still no longer.
+    pub fn awake_at(&self, node: u32, at: u64) -> u64 {
+        let pauses = self.pauses.get(node as usize).map_or(&[][..], Vec::as_slice);
+        pauses.iter().filter(|(from, to)| (*from..*to).contains(&at)).map(|(_, to)| *to).max().unwrap_or(at)
     }
 
     /// Tells whether a node was slow, or lost packets that others did not, within a span.
@@ -98,6 +104,16 @@ impl Troubles {
             overlaps(cut.span, span) && !cut.joined[group(a)][group(b)]
         };
         a != b && self.cuts.iter().any(cuts)
+    }
+
+    /// Tells whether somebody stood in another component of the network than a node within a span: it does not err in suspecting
+    /// it, and after the cut its word goes everywhere until the node has contradicted it.
+    pub fn is_parted(&self, node: u32, span: Span) -> bool {
+        let parts = |cut: &Cut| {
+            let group = cut.group.get(node as usize).map_or(0, |group| usize::from(*group));
+            overlaps(cut.span, span) && cut.joined[group].contains(&false)
+        };
+        self.cuts.iter().any(parts)
     }
 
     /// Tells whether a node hears most others, who cannot hear a third one, and do not err in taking it for dead: their

@@ -155,6 +155,13 @@ impl Case {
         self.tell(node, Event::MailboxClosed { mailbox, because_of, reason });
     }
 
+    /// Leaves, and comes back in another life at once.
+    fn leave_and_return(&mut self, node: u32, incarnation: u64) {
+        self.command(node, &Command::Leave);
+        self.join(node);
+        self.tell(node, Event::LifeBegun { incarnation: Incarnation(incarnation) });
+    }
+
     fn watch_partitions(&mut self, node: u32, owned: &[(u32, u64)]) -> Token {
         let owned = owned.iter().map(|(partition, token)| (*partition, Stamp(*token))).collect();
         self.watch(node, Watch::Partitions, News::Owned(owned))
@@ -215,8 +222,16 @@ fn no_false_suspicion_fails_on_a_node_that_others_reach_and_forgives_hardships()
     };
     judged(&|_| {}).fails(0, "suspects node 1, which lives");
     judged(&|case| case.stop(1)).holds();
+    judged(&|case| case.trouble(&FaultEffect::Pause { nodes: vec![1] }, 19, 22)).holds();
+    judged(&|case| case.trouble(&FaultEffect::Pause { nodes: vec![1] }, 19, 21)).fails(0, "suspects node 1");
     judged(&|case| case.cut(&[0, 1, 0], 10, 19)).holds();
-    judged(&|case| case.cut(&[0, 0, 1], 10, 19)).fails(0, "suspects node 1");
+    judged(&|case| case.cut(&[0, 0, 1], 10, 19)).holds(); // what the third node says of it comes after the cut
+    judged(&|case| case.cut(&[0, 0, 1], 1, 5)).fails(0, "suspects node 1");
+    judged(&|case| {
+        let blocked = vec![(0, 1), (1, 0)]; // the third node reaches both
+        case.trouble(&FaultEffect::Cut { group: vec![0, 1, 2], blocked }, 10, 19);
+    })
+    .fails(0, "suspects node 1");
     let mut case = case.clone();
     case.at_ms(20_000).verdict(0, watch, 1, MemberState::Active);
     case.holds();
@@ -383,9 +398,17 @@ fn directory_safe_fails_on_what_was_never_registered_and_on_what_outlives_its_ow
     let mut held = case.clone();
     held.shown(0).services = vec![service(1, "x", "")];
     held.fails(0, "service x of node 1 is visible");
+    let mut asleep = case.clone(); // it leaves when it wakes
+    asleep.trouble(&FaultEffect::Pause { nodes: vec![1] }, 1, 7);
+    asleep.at_ms(2_000).command(1, &Command::Leave);
+    asleep.at_ms(17_000).holds();
+    asleep.at_ms(17_001).fails(0, "shows services of node 1 10001 ms after");
     case.at_ms(1_000).stop(1);
     case.at_ms(11_000).holds();
     case.clone().at_ms(11_001).fails(0, "shows services of node 1 10001 ms after");
+    let mut away = case.clone();
+    away.at_ms(8_000).command(0, &Command::Leave);
+    away.at_ms(60_000).holds(); // who has left hears of nobody
     let mut back = case.clone();
     let reason = ServiceLoss::Dead;
     case.at_ms(9_000).news(0, watch, News::Down { service: service(1, "a", "1"), reason });
@@ -477,6 +500,12 @@ fn lookups_find_what_is_offered_and_their_own_first() {
     far.look_up(2, "a", Some(&service(1, "a", "1")));
     far.fails(2, "the node offers one itself");
     case.at_ms(10_000).stop(1);
+    let mut away = case.clone();
+    away.at_ms(12_000).leave_and_return(0, 2);
+    away.at_ms(17_000).look_up(0, "a", Some(&service(1, "a", "1")));
+    away.holds();
+    away.at_ms(17_001).look_up(0, "a", Some(&service(1, "a", "1")));
+    away.fails(0, "its owner is gone");
     case.at_ms(15_000).look_up(0, "a", Some(&service(1, "a", "1")));
     case.holds();
     case.at_ms(15_001).look_up(0, "a", Some(&service(1, "a", "1")));
@@ -653,6 +682,75 @@ fn a_monitor_fires_once_when_its_mailbox_goes_and_never_before() {
     case.at_ms(100_001).holds();
 }
 
+/// Each of these properties, of two nodes with an open mailbox.
+fn of_mail(check: Check) -> (Case, Address, Address) {
+    let mut case = Case::joined(2, PropertySpec::always(check));
+    let (here, there) = (case.open(0, 1), case.open(1, 1));
+    (case, here, there)
+}
+
+#[test]
+fn mailboxes_go_on_under_other_addresses_in_the_life_after_a_leave() {
+    let (mut case, here, there) = of_mail(Check::MailToTheLiving);
+    let later = Address { incarnation: Incarnation(2), ..there };
+    case.send(0, there, "old");
+    case.leave_and_return(1, 2);
+    let mut dead = case.clone();
+    dead.mail(1, here, "old");
+    dead.fails(1, "a later life");
+    case.send(0, later, "new");
+    case.mail(1, here, "new");
+    case.holds();
+}
+
+#[test]
+fn a_leave_ends_monitors_by_others_and_none_of_the_nodes_own() {
+    let (mut case, _, there) = of_mail(Check::MonitorsFireOnce { within_ns: 10 * SECOND });
+    let later = Address { incarnation: Incarnation(2), ..there };
+    let (by_other, own) = (case.monitor(0, there), case.monitor(1, there));
+    case.at_ms(60_000).leave_and_return(1, 2);
+    let mut silent = case.clone();
+    silent.at_ms(70_001).fails(0, "has not fired 10001 ms after");
+    case.fire(0, by_other, there);
+    case.at_ms(90_000).holds();
+    let mut early = case.clone();
+    early.fire(1, own, later);
+    early.fails(1, "for a mailbox that is open");
+    let token = case.command(1, &Command::CloseMailbox { mailbox: MailboxId(1) });
+    case.done(1, token, Ok(Reply::Ok));
+    case.holds();
+}
+
+#[test]
+fn who_leaves_may_lose_sight_of_the_mailboxes_of_others_and_nobody_else() {
+    let (mut case, _, there) = of_mail(Check::MonitorsFireOnce { within_ns: 10 * SECOND });
+    let monitor = case.monitor(0, there);
+    case.at_ms(60_000).leave_and_return(0, 2);
+    let mut late = case.clone();
+    late.at_ms(74_001).fire(0, monitor, there);
+    late.fails(0, "for a mailbox that is open");
+    case.at_ms(74_000).fire(0, monitor, there);
+    case.holds();
+}
+
+#[test]
+fn a_leave_ends_ties_with_others_and_none_within_the_node() {
+    let (mut case, here, there) = of_mail(Check::TiesCloseBoth { within_ns: 10 * SECOND });
+    let later = Address { incarnation: Incarnation(2), ..there };
+    case.tie(0, here, there);
+    let mut silent = case.clone();
+    silent.at_ms(60_000).leave_and_return(1, 2);
+    silent.at_ms(70_001).fails(0, "is open 10001 ms after");
+    case.at_ms(60_000).command(1, &Command::Leave);
+    case.close_with(1, there, here);
+    case.leave_and_return(1, 2);
+    case.close_with(0, here, there);
+    case.at_ms(90_000).holds();
+    let mut twice = case.clone();
+    twice.close_with(1, later, here);
+    twice.fails(1, "a second time");
+}
+
 #[test]
 fn accepted_mail_is_delivered_or_told_to_be_lost_while_both_ends_are_there() {
     let check = Check::MailAccounted { min_ppm: 1_000_000 };
@@ -696,6 +794,10 @@ fn a_dead_owner_is_replaced_in_time() {
     case.at_ms(5_000).stop(1);
     case.at_ms(15_000).holds();
     case.clone().at_ms(15_001).fails(0, "dead for 10001 ms");
+    let mut away = case.clone();
+    away.at_ms(8_000).leave_and_return(0, 2);
+    away.at_ms(18_000).holds();
+    away.at_ms(18_001).fails(0, "dead for 13001 ms");
     case.shown(0).owners[0] = 0;
     case.at_ms(20_000).holds();
 }
