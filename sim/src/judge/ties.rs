@@ -20,6 +20,8 @@ struct Due {
     since: u64,
     mailbox: Address,
     node: u32,
+    /// Whether a leave of its node ends this: it may never have heard of the tie, which was asked for elsewhere.
+    ends_by_leave: bool,
 }
 
 /// All ties.
@@ -59,7 +61,7 @@ impl Ties {
             let is_passive = with.node != mailbox.node;
             self.ends.entry(with).or_default().entry(mailbox).or_insert(End { since, is_passive });
         } else {
-            self.due.insert(Due { since, mailbox, node });
+            self.due.insert(Due { since, mailbox, node, ends_by_leave: false });
         }
     }
 
@@ -76,8 +78,8 @@ impl Ties {
             let end = self.ends.get_mut(&other).and_then(|ends| ends.remove(&mailbox));
             // Who dies right after it has asked for a tie may not have been heard.
             let is_heard = |end: &End| !end.is_passive || heard_ns.is_none_or(|ns| end.since + ns < at);
-            if let (Some(_), Some(node)) = (end.filter(is_heard), number(&other)) {
-                self.due.insert(Due { since: at, mailbox: other, node });
+            if let (Some(end), Some(node)) = (end.filter(is_heard), number(&other)) {
+                self.due.insert(Due { since: at, mailbox: other, node, ends_by_leave: end.is_passive });
             }
         }
     }
@@ -94,6 +96,7 @@ impl Ties {
         let named = |of: Address| if of == old { new } else { of };
         self.due = core::mem::take(&mut self.due)
             .into_iter()
+            .filter(|due| due.mailbox != old || !due.ends_by_leave)
             .map(|due| Due { mailbox: named(due.mailbox), ..due })
             .collect();
         self.asked.values_mut().for_each(|(ours, with)| (*ours, *with) = (named(*ours), named(*with)));
@@ -104,7 +107,7 @@ impl Ties {
                 self.ends.entry(new).or_default().insert(other, end);
                 self.ends.entry(other).or_default().extend(theirs.map(|end| (new, end)));
             } else if let (Some(_), Some(node)) = (theirs.filter(|end| !end.is_passive), number(&other)) {
-                self.due.insert(Due { since: at, mailbox: other, node });
+                self.due.insert(Due { since: at, mailbox: other, node, ends_by_leave: false });
             }
         }
     }

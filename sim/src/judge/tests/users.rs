@@ -752,6 +752,19 @@ fn a_leave_ends_ties_with_others_and_none_within_the_node() {
 }
 
 #[test]
+fn who_was_away_when_it_was_tied_need_not_hear_of_the_end() {
+    let (mut case, here, there) = of_mail(Check::TiesCloseBoth { within_ns: 10 * SECOND });
+    case.at_ms(60_000).command(1, &Command::Leave);
+    case.tie(0, here, there);
+    let token = case.command(0, &Command::CloseMailbox { mailbox: here.mailbox });
+    case.done(0, token, Ok(Reply::Ok));
+    let mut silent = case.clone();
+    silent.at_ms(70_001).fails(1, "is open 10001 ms after");
+    case.leave_and_return(1, 2);
+    case.at_ms(90_000).holds();
+}
+
+#[test]
 fn accepted_mail_is_delivered_or_told_to_be_lost_while_both_ends_are_there() {
     let check = Check::MailAccounted { min_ppm: 1_000_000 };
     let mut case = Case::joined(2, PropertySpec::eventually(10, check));
