@@ -75,6 +75,11 @@ pub enum Input {
         /// How it introduces itself now.
         contact: Contact,
     },
+    /// Others know of this life of the node, or a later one, what it has not said and cannot contradict.
+    Outlived {
+        /// The life that they know.
+        incarnation: Incarnation,
+    },
     /// The user leaves: everybody must hear of it before links close.
     Leave,
     /// A peer came into the active view.
@@ -606,6 +611,7 @@ impl Machine for Members {
         match input {
             Input::Join { contact, is_first } => self.on_join(contact, is_first, cx),
             Input::Move { contact } => self.on_move(contact, cx),
+            Input::Outlived { incarnation } => self.note_outlived(incarnation, cx),
             Input::Leave => self.on_leave(cx),
             Input::NeighborUp { peer } => self.on_neighbor_up(peer, cx),
             Input::NeighborDown { peer, loss } => self.on_neighbor_down(peer, loss, cx),

@@ -139,6 +139,11 @@ pub enum Event {
         /// Who has it.
         to: NodeId,
     },
+    /// Others hold a set of this node that this life of it cannot write over.
+    Outlived {
+        /// The life that they know.
+        incarnation: Incarnation,
+    },
     /// A peer sent bytes that are no update.
     Malformed {
         /// The peer.

@@ -236,8 +236,7 @@ impl Members {
         let told = record.contact.incarnation();
         if told > mine.contact.incarnation() {
             cx.stats.entries_refused += 1; // without an answer: either would contradict the other for ever
-            let is_possible = !self.is_ahead(told, cx);
-            self.outlived = self.outlived.max(is_possible.then_some(told));
+            self.note_outlived(told, cx);
             return;
         }
         if record.life() == mine.life() && record.revision <= mine.revision {
@@ -252,6 +251,12 @@ impl Members {
         }
         let ours = self.entry(ME, cx);
         tell_record(from, ours, cx);
+    }
+
+    /// Others know of a life that this one cannot contradict: another has to begin.
+    pub(super) fn note_outlived(&mut self, known: Incarnation, cx: &Cx<'_>) {
+        let is_possible = !self.is_ahead(known, cx);
+        self.outlived = self.outlived.max(is_possible.then_some(known));
     }
 
     /// This node begins another life after the one that others know, by word of whoever routes.

@@ -586,6 +586,15 @@ fn a_later_life_of_this_node_is_outlived_without_a_word_once_for_each_lease() {
 }
 
 #[test]
+fn what_the_registry_tells_of_a_later_life_is_outlived_as_well() {
+    let mut bench = bench(3);
+    let outlived = |life| Input::Outlived { incarnation: Incarnation(life) };
+    let beyond = (bench.now.wall.0 + 86_400_001) << 16;
+    assert!(give(&mut bench, outlived(beyond)).outlived.is_empty());
+    assert_eq!(give(&mut bench, outlived(8)).outlived, [8]);
+}
+
+#[test]
 fn a_life_more_than_a_day_ahead_is_nobodys() {
     let mut bench = bench(3);
     let in_a_day = (bench.now.wall.0 + 86_400_000) << 16;

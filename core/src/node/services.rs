@@ -77,7 +77,7 @@ impl Machines {
 /// The registry's wiring.
 impl Machines {
     pub(super) fn on_registry(&mut self, event: registry::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
-        use registry::Event::{Malformed, NameLost, News, Refused};
+        use registry::Event::{Malformed, NameLost, News, Outlived, Refused};
         match event {
             News(news) => up.extend(self.watches.of_services().filter_map(|(watch, prefix)| {
                 let is_meant = news.service().is_some_and(|service| service.name.starts_with(prefix));
@@ -85,6 +85,7 @@ impl Machines {
             })),
             Refused { from, owner } => up.push(Event::EntriesRefused { from, owner }),
             NameLost { name, instance, to } => up.push(Event::NameLost { name, instance, to }),
+            Outlived { incarnation } => hand(&mut self.members, members::Input::Outlived { incarnation }, cx),
             Malformed { from } => self.links.handle(links::Input::Malformed { from }, cx),
         }
     }

@@ -15,6 +15,9 @@ const SEQ_MAX: u64 = 1 << 60;
 /// How far a set may be ahead of what is known of it: no owner writes so often, and one that is told of a set beyond its own
 /// must have numbers left to write over it, again and again.
 const SEQ_LEAP_MAX: u64 = 1 << 40;
+/// How far beyond its own set an owner writes over one that it hears of; others might take a number beyond for a leap. Then
+/// it begins another life instead, and counts on from where it was.
+const SEQ_OUTBID_MAX: u64 = SEQ_LEAP_MAX / 2;
 
 /// How an update came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,7 +293,7 @@ impl Registrar {
         path == Path::Sync && u64::from(age_ms) >= self.config.sync_news_ms
     }
 
-    /// Somebody knows of a set of ours. What we did not write is written over, whole.
+    /// Somebody knows of a set of ours. What we did not write is written over, whole, or by another life.
     pub(super) fn defend(
         &mut self,
         from: NodeId,
@@ -306,10 +309,12 @@ impl Registrar {
         if is_ours {
             return;
         }
+        let own_seq = own.seq;
         cx.stats.registry_refused += 1;
         self.events.push_back(Event::Refused { from, owner: self.me });
-        if incarnation > self.incarnation || seq >= SEQ_MAX {
-            return; // not ours to say: a later life of us, or nobody's number
+        if incarnation > self.incarnation || seq.saturating_sub(own_seq) > SEQ_OUTBID_MAX {
+            self.events.push_back(Event::Outlived { incarnation });
+            return;
         }
         self.rewrite_own(seq + 1, cx);
     }

@@ -215,6 +215,7 @@ fn show(news: &News) -> String {
 fn show_event(event: &Event) -> String {
     match event {
         Event::Refused { from, owner } => format!("refused n{} by n{}", owner.0[0], from.0[0]),
+        Event::Outlived { incarnation } => format!("outlived by {}", incarnation.0),
         Event::NameLost { name, to, .. } => {
             format!("lost {} to n{}", String::from_utf8_lossy(name), to.0[0])
         }

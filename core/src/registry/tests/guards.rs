@@ -44,6 +44,26 @@ fn another_set_of_this_node_under_its_own_number_is_written_over() {
 }
 
 #[test]
+fn a_set_of_this_node_that_it_cannot_write_over_is_told_and_left() {
+    for (life, ahead, is_written) in
+        [(1, 1, true), (1, 1 << 39, true), (1, (1 << 39) + 1, false), (2, 0, false)]
+    {
+        let mut net = Net::new(2);
+        net.register(1, "a", "x").unwrap();
+        net.run_for(30);
+        net.forget_told();
+        let seq = net.nodes[0].machine.own_owner().seq;
+        let told = (Incarnation(life), seq + ahead);
+        net.at(1).call(|machine, cx| machine.defend(node(2), told.0, told.1, None, cx));
+        net.settle();
+        let outlived = format!("outlived by {life}");
+        assert_eq!(net.told(1).contains(&outlived), !is_written);
+        let expected = if is_written { told.1 + 1 } else { seq };
+        assert_eq!(net.nodes[0].machine.own_owner().seq, expected);
+    }
+}
+
+#[test]
 fn numbers_beyond_the_bound_are_nobodys() {
     let mut net = Net::new(2);
     net.register(1, "a", "x").unwrap();
