@@ -441,8 +441,7 @@ fn a_node_of_which_a_later_life_is_made_up_begins_one_after_it() {
     let all = Config { members: true, registry: true, mailboxes: true, ..Config::default() };
     let mut network = chain(5, all);
     let (name, meta, mailbox) = (Bytes::from_static(b"name"), Bytes::new(), MailboxId(0));
-    network
-        .command(2, Command::Register { name: name.clone(), instance: 0, mailbox, meta, is_unique: false });
+    network.command(2, Command::Register { name, instance: 0, mailbox, meta, is_unique: false });
     network.run(5_000);
     let contact = network.contact(2);
     let forged = Incarnation(contact.incarnation().0 + (3_600_000 << 16)); // in an hour

@@ -34,7 +34,6 @@ mod mailboxes;
 mod maps;
 mod migrate;
 mod node_ref;
-mod ordered;
 mod paths;
 mod placement;
 mod published;

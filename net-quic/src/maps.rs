@@ -151,16 +151,7 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
 
     /// Reads every entry, up to the first that cannot be read.
     fn each<T>(&self, read: impl Fn(&[u8], &[u8]) -> Result<T, Error>) -> Result<Vec<T>, Error> {
-        let mut all = Ok(Vec::new());
-        self.copy.snapshot().each_from(b"", |key, value| {
-            match (read(key, value), &mut all) {
-                (Ok(entry), Ok(entries)) => entries.push(entry),
-                (Err(error), all) => *all = Err(error),
-                (Ok(_), Err(_)) => {}
-            }
-            all.is_ok()
-        });
-        all
+        self.copy.snapshot().iter().map(|(key, value)| read(key, value)).collect()
     }
 
     /// Watches the map: its entries now, then every change of this node's copy, made here or elsewhere.

@@ -7,13 +7,17 @@
 //!
 //! Everything of one input is written before its answer is told: who has put a key reads it.
 
-use crate::ordered::Ordered;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use papaya::HashMap;
+use rpds::RedBlackTreeMapSync;
 use rumormill_core::{Event, MapId, News, Node, NodeId, Ring, Service, Stamp, Token};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Keys in the order of their bytes. A clone shares what has not changed since: who reads keeps a whole one for nothing.
+pub(crate) type Ordered<V> = RedBlackTreeMapSync<Bytes, V>;
 
 /// The visible entries of one map.
 #[derive(Default)]
@@ -89,15 +93,10 @@ impl Published {
 
     /// Lists the services whose names begin so, in the order of names.
     pub(crate) fn list(&self, prefix: &[u8]) -> Vec<Service> {
-        let mut listed = Vec::new();
-        self.listed.load_full().each_from(prefix, |name, named| {
-            let is_meant = name.starts_with(prefix);
-            if is_meant {
-                listed.extend_from_slice(&named.all);
-            }
-            is_meant
-        });
-        listed
+        let listed = self.listed.load_full();
+        let from = listed.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
+        let meant = from.take_while(|(name, _)| name.starts_with(prefix));
+        meant.flat_map(|(_, named)| named.all.iter().cloned()).collect()
     }
 
     /// Shows what the node owns, and was told so.
@@ -133,11 +132,11 @@ impl Published {
                     match new {
                         Some(value) => {
                             copy.keys.pin().insert(key.clone(), value.clone());
-                            ordered.insert(key.clone(), value.clone());
+                            ordered.insert_mut(key.clone(), value.clone());
                         }
                         None => {
                             copy.keys.pin().remove(key);
-                            ordered.remove(key);
+                            ordered.remove_mut(key);
                         }
                     }
                 }
@@ -164,11 +163,11 @@ impl Published {
             let all: Vec<Service> = registry.lookup(name).collect();
             if all.is_empty() {
                 self.services.pin().remove(name);
-                listed.remove(name);
+                listed.remove_mut(name);
             } else {
                 let named = Arc::new(Named { all, first: registry.whereis(name) });
                 self.services.pin().insert(name.clone(), named.clone());
-                listed.insert(name.clone(), named);
+                listed.insert_mut(name.clone(), named);
             }
         }
         self.listed.store(Arc::new(listed));

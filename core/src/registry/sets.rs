@@ -182,10 +182,10 @@ impl Registry {
         }
     }
 
-    /// Grows by half, not twofold: a thousand simulated nodes hold the directory.
+    /// Grows by a quarter, not twofold: a thousand simulated nodes hold the directory.
     fn push_entry(&mut self, entry: Entry) {
         if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact(self.entries.len() / 2 + 16);
+            self.entries.reserve_exact(self.entries.len() / 4 + 16);
         }
         self.entries.push(entry);
     }
