@@ -39,7 +39,7 @@ pub enum Error {
     #[error("the bytes are no value of this type: {0}")]
     Decode(String),
     /// None of the addresses could be joined through.
-    #[error("no address answered: {}", list(reasons))]
+    #[error("no address let this node in: {}", list(reasons))]
     NobodyAnswered {
         /// Each address, and what came of it.
         reasons: Vec<(SocketAddr, String)>,
@@ -120,7 +120,7 @@ async fn identify(gate: &Gate, addrs: Vec<SocketAddr>) -> Result<Vec<Contact>, E
 /// // A join that fails says why.
 /// let eve = Cluster::builder("demo").secret("something else").listen(listen).start().await?;
 /// let refused = eve.join(&[ann.local_addr()]).await.unwrap_err();
-/// assert!(refused.to_string().starts_with("no address answered: 127.0.0.1:"));
+/// assert!(refused.to_string().starts_with("no address let this node in: 127.0.0.1:"));
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -189,7 +189,7 @@ impl Cluster {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Tells the node's id: its public key.
+    /// Tells the node's id: its first public key, also after that was rotated.
     pub fn id(&self) -> NodeId {
         self.inner.id
     }

@@ -351,8 +351,8 @@ fn status_tells_why_a_node_does_not_come_in() {
     };
     let _eve = start("eve", "test", "other words");
     let eve = outside("eve");
-    let refusal = "it refused this node: its own log has the reason";
-    assert_eq!(eve["outside"], format!("no address answered: {}: {refusal}", ann.addr));
+    let refusal = "it refused this node: the log there has the reason, often another secret, or a name that another key has";
+    assert_eq!(eve["outside"], format!("no address let this node in: {}: {refusal}", ann.addr));
     assert_eq!(
         (&eve["refusals"][0]["kind"], &eve["refusals"][0]["addr"]),
         (&"by-peer".into(), &ann.addr.to_string().into())
@@ -372,7 +372,10 @@ fn status_tells_why_a_node_does_not_come_in() {
         "{text}"
     );
     let text = desk.rumor(&["status", "--data", "eve"]).stdout;
-    assert!(text.contains(&format!("\nOUTSIDE   no address answered: {}: {refusal}\n", ann.addr)), "{text}");
+    assert!(
+        text.contains(&format!("\nOUTSIDE   no address let this node in: {}: {refusal}\n", ann.addr)),
+        "{text}"
+    );
 }
 
 /// A node that nobody listens to: killed when it is dropped.

@@ -271,9 +271,7 @@ impl fmt::Display for CommandError {
             }
             Self::Busy => f.write_str("neighbours take no more just now; nothing changed, try again"),
             Self::Full { max } => write!(f, "the bound of {max} is reached; nothing changed"),
-            Self::Unreachable => {
-                f.write_str("nobody there could be reached in time; a join goes on trying its seeds")
-            }
+            Self::Unreachable => f.write_str("nobody there could be reached in time"),
             Self::Left => f.write_str("the node has left the cluster; join first"),
             Self::AlreadyJoining => f.write_str("a join is under way; wait for its answer"),
             Self::Disabled => {

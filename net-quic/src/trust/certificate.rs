@@ -7,9 +7,9 @@ use ed25519_dalek::SigningKey;
 use rumormill_core::NodeId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fs;
 use std::path::Path;
 use std::str::FromStr;
+use std::{fs, io};
 
 const LABEL: &str = "rumormill certificate 1";
 
@@ -114,8 +114,9 @@ impl Certificate {
     /// # Errors
     /// [`StatementError`].
     pub fn load(path: &Path) -> Result<Self, StatementError> {
-        let text = fs::read_to_string(path);
-        text.map_err(|source| StatementError::File { path: path.into(), source })?.parse()
+        let of_file = |source| StatementError::File { path: path.into(), source };
+        let text = fs::read_to_string(path).map_err(of_file)?;
+        text.parse().map_err(|error: StatementError| of_file(io::Error::other(error)))
     }
 }
 

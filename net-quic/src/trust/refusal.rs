@@ -96,7 +96,9 @@ pub enum Refusal {
     #[error("it opened a stream of an unknown kind")]
     UnknownStream,
     /// It refused us, and does not say why.
-    #[error("it refused this node: its own log has the reason")]
+    #[error(
+        "it refused this node: the log there has the reason, often another secret, or a name that another key has"
+    )]
     ByPeer,
     /// The pin cannot be written.
     #[error("the pin cannot be written: {0}")]
