@@ -1,7 +1,7 @@
 //! The `rumor` command as its users meet it: real processes, what they print, and the status they exit with.
 
 use rumormill_net_quic::{
-    Address, Authority, Cluster, Identity, Incoming, Mailbox, MemberState, News, Offer, Watching,
+    Address, Authority, Cluster, Identity, Incoming, Mailbox, MemberState, News, NodeId, Offer, Watching,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -150,8 +150,8 @@ async fn neighbour(of: &Running) -> Cluster {
     builder.start().await.expect("started")
 }
 
-/// Waits until a member is in this state.
-async fn until(node: &Cluster, watching: &mut Watching, name: &str, state: MemberState) {
+/// Waits until the member of this id, in hexadecimal digits, is in this state.
+async fn until(watching: &mut Watching, id: &str, state: MemberState) {
     let waiting = async {
         loop {
             let members = match watching.recv().await.expect("running") {
@@ -159,13 +159,13 @@ async fn until(node: &Cluster, watching: &mut Watching, name: &str, state: Membe
                 News::Member { member, .. } => vec![member],
                 _ => continue,
             };
-            let is_it = |id| node.name_of(&id).is_some_and(|known| known == name);
-            if members.iter().any(|it| it.state == state && is_it(it.id())) {
+            let hex = |id: NodeId| id.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            if members.iter().any(|it| it.state == state && hex(it.id()) == id) {
                 return;
             }
         }
     };
-    timeout(SOON, waiting).await.unwrap_or_else(|_| panic!("{name} does not become {state:?}"));
+    timeout(SOON, waiting).await.unwrap_or_else(|_| panic!("{id} does not become {state:?}"));
 }
 
 async fn offer<M>(node: &Cluster, name: &str) -> Mailbox<M> {
@@ -269,12 +269,13 @@ async fn nodes_meet_and_whoever_is_told_to_end_leaves() {
         let node = desk.start(name, Some(ann.addr));
         node.expect("ann is active");
         ann.expect(&format!("{name} is active"));
-        // A name is known to whoever has met the node: those two are neighbours among three.
-        until(&tester, &mut watching, name, MemberState::Active).await;
+        let shown = desk.json(&["status", "--data", name, "--json"]);
+        let id = shown["id"].as_str().expect("an id");
+        until(&mut watching, id, MemberState::Active).await;
         assert_eq!(node.end(signal), Some(status));
         assert!(!desk.path(name).join("control.sock").exists());
         ann.expect(&format!("{name} has left"));
-        until(&tester, &mut watching, name, MemberState::Left).await;
+        until(&mut watching, id, MemberState::Left).await;
     }
 }
 
