@@ -513,7 +513,8 @@ impl Cluster {
     /// Counts what this node refused since it started, by reason: see [`Refusal::kind`].
     pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
         let mut counts = self.inner.admission.board().counts();
-        counts.remove(Refusal::ByPeer.kind()); // that it was refused itself
+        counts.remove(Refusal::ByPeer.kind()); // that it was refused itself, or outlived
+        counts.remove(Refusal::Outlived.kind());
         counts
     }
 

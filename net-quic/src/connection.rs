@@ -33,6 +33,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const CLOSED: VarInt = VarInt::from_u32(0);
 /// The code of a connection whose peer does not keep to the protocol.
 const BROKEN: VarInt = VarInt::from_u32(2);
+/// The code of a connection whose peer has come in again, in a later life.
+pub(crate) const OUTLIVED: VarInt = VarInt::from_u32(7);
 
 /// Which connection something came from: an older one with the same peer may still be talking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +55,8 @@ pub(crate) enum Arrival {
     UnknownStream,
     /// A full channel has drained.
     Ready(Channel),
+    /// The peer ends it because this node has come in again, in a later life.
+    Outlived,
     /// It ended; nothing comes after this.
     Down(DownReason),
 }
@@ -160,6 +164,11 @@ impl Link {
             let _ = timeout(LINGER, flushed).await;
             self.connection.close(CLOSED, b"");
         })
+    }
+
+    /// Ends the connection at once: its peer has come in again, in a later life.
+    pub(crate) fn outlive(self) {
+        self.connection.close(OUTLIVED, b"");
     }
 
     /// Ends the connection at once.
@@ -333,6 +342,9 @@ async fn receive(id: ConnectionId, connection: Connection, arrivals: Arrivals, h
         }
     };
     while readers.join_next().await.is_some() {} // what arrived before the end is told before the end
+    if matches!(&error, ConnectionError::ApplicationClosed(closed) if closed.error_code == OUTLIVED) {
+        let _ = arrivals.send((id, Arrival::Outlived)).await;
+    }
     let _ = arrivals.send((id, Arrival::Down(down_reason(&error)))).await;
 }
 

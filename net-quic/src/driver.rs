@@ -8,7 +8,7 @@ mod moving;
 pub(crate) use moving::{Moving, challenges};
 
 use crate::app::{AppHost, Stimulus};
-use crate::connection::{Arrival, Arrivals, ConnectionId, Holds, Link, Queued};
+use crate::connection::{Arrival, Arrivals, ConnectionId, Holds, Link, OUTLIVED, Queued};
 use crate::endpoint::{Gate, Met};
 use crate::hear::{Hearers, PATIENCE};
 use crate::hello::Purpose;
@@ -390,12 +390,16 @@ impl Driver {
         }
         let key = (peer.id, dialer);
         if self.links.get(&key).is_some_and(|(_, known)| known.incarnation() > peer.incarnation) {
-            return connection.close(0_u32.into(), b""); // an older life's, that came late
+            return connection.close(OUTLIVED, b""); // an older life's, that came late
         }
         if let Some((old, known)) = self.links.remove(&key) {
-            old.abort();
-            let reason =
-                if known.incarnation() < peer.incarnation { DownReason::Reset } else { DownReason::Closed };
+            let reason = if known.incarnation() < peer.incarnation {
+                old.outlive();
+                DownReason::Reset
+            } else {
+                old.abort();
+                DownReason::Closed
+            };
             self.step(Input::LinkDown { peer: peer.id, dialer, reason });
         }
         self.serial += 1;
@@ -419,12 +423,15 @@ impl Driver {
         match arrival {
             Arrival::Malformed => self.note_breach(&key, &Refusal::BadFrame),
             Arrival::UnknownStream => return self.note_breach(&key, &Refusal::UnknownStream),
+            Arrival::Outlived => return self.note_breach(&key, &Refusal::Outlived),
             Arrival::Down(_) => drop(self.links.remove(&key)),
             Arrival::Frame(..) | Arrival::Ready(_) => {}
         }
         self.step(match arrival {
             Arrival::Frame(channel, frame) => Input::Frame { from: peer, channel, frame },
-            Arrival::Malformed | Arrival::UnknownStream => Input::Malformed { from: peer },
+            Arrival::Malformed | Arrival::UnknownStream | Arrival::Outlived => {
+                Input::Malformed { from: peer }
+            }
             Arrival::Ready(channel) => Input::LinkReady { peer, channel },
             Arrival::Down(reason) => Input::LinkDown { peer, dialer, reason },
         });

@@ -95,6 +95,19 @@ async fn refused(guest: &Cluster, host: &Cluster) -> Refusal {
     refusal(&mut notices).await
 }
 
+#[tokio::test]
+async fn a_node_hears_that_another_process_runs_with_its_key() {
+    let identity = || Identity::from_secret(&[9; 32]);
+    let host = start(builder("host")).await;
+    let first = start(builder("twin").identity(identity())).await;
+    let mut notices = first.watch_trust();
+    meet(&first, &host).await;
+    let second = start(builder("twin").identity(identity())).await;
+    second.join(&[host.local_addr()]).await.expect("let in");
+    assert_eq!(refusal(&mut notices).await, Refusal::Outlived);
+    assert_eq!(first.refused(), 0, "it has refused nobody");
+}
+
 fn valid() -> std::ops::Range<SystemTime> {
     SystemTime::now() - DAY..SystemTime::now() + DAY
 }

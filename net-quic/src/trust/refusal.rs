@@ -95,6 +95,9 @@ pub enum Refusal {
     /// A peer that was let in opened a stream that this version knows no use for; the stream is stopped.
     #[error("it opened a stream of an unknown kind")]
     UnknownStream,
+    /// It ended its connection with us, as this node has come in there again in a later life, which is not this process.
+    #[error("another process runs with this node's key, and began later: end one of them")]
+    Outlived,
     /// It refused us, and does not say why.
     #[error(
         "it refused this node: the log there has the reason, often another secret, or a name that another key has"
@@ -131,6 +134,7 @@ impl Refusal {
             Self::NoRoom(_) => "no-room",
             Self::BadFrame => "bad-frame",
             Self::UnknownStream => "unknown-stream",
+            Self::Outlived => "outlived",
             Self::ByPeer => "by-peer",
             Self::Store(_) => "store",
         }
