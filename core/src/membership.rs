@@ -255,6 +255,11 @@ impl Membership {
             .for_each(|known| *known = moved.clone());
     }
 
+    /// Takes out the join that waits for its answer: whoever asks gives it.
+    pub(crate) fn take_join(&mut self) -> Option<Token> {
+        self.entry.take_token()
+    }
+
     /// Lists how neighbours, passive contacts and seeds are reached.
     pub fn contacts(&self) -> Vec<Contact> {
         let active = self.active.iter().map(|neighbor| &neighbor.contact);

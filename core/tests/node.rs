@@ -481,10 +481,23 @@ fn a_node_without_its_disk_whose_clock_went_back_is_known_in_a_later_life() {
     let store = Vec::new();
     network.members[3] =
         Member { node, boot, booted, store, inputs, events, is_alive: true, is_frozen: false };
+    network.join(3, &[]);
+    network.run(100);
     network.join(3, &[0]);
+    let contact = Contact::new(id(3), before, &[]);
+    let cluster = ClusterNumbers { heartbeat_ms: 2_000, ttl_ms: 6_000, ring_size: 64 };
+    let record =
+        MemberRecord { contact, revision: 3, state: MemberState::Active, weight: 1, zone: 0, cluster };
+    let entry = MemberEntry { record: Arc::new(record), counter: 1, age_ms: 0 };
+    let frame = Frame::Members(MembersFrame::News(vec![Rumor::Record(entry)]));
+    let channel = frame.channel();
+    network.handle(3, Input::Frame { from: id(0), channel, frame }); // before the join is answered
     let (name, meta, mailbox) = (Bytes::from_static(b"name"), Bytes::new(), MailboxId(0));
     network.command(3, Command::Register { name, instance: 0, mailbox, meta, is_unique: false });
     network.run(20_000);
+    let refused = |event: &Event| matches!(event, Event::Done { result: Err(_), .. });
+    let events = &network.members[3].events;
+    assert!(!events.iter().any(|(_, event)| refused(event)), "the join was under way: {events:?}");
     assert!(network.members[3].node.incarnation() > before);
     assert_known(&network, 3, b"name");
 }

@@ -26,6 +26,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Takes out the command that waits.
+    pub(super) fn take_token(&mut self) -> Option<Token> {
+        self.token.take()
+    }
+
     /// Tells whether a command that waits will ever be answered.
     pub(super) fn is_going_on(&self) -> bool {
         self.token.is_none() || self.at != Instant::NEVER

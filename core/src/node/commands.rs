@@ -104,12 +104,13 @@ impl Machines {
         if known < self.marks.incarnation() || self.membership.has_left() || contacts.is_empty() {
             return;
         }
+        let token = self.membership.take_join().unwrap_or(OWN_TOKEN); // a join under way goes on
         hand(&mut self.members, members::Input::Leave, cx);
         self.settle(cx, out);
         self.membership.handle(membership::Input::Leave { token: OWN_TOKEN }, cx);
         self.settle(cx, out);
         self.begin_life(known, cx, out);
-        self.membership.handle(membership::Input::Join { token: OWN_TOKEN, contacts }, cx);
+        self.membership.handle(membership::Input::Join { token, contacts }, cx);
         let contact = self.membership.contact().clone();
         hand(&mut self.members, members::Input::Join { contact, is_first: false }, cx);
     }
