@@ -2,7 +2,7 @@
 //! each step on the way to it, and not once for each row.
 //!
 //! Nothing here changes anything. Look-ups of one step need what the step before has brought, and nothing of their own
-//! step. A world of 1,000 nodes with 10,000 services is far larger than any cache: this takes a fifth of its time away.
+//! step. A world of 1,000 nodes with 10,000 services is far larger than any cache, and waits for memory most of its time.
 
 use super::directory::{NONE, Registry};
 use super::relay::Told;
