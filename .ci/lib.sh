@@ -3,6 +3,8 @@
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 export CARGO_TERM_COLOR=never INSTA_UPDATE=no
+# Every step builds once: what rustc keeps for the next build would only fill the disk.
+export CARGO_INCREMENTAL=0
 CARGO_TARGET_DIR="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 export CARGO_TARGET_DIR
 failures="$CARGO_TARGET_DIR/ci-failures" # the capsules, outputs and lists that a failed step leaves for its reader
