@@ -166,7 +166,7 @@ pub struct Registrar {
     announced: u64,
     flush_at: Option<Instant>,
     /// Sets that cannot be seen, by when they are forgotten.
-    purges: BTreeSet<(Instant, NodeId)>,
+    purges: BTreeSet<(Instant, u32)>,
     /// Forgotten sets: what is not newer is refused. The oldest goes first when there are too many.
     epitaphs: IndexMap<NodeId, (Incarnation, u64), crate::hash::FixedState>,
     relay: Relay,
@@ -394,7 +394,7 @@ impl Registrar {
 
     fn on_life_visible(&mut self, node: NodeId, incarnation: Incarnation, cx: &mut Cx<'_>) {
         let is_known = self.registry.number(&node).is_some();
-        if !is_known && self.registry.numbers.len() >= self.config.registry_owners_max {
+        if !is_known && self.registry.count_owners() >= self.config.registry_owners_max {
             cx.stats.registry_refused += 1;
             return;
         }
@@ -432,9 +432,9 @@ impl Registrar {
         if must_go && owner.purge_at.is_none() {
             let at = cx.now.mono.plus_millis(self.config.registry_retention_ms);
             owner.purge_at = Some(at);
-            self.purges.insert((at, owner.id));
+            self.purges.insert((at, number));
         } else if !must_go && let Some(at) = owner.purge_at.take() {
-            self.purges.remove(&(at, owner.id));
+            self.purges.remove(&(at, number));
         }
         if owner.seq == 0 && owner.lease.is_none() && owner.id != self.me {
             self.registry.forget(number);
@@ -442,11 +442,9 @@ impl Registrar {
     }
 
     fn on_purges_due(&mut self, cx: &mut Cx<'_>) {
-        while let Some((at, id)) = self.purges.first().copied().filter(|(at, _)| *at <= cx.now.mono) {
-            self.purges.remove(&(at, id));
-            if let Some(number) = self.registry.number(&id) {
-                self.bury(number);
-            }
+        while let Some((at, number)) = self.purges.first().copied().filter(|(at, _)| *at <= cx.now.mono) {
+            self.purges.remove(&(at, number));
+            self.bury(number);
         }
     }
 
@@ -546,8 +544,7 @@ impl Machine for Registrar {
     fn audit(&self) {
         self.check();
         self.registry.audit();
-        let buckets = self.registry.numbers.values().fold([0_u64; BUCKETS], |mut buckets, number| {
-            let owner = &self.registry.owners[*number];
+        let buckets = self.registry.known().fold([0_u64; BUCKETS], |mut buckets, owner| {
             buckets[owner.bucket()] = buckets[owner.bucket()].wrapping_add(owner.row_hash());
             buckets
         });

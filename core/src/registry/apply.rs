@@ -152,7 +152,7 @@ impl Registrar {
         }
         let (mut puts, mut bytes) = (changes.puts, changes.bytes);
         let known = number.map(|number| (number, &self.registry.owners[number]));
-        if known.is_none() && self.registry.numbers.len() >= config.registry_owners_max {
+        if known.is_none() && self.registry.count_owners() >= config.registry_owners_max {
             return false;
         }
         let is_added =

@@ -109,10 +109,13 @@ pub(super) struct Lost {
 #[derive(Clone, Debug)]
 pub struct Registry {
     pub(super) me: NodeId,
-    /// By number; a free place has no number in `numbers`.
+    /// By number.
     pub(super) owners: Blocks<Owner, 256>,
     pub(super) free_owners: Vec<u32>,
-    pub(super) numbers: IndexMap<NodeId, u32, FixedState>,
+    /// By the hashes of their ids.
+    numbers: Slots<u32>,
+    /// By their ids, those whose hash is another one's: somebody has made them up.
+    twins: IndexMap<NodeId, u32, FixedState>,
     /// By their names on the relay.
     pub(super) tags: Slots<u32>,
     pub(super) entries: Blocks<Entry, 2048>,
@@ -138,7 +141,8 @@ impl Registry {
             me,
             owners: Blocks::default(),
             free_owners: Vec::new(),
-            numbers: IndexMap::default(),
+            numbers: Slots::default(),
+            twins: IndexMap::default(),
             tags: Slots::default(),
             entries: Blocks::default(),
             free: Vec::new(),
@@ -226,7 +230,36 @@ impl Registry {
     }
 
     pub(super) fn number(&self, id: &NodeId) -> Option<u32> {
-        self.numbers.get(id).copied()
+        let number = self.numbers.get(hash_bytes(&id.0)).filter(|number| self.owners[*number].id == *id);
+        number.or_else(|| self.twins.get(id).copied())
+    }
+
+    /// Finds a new owner by its id from now on.
+    pub(super) fn note_number(&mut self, number: u32) {
+        let Owner { id, id_hash, .. } = self.owners[number];
+        match self.numbers.get(id_hash) {
+            None => self.numbers.insert(id_hash, number),
+            Some(_) => drop(self.twins.insert(id, number)),
+        }
+    }
+
+    /// Finds an owner no longer.
+    pub(super) fn drop_number(&mut self, number: u32) {
+        let Owner { id, id_hash, .. } = self.owners[number];
+        match self.numbers.get(id_hash) {
+            Some(first) if first == number => self.numbers.remove(id_hash),
+            Some(_) | None => drop(self.twins.swap_remove(&id)),
+        }
+    }
+
+    /// Counts the owners that something is known of.
+    pub(super) fn count_owners(&self) -> usize {
+        self.numbers.len() + self.twins.len()
+    }
+
+    /// Lists the owners that something is known of.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Owner> {
+        self.owners.iter().filter(|owner| !owner.is_free)
     }
 
     pub(super) fn owner(&self, id: &NodeId) -> Option<&Owner> {
@@ -590,8 +623,13 @@ impl Registry {
             "this node is not the first owner"
         );
         let (mut listed, mut shown, mut hash) = (0, 0, 0_u64);
-        for number in self.numbers.values() {
-            let owner = &self.owners[*number];
+        assert_eq!(
+            self.known().count(),
+            self.count_owners(),
+            "an owner is not found, or one that is unknown"
+        );
+        for owner in self.known() {
+            assert_eq!(self.owner(&owner.id).map(|found| found.id), Some(owner.id), "an owner is not found");
             owner.audit(self);
             let is_listed = |place: &&Place| self.entry(place.slot).role != Role::Refused;
             listed += owner.entries.iter().filter(is_listed).count();

@@ -103,6 +103,8 @@ pub(super) struct Owner {
     /// The neighbours that were told so of this node.
     pub(super) pruned: u32,
     pub(super) is_suspected: bool,
+    /// Whether nothing is known of it, and its place may be another one's.
+    pub(super) is_free: bool,
     /// Whether its lease decides who has a unique name, or has done so once.
     pub(super) has_contests: bool,
     pub(super) fingerprint: u64,
@@ -140,6 +142,7 @@ impl Owner {
             log: Log::default(),
             lease: None,
             is_suspected: false,
+            is_free: false,
             has_contests: false,
             shown: 0,
             shown_sum: 0,

@@ -22,7 +22,7 @@ impl Registry {
             Some(free) => *free = owner,
             None => self.owners.push(owner),
         }
-        self.numbers.insert(*id, number);
+        self.note_number(number);
         number
     }
 
@@ -35,11 +35,10 @@ impl Registry {
     /// Forgets an owner and all of its set.
     pub(super) fn forget(&mut self, number: u32) {
         self.drop_set(number, None);
+        self.drop_number(number);
         let owner = &mut self.owners[number];
-        let id = owner.id;
         self.tags.remove(owner.tag);
-        *owner = Owner::new(id, &self.me); // gives its memory back
-        self.numbers.swap_remove(&id);
+        *owner = Owner { is_free: true, ..Owner::new(owner.id, &self.me) }; // gives its memory back
         self.free_owners.push(number);
     }
 
@@ -58,8 +57,7 @@ impl Registry {
 
     /// Lists the rows of some buckets between two owners, in the order of owners.
     pub(super) fn rows(&self, mask: u32) -> Vec<Row> {
-        let owners = self.numbers.values().map(|number| &self.owners[*number]);
-        let asked = owners.filter(|owner| owner.seq > 0 && mask >> owner.bucket() & 1 == 1);
+        let asked = self.known().filter(|owner| owner.seq > 0 && mask >> owner.bucket() & 1 == 1);
         let mut rows: Vec<Row> = asked.map(Owner::row).collect();
         rows.sort_unstable_by_key(|row| row.owner);
         rows

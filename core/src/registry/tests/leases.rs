@@ -203,3 +203,31 @@ proptest! {
         }
     }
 }
+
+/// Makes two ids with one hash: where XXH3 multiplies by these bytes' difference from its secret, the next ones count for
+/// nothing.
+fn twin(number: u8) -> NodeId {
+    let mut id = [7; 32];
+    id[..8].copy_from_slice(&[0xb8, 0xfe, 0x6c, 0x39, 0x23, 0xa4, 0x4b, 0xbe]);
+    id[8] = number;
+    NodeId(id)
+}
+
+#[test]
+fn owners_whose_ids_have_one_hash_are_told_apart() {
+    assert_eq!(hash_bytes(&twin(1).0), hash_bytes(&twin(2).0), "another hash: find other twins");
+    let mut registry = Registry::new(node(ME));
+    registry.number_or_new(&node(ME));
+    let (first, second) = (registry.number_or_new(&twin(1)), registry.number_or_new(&twin(2)));
+    assert_ne!(first, second);
+    assert_eq!(registry.count_owners(), 3);
+    registry.audit();
+    registry.forget(first);
+    assert_eq!((registry.number(&twin(1)), registry.number(&twin(2))), (None, Some(second)));
+    let again = registry.number_or_new(&twin(1));
+    assert_eq!((registry.number(&twin(1)), registry.number(&twin(2))), (Some(again), Some(second)));
+    registry.audit();
+    registry.forget(second);
+    assert_eq!((registry.number(&twin(1)), registry.number(&twin(2))), (Some(again), None));
+    registry.audit();
+}
