@@ -391,7 +391,7 @@ impl Members {
 
     fn beat(&self, place: u32, cx: &Cx<'_>) -> Beat {
         let row = self.table.row(place);
-        let (life, counter, revision) = (row.life, row.counter, row.record.revision);
+        let (life, counter, revision) = (row.life, row.counter, row.revision());
         Beat { life, counter, revision, age_ms: self.age_to_tell(row, cx) }
     }
 
@@ -426,7 +426,7 @@ impl Members {
     fn renew(&mut self, record: MemberRecord, cx: &mut Cx<'_>) {
         self.change(ME, |row| {
             row.state = record.state;
-            row.record = Arc::new(record);
+            row.hear(Arc::new(record));
         });
         self.show_alive(cx);
     }
@@ -510,7 +510,7 @@ impl Members {
         self.helps.clear();
         self.suspects.clear();
         for place in self.table.places() {
-            self.change(place, |row| row.suspected_until = Instant::NEVER);
+            self.change(place, Row::end_suspicion);
         }
     }
 
@@ -573,7 +573,7 @@ impl Members {
             let revision = row.record.revision.saturating_add(goes);
             let record = MemberRecord { revision, state: MemberState::Left, ..(*row.record).clone() };
             self.change(place, |row| {
-                row.record = Arc::new(record);
+                row.hear(Arc::new(record));
                 row.go(MemberState::Left, now);
             });
             self.end_doubts_of_gone(place);
@@ -676,7 +676,7 @@ impl Machine for Members {
         assert!(self.due <= self.next_deadline(), "a deadline would be missed");
         self.table.audit();
         for (place, row) in self.table.iter() {
-            let is_timed = self.suspects.contains(&(row.suspected_until, place));
+            let is_timed = self.suspects.contains(&(row.suspected_until(), place));
             assert!(is_timed == row.is_suspected(), "a suspicion has no end");
             assert!(!row.is_suspected() || row.state.is_present(), "a member that has gone is suspected");
         }

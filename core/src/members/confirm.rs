@@ -93,7 +93,7 @@ impl Members {
             let place = self.sweep;
             let Some(row) = self.table.try_row(place).filter(|_| place != ME) else { continue };
             if !row.state.is_present() {
-                if now.millis_since(row.gone_at) > self.config.gone_retention_ms {
+                if now.millis_since(row.gone_at()) > self.config.gone_retention_ms {
                     self.forget(place);
                 }
             } else if self.is_lease_out(row, now) {

@@ -188,7 +188,7 @@ impl Members {
         if counter < row.counter || counter - row.counter > LEAP_MAX {
             return false;
         }
-        let is_behind = revision > row.record.revision;
+        let is_behind = revision > row.revision();
         if counter > row.counter {
             let alive_at = self.alive_at(age_ms, cx);
             self.prove(place, counter, alive_at, !is_behind, bit, cx);
@@ -220,12 +220,12 @@ impl Members {
             self.trim_log();
         }
         let row = self.table.row(place);
-        if row.is_suspected() && counter > row.suspected_with {
+        if row.suspected_with().is_some_and(|with| counter > with) {
             self.clear_suspicion(place);
             self.hand_on(place, Subject::Life, bit, cx); // others suspect it too
-        } else if row.state == MemberState::Dead && may_return && row.alive_at > row.gone_at {
+        } else if row.state == MemberState::Dead && may_return && row.alive_at > row.gone_at() {
             cx.stats.revived += 1;
-            self.change(place, |row| row.state = row.record.state);
+            self.change(place, Row::come_back);
         }
     }
 }

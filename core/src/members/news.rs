@@ -173,14 +173,12 @@ impl Members {
     fn rumor(&self, item: &Item, cx: &Cx<'_>) -> Option<Rumor> {
         let row = self.table.try_row(item.place).filter(|row| row.life == item.life)?;
         match item.subject {
-            Subject::Suspicion if row.is_suspected() => {
-                Some(Rumor::Suspect { life: row.life, counter: row.suspected_with })
-            }
+            Subject::Suspicion => Some(Rumor::Suspect { life: row.life, counter: row.suspected_with()? }),
             Subject::Record if row.state != MemberState::Dead => {
                 Some(Rumor::Record(self.entry(item.place, cx)))
             }
             Subject::Life => Some(Rumor::Alive(self.beat(item.place, cx))),
-            Subject::Suspicion | Subject::Record => None,
+            Subject::Record => None,
         }
     }
 

@@ -333,7 +333,7 @@ impl Members {
         let is_news = record.revision > row.record.revision;
         if is_news {
             self.change(place, |row| {
-                row.record = record.clone();
+                row.hear(record.clone());
                 if row.state == MemberState::Dead {
                 } else if record.state.is_present() {
                     row.state = record.state;
@@ -432,7 +432,7 @@ impl Members {
     /// Forgets the member that has been gone for longest; none when all are there.
     fn make_room(&mut self) -> bool {
         let gone = self.table.iter().filter(|(place, row)| *place != ME && !row.state.is_present());
-        let oldest = gone.min_by_key(|(_, row)| row.gone_at).map(|(place, _)| place);
+        let oldest = gone.min_by_key(|(_, row)| row.gone_at()).map(|(place, _)| place);
         oldest.map(|place| self.forget(place)).is_some()
     }
 

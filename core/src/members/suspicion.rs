@@ -1,6 +1,7 @@
 //! Suspicion: told to everybody, refuted by a higher counter, and a verdict when its time is over (SWIM, section 4.2).
 
 use super::news::{Subject, tell_record};
+use super::table::Row;
 use super::{ME, Members};
 use crate::config::Canary;
 use crate::id::NodeId;
@@ -35,15 +36,12 @@ impl Members {
         if row.counter > counter || !row.state.is_present() {
             return; // it has shown itself alive since
         }
-        let (is_suspected, with) = (row.is_suspected(), row.suspected_with);
+        let suspected_with = row.suspected_with();
         self.drop_confirmation(place);
-        if is_suspected && counter <= with {
-            return self.spare_suspicion(life, bit);
-        }
-        if is_suspected {
-            self.table.change(place, |row| row.suspected_with = counter);
-        } else {
-            self.mark(place, counter, cx);
+        match suspected_with {
+            Some(with) if counter <= with => return self.spare_suspicion(life, bit),
+            Some(_) => self.table.change(place, |row| row.suspect_beyond(counter)),
+            None => self.mark(place, counter, cx),
         }
         self.hand_on(place, Subject::Suspicion, bit, cx);
     }
@@ -51,7 +49,7 @@ impl Members {
     fn mark(&mut self, place: u32, counter: u32, cx: &Cx<'_>) {
         let until = cx.now.mono.plus_millis(self.health.stretch(self.config.suspicion_ms));
         self.suspects.insert((until, place));
-        self.change(place, |row| (row.suspected_until, row.suspected_with) = (until, counter));
+        self.change(place, |row| row.suspect(until, counter));
     }
 
     /// This node is suspected: it shows itself alive, at once and to everybody.
@@ -65,10 +63,10 @@ impl Members {
     }
 
     pub(super) fn clear_suspicion(&mut self, place: u32) {
-        let until = self.table.row(place).suspected_until;
+        let until = self.table.row(place).suspected_until();
         if until != Instant::NEVER && !self.config.is_planted(Canary::NoRefutation) {
             self.suspects.remove(&(until, place));
-            self.change(place, |row| row.suspected_until = Instant::NEVER);
+            self.change(place, Row::end_suspicion);
         }
     }
 
@@ -83,7 +81,7 @@ impl Members {
     pub(super) fn on_suspicions_due(&mut self, cx: &mut Cx<'_>) {
         while let Some((at, place)) = self.suspects.first().copied().filter(|(at, _)| *at <= cx.now.mono) {
             self.suspects.remove(&(at, place));
-            if self.table.try_row(place).is_some_and(|row| row.suspected_until == at) {
+            if self.table.try_row(place).is_some_and(|row| row.suspected_until() == at) {
                 self.judge(place, cx);
             }
         }
@@ -92,7 +90,7 @@ impl Members {
     /// Takes a member for dead: this node's own verdict, until it hears of it again.
     pub(super) fn judge(&mut self, place: u32, cx: &mut Cx<'_>) {
         let now = cx.now.mono;
-        self.suspects.remove(&(self.table.row(place).suspected_until, place));
+        self.suspects.remove(&(self.table.row(place).suspected_until(), place));
         self.drop_confirmation(place);
         cx.stats.verdicts += 1;
         self.change(place, |row| row.go(MemberState::Dead, now));
@@ -105,7 +103,7 @@ impl Members {
         while let Some((at, place)) = self.suspects.first().copied().filter(|(at, _)| *at <= now) {
             self.suspects.remove(&(at, place));
             self.suspects.insert((until, place));
-            self.table.change(place, |row| row.suspected_until = until);
+            self.table.change(place, |row| row.put_off(until));
         }
     }
 }

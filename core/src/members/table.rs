@@ -1,5 +1,6 @@
 //! The table of members: rows that keep their place, found by id and by life, with sums kept as they change.
 
+use crate::blocks::Blocks;
 use crate::hash::{Fold, hash_bytes, mix};
 use crate::id::NodeId;
 use crate::member::{Life, Member, MemberRecord, MemberState};
@@ -9,8 +10,24 @@ use crate::time::Instant;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// One life of a member.
+/// What has become of a member, and when.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Well,
+    Suspected {
+        /// When the suspicion becomes a verdict.
+        until: Instant,
+        with: u32,
+    },
+    /// It was taken for dead, or left.
+    Gone {
+        at: Instant,
+    },
+}
+
+/// One life of a member. A thousand simulated nodes know a thousand each: a heartbeat looks at 64 bytes.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Row {
     /// What it says of itself.
     pub(super) record: Arc<MemberRecord>,
@@ -18,16 +35,13 @@ pub(super) struct Row {
     pub(super) life: Life,
     /// When it showed itself alive last, on this node's clock: arrival less age.
     pub(super) alive_at: Instant,
-    /// When it was taken for dead, or left.
-    pub(super) gone_at: Instant,
-    /// When a suspicion becomes a verdict; never without one.
-    pub(super) suspected_until: Instant,
+    fate: Fate,
     /// The number of the latest rise of its counter.
     pub(super) rise: u64,
     /// How often it has shown itself alive.
     pub(super) counter: u32,
-    /// The counter that it is suspected with: a greater one refutes.
-    pub(super) suspected_with: u32,
+    /// The revision of the record, at hand.
+    revision: u32,
     /// The neighbours that have this counter.
     pub(super) known_by: u32,
     /// Where it stands, by its own word or by this node's verdict.
@@ -36,28 +50,71 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn new(record: Arc<MemberRecord>, counter: u32, alive_at: Instant) -> Self {
-        let (life, state) = (record.life(), record.state);
-        Self {
-            record,
-            life,
-            alive_at,
-            gone_at: Instant::NEVER,
-            suspected_until: Instant::NEVER,
-            rise: 0,
-            counter,
-            suspected_with: 0,
-            known_by: 0,
-            state,
-        }
+        let (life, state, revision) = (record.life(), record.state, record.revision);
+        Self { record, life, alive_at, fate: Fate::Well, rise: 0, counter, revision, known_by: 0, state }
+    }
+
+    pub(super) fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// Takes what the member says of itself now.
+    pub(super) fn hear(&mut self, record: Arc<MemberRecord>) {
+        self.revision = record.revision;
+        self.record = record;
     }
 
     pub(super) fn is_suspected(&self) -> bool {
-        self.suspected_until != Instant::NEVER
+        matches!(self.fate, Fate::Suspected { .. })
+    }
+
+    /// Tells when a suspicion becomes a verdict; never without one.
+    pub(super) fn suspected_until(&self) -> Instant {
+        if let Fate::Suspected { until, .. } = self.fate { until } else { Instant::NEVER }
+    }
+
+    /// Tells the counter that it is suspected with, if it is: a greater one refutes.
+    pub(super) fn suspected_with(&self) -> Option<u32> {
+        if let Fate::Suspected { with, .. } = self.fate { Some(with) } else { None }
+    }
+
+    pub(super) fn suspect(&mut self, until: Instant, with: u32) {
+        self.fate = Fate::Suspected { until, with };
+    }
+
+    /// Takes more than the counter so far to refute the suspicion.
+    pub(super) fn suspect_beyond(&mut self, counter: u32) {
+        if let Fate::Suspected { with, .. } = &mut self.fate {
+            *with = counter;
+        }
+    }
+
+    /// Gives a suspicion more time.
+    pub(super) fn put_off(&mut self, later: Instant) {
+        if let Fate::Suspected { until, .. } = &mut self.fate {
+            *until = later;
+        }
+    }
+
+    pub(super) fn end_suspicion(&mut self) {
+        if self.is_suspected() {
+            self.fate = Fate::Well;
+        }
+    }
+
+    /// Tells when it was taken for dead, or left; never while it is there.
+    pub(super) fn gone_at(&self) -> Instant {
+        if let Fate::Gone { at } = self.fate { at } else { Instant::NEVER }
+    }
+
+    /// Takes a member that was taken for dead for what it says it is.
+    pub(super) fn come_back(&mut self) {
+        (self.state, self.fate) = (self.record.state, Fate::Well);
     }
 
     /// Takes the member out of those that are there.
     pub(super) fn go(&mut self, state: MemberState, now: Instant) {
-        (self.state, self.gone_at, self.suspected_until) = (state, now, Instant::NEVER);
+        (self.state, self.fate) = (state, Fate::Gone { at: now });
     }
 
     pub(super) fn member(&self) -> Member {
@@ -76,7 +133,7 @@ impl Row {
 /// All rows. A place is reused only after its row was removed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    rows: Vec<Option<Row>>,
+    rows: Blocks<Option<Row>, 512>,
     free: Vec<u32>,
     /// By the hashes of ids. Two ids with one hash cannot both be members: the later one is refused.
     by_id: Slots<u32>,
@@ -126,7 +183,7 @@ impl Table {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Row)> {
-        self.rows.iter().enumerate().filter_map(|(place, row)| Some((place as u32, row.as_ref()?)))
+        (0..).zip(self.rows.iter()).filter_map(|(place, row)| Some((place, row.as_ref()?)))
     }
 
     pub(super) fn places(&self) -> Vec<u32> {
@@ -145,17 +202,9 @@ impl Table {
         self.count(&row, 1);
         match self.rows.get_mut(place as usize) {
             Some(slot) => *slot = Some(row),
-            None => self.push(row),
+            None => self.rows.push(Some(row)),
         }
         place
-    }
-
-    /// Grows by a quarter, not twofold: thousands of simulated nodes hold thousands of members.
-    fn push(&mut self, row: Row) {
-        if self.rows.len() == self.rows.capacity() {
-            self.rows.reserve_exact(self.rows.len() / 4 + 16);
-        }
-        self.rows.push(Some(row));
     }
 
     pub(super) fn remove(&mut self, place: u32) {
@@ -172,7 +221,7 @@ impl Table {
         self.count(&row, u32::MAX);
         change(&mut row);
         self.count(&row, 1);
-        self.rows[place as usize] = Some(row);
+        self.rows[place] = Some(row);
     }
 
     /// Notes a higher counter, the one change that is as frequent as heartbeats: no sum but its own depends on it.
@@ -224,6 +273,7 @@ impl Table {
             assert_eq!(self.place(&row.record.contact.id()), Some(place), "a row is not found by its id");
             assert_eq!(self.of_life(row.life), Some(place), "a row is not found by its life");
             assert_eq!(row.life, row.record.life(), "a row is of another life than its record");
+            assert_eq!(row.revision, row.record.revision, "a row is of another revision than its record");
             fresh.count(row, 1);
         }
         assert_eq!((fresh.status, fresh.beats), (self.status, self.beats), "sums differ from the rows");

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use core::cmp::Ordering;
 use core::iter::Peekable;
 
-/// Changes beside the list, an eighth of it and between these bounds: each listing sorts them, and each merge copies the list.
-const CHANGES_MIN: usize = 64;
-const CHANGES_MAX: usize = 512;
+/// Changes beside the list, a quarter of it and between these bounds: each listing sorts them, and each merge copies the list.
+const CHANGES_MIN: usize = 256;
+const CHANGES_MAX: usize = 1_024;
 
 /// A name, with as much of it as a word holds behind what all names begin with: few comparisons look further.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Order {
             self.share(record);
         }
         self.changes.push((Named::new(record.clone(), self.shared.len()), is_there));
-        if self.changes.len() >= (self.names.len() / 8).clamp(CHANGES_MIN, CHANGES_MAX) {
+        if self.changes.len() >= (self.names.len() / 4).clamp(CHANGES_MIN, CHANGES_MAX) {
             self.merge();
         }
     }

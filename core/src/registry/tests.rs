@@ -2,6 +2,7 @@
 
 mod guards;
 mod laws;
+mod leases;
 mod relayed;
 
 use super::*;
@@ -680,14 +681,14 @@ fn the_forgotten_do_not_come_back_and_their_number_is_bounded() {
         sets.push(set);
     }
     net.run_for(9_999);
-    assert_eq!(net.registry(1).numbers.len(), 5);
+    assert_eq!(net.registry(1).count_owners(), 5);
     net.run_for(1);
-    assert_eq!(net.registry(1).numbers.len(), 1, "only the node itself is left");
+    assert_eq!(net.registry(1).count_owners(), 1, "only the node itself is left");
     assert_eq!(net.nodes[0].machine.epitaphs.len(), 2);
     net.input(1, update_from(node(5), sets[3].clone()));
     assert_eq!(net.nodes[0].stats.registry_stale, 1);
     net.input(1, update_from(node(5), forged(5, 2, 0, 1, &["s"])));
-    assert_eq!(net.registry(1).numbers.len(), 2, "a newer life is news");
+    assert_eq!(net.registry(1).count_owners(), 2, "a newer life is news");
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn explain_workload(workload: &Workload) -> String {
                 rate(*rate_ppm)
             )
         }
-        WorkloadKind::Register { per_node, names, meta_bytes, nodes, unique, binary, again } => {
+        WorkloadKind::Register { per_node, names, meta_bytes, nodes, unique, binary, again, together } => {
             let (each, names) =
                 (counted(u64::from(*per_node), "service"), counted(u64::from(*names), "name"));
             let mut text = format!("{} register {each}, each under one of {names}", some(nodes));
@@ -188,6 +188,7 @@ fn explain_workload(workload: &Workload) -> String {
                 text.push_str(", unique in the cluster");
             }
             text.push_str(&format!(", {meta_bytes} B about each"));
+            text.push_str(if *together { ", all of a node at once" } else { "" });
             text.push_str(if *again { ", and again after each restart" } else { "" });
             text
         }

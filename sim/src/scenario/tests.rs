@@ -3,6 +3,7 @@
 use super::*;
 use crate::schedule::{Action, FaultEffect, MailOrder, Order, Schedule, Step};
 use rumormill_core::Command;
+use std::collections::BTreeSet;
 
 /// The example of the design.
 const EXAMPLE: &str = r#"
@@ -154,7 +155,7 @@ watch = { what = "partitions", nodes = [1, 3] }
 [[workload]]
 from_s = 1
 to_s = 5
-register = { per_node = 3, names = 7, meta_bytes = 20, nodes = 0.5, unique = true, binary = true, again = true }
+register = { per_node = 3, names = 7, meta_bytes = 20, nodes = 0.5, unique = true, binary = true, again = true, together = true }
 [[workload]]
 from_s = 5
 to_s = 30
@@ -826,6 +827,25 @@ fn a_restarted_node_watches_registers_and_opens_again() {
         assert_eq!(count(node, &is_open), 2);
         let watches = orders(&schedule, node).iter().filter(|(_, order)| is_watch(order)).count();
         assert_eq!(watches, 2 * count(node, &is_watch), "once at each start");
+    }
+}
+
+#[test]
+fn a_node_registers_one_by_one_or_all_at_once() {
+    for (together, at_most) in [("true", 1), ("false", 3)] {
+        let text = USERS.replace("together = true", &format!("together = {together}"));
+        let schedule = schedule(&read(&text));
+        let is_first = |at_ns: u64| at_ns < 5_000_000_000; // nobody has restarted yet
+        let times = |node| {
+            let is_registered = |order: &Order| matches!(order, Order::Core(Command::Register { .. }));
+            let mut times = orders(&schedule, node);
+            times.retain(|(at_ns, order)| is_first(*at_ns) && is_registered(order));
+            let instants: BTreeSet<u64> = times.iter().map(|(at_ns, _)| *at_ns).collect();
+            (times.len(), instants.len())
+        };
+        let offering: Vec<(usize, usize)> = (1..7).map(times).filter(|(count, _)| *count > 0).collect();
+        assert!(!offering.is_empty(), "half of all nodes offer services");
+        assert!(offering.iter().all(|times| *times == (3, at_most)), "{together}: {offering:?}");
     }
 }
 

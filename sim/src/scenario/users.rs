@@ -103,10 +103,11 @@ impl Expansion<'_> {
     }
 
     pub(super) fn register(&mut self, workload: &Workload) {
-        let WorkloadKind::Register { per_node, .. } = workload.kind else { return };
+        let WorkloadKind::Register { per_node, together, .. } = workload.kind else { return };
         for (number, offer) in self.offers(workload, None).into_iter().enumerate() {
             let number = number as u64 % u64::from(per_node);
-            let subject = [u64::from(workload.id), u64::from(offer.node), number];
+            let first = if together { 0 } else { number };
+            let subject = [u64::from(workload.id), u64::from(offer.node), first];
             let after = self.choices.below(workload.to_ns - workload.from_ns, "register.time", &subject);
             let meta = self.meta(workload, &offer, number);
             let at_ns = self.start_ns + workload.from_ns + after;

@@ -111,7 +111,7 @@ pub enum WorkloadKind {
         /// The part of the writes that remove their key, in parts in a million.
         removes_ppm: u32,
     },
-    /// Nodes register services, each at a time of its own.
+    /// Nodes register services, each service or each node at a time of its own.
     Register {
         /// Services on each node.
         per_node: u32,
@@ -127,6 +127,8 @@ pub enum WorkloadKind {
         binary: bool,
         /// Whether a node registers them again when it restarts, as services that start with it do.
         again: bool,
+        /// Whether a node registers all of them in one instant, as one does that offers what it has when it starts.
+        together: bool,
     },
     /// Services of a register workload say something else of themselves, by registering again.
     Update {
@@ -212,8 +214,17 @@ impl Workload {
     /// Registers so many services on every node, under so many names, with 32 bytes about each.
     pub fn register(per_node: u32, names: u32) -> Self {
         let (meta_bytes, nodes) = (32, Nodes::All);
-        let (unique, binary, again) = (false, false, false);
-        Self::new(WorkloadKind::Register { per_node, names, meta_bytes, nodes, unique, binary, again })
+        let (unique, binary, again, together) = (false, false, false, false);
+        Self::new(WorkloadKind::Register {
+            per_node,
+            names,
+            meta_bytes,
+            nodes,
+            unique,
+            binary,
+            again,
+            together,
+        })
     }
 
     /// Lets so many services a second of the first register workload say something else of themselves.
@@ -276,6 +287,15 @@ impl Workload {
     pub fn again(mut self) -> Self {
         if let WorkloadKind::Register { again, .. } = &mut self.kind {
             *again = true;
+        }
+        self
+    }
+
+    /// Registers all services of a node in one instant. Other workloads stay as they are.
+    #[must_use]
+    pub fn together(mut self) -> Self {
+        if let WorkloadKind::Register { together, .. } = &mut self.kind {
+            *together = true;
         }
         self
     }
@@ -398,7 +418,16 @@ impl Walk for Workload {
                 f.defaulted("size", whole(0, SIZE_MAX), size);
                 f.defaulted("removes", Share, removes_ppm);
             }),
-            WorkloadKind::Register { per_node, names, meta_bytes, nodes, unique, binary, again } => {
+            WorkloadKind::Register {
+                per_node,
+                names,
+                meta_bytes,
+                nodes,
+                unique,
+                binary,
+                again,
+                together,
+            } => {
                 f.table(key, |f| {
                     f.required("per_node", whole(1, SERVICES_MAX), per_node);
                     f.defaulted("names", whole(1, SERVICES_MAX), names);
@@ -407,6 +436,7 @@ impl Walk for Workload {
                     f.defaulted("unique", Flag, unique);
                     f.defaulted("binary", Flag, binary);
                     f.defaulted("again", Flag, again);
+                    f.defaulted("together", Flag, together);
                 });
             }
             WorkloadKind::Update { of, rate_ppm, meta_bytes } => f.table(key, |f| {
