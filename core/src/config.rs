@@ -82,6 +82,9 @@ pub struct Config {
     pub promotion_whole_ms: u64,
     /// Mean time between slow promotions in a larger cluster; zero for never (paper mode). A guess.
     pub promotion_interval_ms: u64,
+    /// Time between two requests to members that live though the overlay brings no word of them, at least; zero for none
+    /// (paper mode). A guess, above what a bridge needs to bring word of everybody beyond it.
+    pub bridge_interval_ms: u64,
     /// Lost neighbours remembered for a later reunion at most; zero for none (paper mode). A guess.
     pub lost_max: usize,
     /// First delay before a lost neighbour is tried again; doubled each time. A guess.
@@ -434,6 +437,7 @@ impl Default for Config {
             promotion_age_ms: 30_000,
             promotion_whole_ms: 10_000,
             promotion_interval_ms: 60_000,
+            bridge_interval_ms: 4_000,
             lost_max: 8,
             lost_retry_ms: 2_000,
             lost_retry_ms_max: 30_000,
@@ -570,6 +574,7 @@ impl Config {
             probe_after_ms: 0,
             joins_per_s_max: 0,
             promotion_interval_ms: 0,
+            bridge_interval_ms: 0,
             shape_interval_ms: 0,
             lost_max: 0,
             reannounce_ms: 0,

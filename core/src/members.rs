@@ -150,6 +150,11 @@ pub enum Event {
         /// The life that they know.
         incarnation: Incarnation,
     },
+    /// A member answers for itself, though no neighbour has brought word of it for a whole lease.
+    Apart {
+        /// How it is reached.
+        contact: Contact,
+    },
     /// A frame for a node that need not be a neighbour: links must reach it.
     Reach {
         /// The node.

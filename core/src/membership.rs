@@ -80,6 +80,11 @@ pub enum Input {
         /// The node.
         peer: NodeId,
     },
+    /// A node answers for itself, and the overlay has brought no word of it for long.
+    Apart {
+        /// How it is reached.
+        contact: Contact,
+    },
 }
 
 /// What membership tells.
@@ -156,7 +161,7 @@ struct Neighbor {
 enum Why {
     /// A free slot: it was taken meanwhile, so the newcomer is let go.
     Refill,
-    /// A forward-join ended here, a promotion or a reunion: somebody else gives way.
+    /// A forward-join ended here, a promotion, a reunion or a bridge: somebody else gives way.
     Insist,
 }
 
@@ -190,6 +195,8 @@ pub struct Membership {
     refill: refill::Refill,
     shuffle: shuffle::Shuffling,
     promote_at: Instant,
+    /// No bridge to another island is asked for before.
+    bridge_from: Instant,
     probe_nonce: u32,
     /// No deadline is earlier.
     due: Instant,
@@ -216,6 +223,7 @@ impl Membership {
             refill: refill::Refill::default(),
             shuffle: shuffle::Shuffling::default(),
             promote_at: Instant::NEVER,
+            bridge_from: Instant::default(),
             probe_nonce: 0,
             due: Instant::NEVER,
             events: VecDeque::new(),
@@ -642,7 +650,7 @@ impl Membership {
         self.on_seed_unreached(peer, cx);
     }
 
-    /// Requests under way at most: for free slots and walks, for lost neighbours and promotions.
+    /// Requests under way at most: for free slots and walks, for lost neighbours, promotions and bridges.
     fn asked_max(&self) -> usize {
         self.config.active_size.saturating_mul(2) + self.config.lost_max
     }
@@ -674,6 +682,7 @@ impl Machine for Membership {
             Input::Frame { from, frame } => self.on_frame(from, frame, cx),
             Input::LinkDown { peer } => self.on_link_down(peer, cx),
             Input::Unreached { peer } => self.on_unreached(peer, cx),
+            Input::Apart { contact } => self.on_apart(&contact, cx),
         }
     }
 

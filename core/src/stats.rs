@@ -54,6 +54,8 @@ stats! {
     shuffles,
     /// Slow promotions.
     promotions,
+    /// Members that live, though the overlay brought no word of them, and were asked to be neighbours.
+    bridges,
     /// Passive entries that aged out.
     aged_out,
     /// Messages published here.

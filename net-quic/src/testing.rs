@@ -29,10 +29,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// How long [`TestCluster::settled`] waits.
 const SETTLING: Duration = Duration::from_secs(60);
+
+/// How long [`TestCluster::end`] waits for a socket to be closed: a handle that somebody keeps, keeps it open.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Why a test's cluster is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -78,11 +82,26 @@ struct CutSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     addr: SocketAddr,
     cuts: Arc<Cuts>,
+    /// Goes after the socket, and so tells that its address is free.
+    _taken: oneshot::Sender<()>,
+}
+
+/// Looks after a socket that it keeps.
+#[derive(Debug)]
+struct CutPoller {
+    inner: Pin<Box<dyn UdpPoller>>,
+    _socket: Arc<CutSocket>,
+}
+
+impl UdpPoller for CutPoller {
+    fn poll_writable(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().inner.as_mut().poll_writable(cx)
+    }
 }
 
 impl AsyncUdpSocket for CutSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        self.inner.clone().create_io_poller()
+        Box::pin(CutPoller { inner: self.inner.clone().create_io_poller(), _socket: self })
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -129,6 +148,8 @@ pub struct TestCluster {
     cuts: Arc<Cuts>,
     weather: Weather,
     relays: BTreeMap<usize, Arc<Relay>>,
+    /// When a node's address is free again.
+    free: BTreeMap<usize, oneshot::Receiver<()>>,
     turn: Box<dyn Fn(usize, Builder) -> Builder + Send>,
 }
 
@@ -175,9 +196,9 @@ impl TestCluster {
         count: usize,
         turn: impl Fn(usize, Builder) -> Builder + Send + 'static,
     ) -> Result<Self, TestError> {
-        let (nodes, addrs, relays) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (nodes, addrs, relays, free) = Default::default();
         let turn = Box::new(turn);
-        let mut cluster = Self { nodes, addrs, cuts: Arc::default(), weather, relays, turn };
+        let mut cluster = Self { nodes, addrs, cuts: Arc::default(), weather, relays, free, turn };
         for number in 0..count {
             cluster.add(number).await?;
         }
@@ -196,13 +217,15 @@ impl TestCluster {
         let socket = UdpSocket::bind(asked).map_err(listen)?;
         let addr = socket.local_addr().map_err(listen)?;
         let inner = TokioRuntime.wrap_udp_socket(socket).map_err(listen)?;
-        let inner = Relay::around(inner, number as u64);
-        inner.set(self.weather);
-        self.relays.insert(number, inner.clone());
-        let socket = CutSocket { inner, addr, cuts: self.cuts.clone() };
+        let (taken, free) = oneshot::channel();
+        let socket = CutSocket { inner, addr, cuts: self.cuts.clone(), _taken: taken };
+        let relay = Relay::around(Arc::new(socket), number as u64);
+        relay.set(self.weather);
+        self.relays.insert(number, relay.clone());
+        self.free.insert(number, free);
         let seeds = self.nodes.values().map(Cluster::local_addr);
         let builder = Cluster::builder("test").secret("test").name(format!("node-{number}"));
-        let builder = builder.socket(Arc::new(socket)).seeds(seeds).identity(identity_of(number));
+        let builder = builder.socket(relay).seeds(seeds).identity(identity_of(number));
         let node = (self.turn)(number, builder).start().await?;
         self.addrs.insert(number, addr);
         Ok(self.nodes.entry(number).insert_entry(node).into_mut())
@@ -251,7 +274,7 @@ impl TestCluster {
         self.cuts.change(BTreeSet::clear);
     }
 
-    /// Ends a node without a word to the others.
+    /// Ends a node without a word to the others. It can be started again at once, unless somebody keeps a handle to it.
     pub async fn end(&mut self, number: usize) {
         let Some(node) = self.nodes.remove(&number) else { return };
         let addr = self.addrs[&number];
@@ -259,7 +282,11 @@ impl TestCluster {
         // Its last words stay inside, as if its process had been killed.
         self.cuts.change(|pairs| pairs.extend(others.iter().map(|other| (addr, *other))));
         node.shutdown().await;
+        drop(node);
         self.relays.remove(&number);
+        if let Some(free) = self.free.remove(&number) {
+            let _ = timeout(CLOSING, free).await;
+        }
         self.cuts.change(|pairs| pairs.retain(|(from, _)| *from != addr));
     }
 

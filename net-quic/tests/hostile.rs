@@ -435,12 +435,13 @@ async fn a_member_opens_so_many_streams_and_no_more() {
     let peer = Peer::new(face(2));
     let session = member(&victim, &peer).await;
     let mut open = Vec::new();
-    while let Ok(stream) = timeout(SHORT, session.connection.open_uni()).await {
-        let mut stream = stream.expect("a stream");
+    for _ in 0..8 {
+        let mut stream = timeout(SOON, session.connection.open_uni()).await.expect("soon").expect("a stream");
         stream.write_all(&[CONTROL]).await.expect("sent");
         open.push(stream);
     }
-    assert_eq!(open.len(), 8, "one for each channel, and two to spare");
+    let ninth = timeout(SHORT, session.connection.open_uni()).await;
+    assert!(ninth.is_err(), "one for each channel, and two to spare");
     let mut open = Vec::new();
     while let Ok(stream) = timeout(SHORT, session.connection.open_bi()).await {
         open.push(stream.expect("a stream"));

@@ -1,6 +1,7 @@
 //! Confirmation: before anything is said of a member that one does not hear, it is tried to be reached, directly and by
 //! others (SWIM, section 3.1).
 
+use super::table::Row;
 use super::{Event, ME, Members, send};
 use crate::config::Canary;
 use crate::frame::{Beat, MembersFrame};
@@ -86,7 +87,7 @@ impl Members {
 
     /// Looks through a part of the table for leases that have run out, and for those that are gone for good.
     pub(super) fn sweep_leases(&mut self, cx: &mut Cx<'_>) {
-        let (now, lease_ms) = (cx.now.mono, self.lease_ms());
+        let now = cx.now.mono;
         for _ in 0..self.table.end() / 4 + 1 {
             self.sweep = if self.sweep + 1 >= self.table.end() { ME } else { self.sweep + 1 };
             let place = self.sweep;
@@ -95,10 +96,14 @@ impl Members {
                 if now.millis_since(row.gone_at()) > self.config.gone_retention_ms {
                     self.forget(place);
                 }
-            } else if now.millis_since(row.alive_at) > lease_ms && now >= self.leases_from {
+            } else if self.is_lease_out(row, now) {
                 self.on_lease_out(place, cx);
             }
         }
+    }
+
+    fn is_lease_out(&self, row: &Row, now: Instant) -> bool {
+        now.millis_since(row.alive_at) > self.lease_ms() && now >= self.leases_from
     }
 
     fn on_lease_out(&mut self, place: u32, cx: &mut Cx<'_>) {
@@ -240,7 +245,7 @@ impl Members {
         }
     }
 
-    /// A ping has reached the member: the doubt is over.
+    /// A ping has reached the member: the doubt is over. If its lease had run out it lives where no neighbour hears of it.
     fn on_reached(
         &mut self,
         nonce: u32,
@@ -249,10 +254,13 @@ impl Members {
         cx: &mut Cx<'_>,
     ) {
         let answers = |it: &Confirmation| it.nonce == nonce && it.life == beat.life && is_answerer(it);
-        if let Some(i) = self.confirmations.iter().position(answers) {
-            self.confirmations.swap_remove(i);
-            cx.stats.confirmed_alive += 1;
-            self.health.improve();
+        let Some(i) = self.confirmations.iter().position(answers) else { return };
+        let place = self.confirmations.swap_remove(i).place;
+        cx.stats.confirmed_alive += 1;
+        self.health.improve();
+        let row = self.table.try_row(place).filter(|row| row.life == beat.life);
+        if let Some(row) = row.filter(|row| self.is_lease_out(row, cx.now.mono)) {
+            self.events.push_back(Event::Apart { contact: row.record.contact.clone() });
         }
     }
 

@@ -69,6 +69,7 @@ struct Seen {
     losses: Vec<(u8, ServiceLoss)>,
     refused: Vec<&'static str>,
     outlived: Vec<u64>,
+    apart: Vec<u8>,
 }
 
 impl Seen {
@@ -127,6 +128,7 @@ fn seen(bench: &mut Bench<Members>) -> Seen {
             }
             Event::Refused { key, .. } => seen.refused.push(key),
             Event::Outlived { incarnation } => seen.outlived.push(incarnation.0),
+            Event::Apart { contact } => seen.apart.push(contact.id().0[0]),
             Event::Reach { contact, frame } => seen.frames.push((contact.id().0[0], frame)),
         }
     }
@@ -501,6 +503,50 @@ fn a_lease_that_runs_out_leads_to_a_doubt_and_never_to_a_verdict() {
         assert!(seen.losses.is_empty());
     }
     assert!(pings > 0, "a member that is not heard is not looked after");
+}
+
+#[test]
+fn who_answers_after_its_lease_has_run_out_is_told_to_stand_apart() {
+    for is_direct in [true, false] {
+        let mut bench = bench(5);
+        let mut asked = Vec::new();
+        for counter in 2..20 {
+            let others = [3, 4, 5].map(|number| beat(number, counter, 0));
+            give(&mut bench, beats(3, others.to_vec()));
+            let seen = pass(&mut bench, 500);
+            assert!(seen.apart.is_empty(), "nobody has answered");
+            asked.extend(seen.frames.iter().filter_map(|(to, frame)| match frame {
+                MembersFrame::Ping { nonce } if is_direct && *to == 2 => Some((*to, *nonce)),
+                MembersFrame::PingRequest { nonce, .. } if !is_direct => Some((*to, *nonce)),
+                _ => None,
+            }));
+            if !asked.is_empty() {
+                break;
+            }
+        }
+        let (asked, nonce) = asked[0];
+        let shown = beat(2, 2, 0);
+        let answer = if is_direct {
+            MembersFrame::Pong { nonce, beat: shown }
+        } else {
+            MembersFrame::PingAnswer { nonce, beat: Some(shown) }
+        };
+        assert_eq!(give(&mut bench, framed(asked, answer.clone())).apart, [2]);
+        assert_eq!(give(&mut bench, framed(asked, answer)).apart, [], "once for each doubt");
+    }
+}
+
+#[test]
+fn a_neighbour_that_answers_within_its_lease_does_not_stand_apart() {
+    let mut bench = bench(6);
+    let seen = give(&mut bench, Input::Quiet { peer: node(2) });
+    let asked = seen.to(2).into_iter().find_map(|frame| match frame {
+        MembersFrame::Ping { nonce } => Some(*nonce),
+        _ => None,
+    });
+    let nonce = asked.expect("a ping");
+    let seen = give(&mut bench, framed(2, MembersFrame::Pong { nonce, beat: beat(2, 2, 0) }));
+    assert_eq!((seen.apart, bench.stats.confirmed_alive), (vec![], 1));
 }
 
 #[test]

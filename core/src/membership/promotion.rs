@@ -1,9 +1,12 @@
-//! Slow promotion: what opens islands of full, closed views that shuffles never leave.
+//! What opens islands of full, closed views that shuffles never leave: slow promotion, and bridges.
 //!
 //! A departure from HyParView, which has nothing against such islands. Within an island, whoever is outside of it is
 //! heard of no more. So the passive contact heard of longest ago takes the place of a random neighbour, once that is
 //! long ago. In a cluster that the passive view holds whole, only an island leaves anybody unheard of for long, so it
 //! is looked for often and nothing is exchanged without need; in a large one islands are rare, and so are promotions.
+//!
+//! Promotion needs half a minute to notice. Leases notice sooner: where members run, whoever lives and answers although
+//! the overlay has brought no word of it for a whole lease stands on another island, and is asked to be a bridge.
 
 use super::{Membership, Phase, Why};
 use crate::frame::NeighborPriority;
@@ -36,6 +39,25 @@ impl Membership {
                 self.promote(cx);
             }
         }
+    }
+
+    /// A node lives, and the overlay brings no word of it: it is asked to be a bridge, unless another one was asked a
+    /// moment ago, which may bring word of all who stand there.
+    pub(super) fn on_apart(&mut self, contact: &Contact, cx: &mut Cx<'_>) {
+        let (now, id) = (cx.now.mono, contact.id());
+        let is_near = self.position(&id).is_some() || self.is_asked(&id) || id == self.me.id();
+        let is_free = now >= self.bridge_from && self.asked.len() < self.asked_max();
+        if self.config.bridge_interval_ms == 0
+            || self.phase != Phase::Member
+            || is_near
+            || !is_free
+            || self.has_departed(contact)
+        {
+            return;
+        }
+        self.bridge_from = now.plus_millis(self.config.bridge_interval_ms);
+        cx.stats.bridges += 1;
+        self.ask(contact, NeighborPriority::High, Why::Insist, cx);
     }
 
     /// Asks one of the passive contacts heard of longest ago to take the place of a neighbour.

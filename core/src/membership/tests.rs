@@ -831,6 +831,36 @@ fn a_promotion_exchanges_one_neighbour_of_a_full_view() {
     assert_eq!(lines[2], is_up(10));
 }
 
+fn apart(number: u8) -> Input {
+    Input::Apart { contact: contact(number) }
+}
+
+#[test]
+fn a_node_that_stands_apart_gets_a_place_in_a_full_view_and_the_next_one_waits() {
+    let mut bench = bench(calm(), 6);
+    assert_eq!(said(bench.input(apart(10))), [asked(10, "High")]);
+    assert_eq!(said(bench.input(apart(11))), [""; 0], "the first bridge may bring word of both");
+    let lines = said(bench.input(accepted(10)));
+    assert!(lines[0].ends_with("Disconnect(Evicted)") && lines[2] == is_up(10), "{lines:?}");
+    bench.run_to(3_999);
+    assert_eq!(said(bench.input(apart(11))), [""; 0]);
+    bench.run_to(4_000);
+    assert_eq!(said(bench.input(apart(11))), [asked(11, "High")]);
+}
+
+#[test]
+fn no_bridge_is_asked_for_where_one_stands_or_none_may() {
+    for (config, number) in [(calm(), 2), (calm(), 1), (Config { bridge_interval_ms: 0, ..calm() }, 10)] {
+        assert_eq!(said(bench(config, 6).input(apart(number))), [""; 0]);
+    }
+    let mut gone = bench(calm(), 6);
+    given(&mut gone, [left(6)]);
+    assert_eq!(said(gone.input(apart(6))), [""; 0], "it has left");
+    given(&mut gone, [leave(0)]);
+    assert_eq!(said(gone.input(apart(10))), [""; 0], "this node has left");
+    assert_eq!(said(fresh(calm()).input(apart(10))), [""; 0], "it has not joined");
+}
+
 // --- any sequence
 
 fn arbitrary_frame() -> impl Strategy<Value = Frame> {
@@ -875,6 +905,7 @@ fn arbitrary_input() -> impl Strategy<Value = Input> {
         1 => seeds.prop_map(|seeds| join(0, &seeds)),
         1 => Just(leave(0)),
         1 => Just(Input::Cycle),
+        1 => number().prop_map(apart),
     ]
 }
 
