@@ -314,7 +314,7 @@ impl Builder {
         let (identity, file) = self.take_identity()?;
         let id = identity.node_id();
         let certificate = self.take_certificate()?;
-        let name = self.take_name(id, certificate.as_ref())?;
+        let (name, process) = (self.take_name(id, certificate.as_ref())?, self.number_of_process()?);
         let store = self.folder.as_deref().map_or_else(Store::in_memory, Store::open)?;
         let own = Own::new(&identity, &name, &self.cluster, certificate);
         let (errands_to, errands) = mpsc::channel(ERRANDS);
@@ -331,7 +331,6 @@ impl Builder {
         let contact = Arc::new(Mutex::new(Contact::new(id, Incarnation(0), &addrs)));
         let cookie = Cookie::new(&secret, &self.cluster);
         let (timeout, judge, shown) = (self.handshake, admission.clone(), ArcSwap::from_pointee(shown));
-        let process = self.number_of_process()?;
         let greeter = Greeter { contact: contact.clone(), cookie, process, admission: judge, shown, timeout };
         let boot = self.boot(id, addrs, &store)?;
         let (ways, inbox) = Ways::new();

@@ -345,7 +345,7 @@ impl Cluster {
                     Err(error) if is_in => tracing::info!(%error, "a seed that is no member"),
                     // That was told already, and what came of the seeds follows from it.
                     Err(error) if other_process.is_some() => {
-                        tracing::debug!(%error, "no seed lets this node in yet")
+                        tracing::debug!(%error, "no seed lets this node in yet");
                     }
                     Err(error) => tracing::warn!(%error, "no seed lets this node in yet"),
                 }

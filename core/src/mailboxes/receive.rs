@@ -319,7 +319,7 @@ impl Mailboxes {
                 self.on_down(address, MailLoss::Gone, cx);
             }
             (OrderKind::Monitor, Verdict::Full | Verdict::NotUnderstood) => {
-                self.end_monitors(address, MailLoss::Unreachable)
+                self.end_monitors(address, MailLoss::Unreachable);
             }
             (OrderKind::Link, Verdict::Full | Verdict::NotUnderstood) => {
                 self.end_ties([(address, order.ours)], MailLoss::Unreachable, cx);
