@@ -9,6 +9,7 @@ extern crate std;
 mod app;
 #[cfg(test)]
 mod bench;
+mod blocks;
 pub mod broadcast;
 mod config;
 mod dots;

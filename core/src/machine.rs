@@ -31,7 +31,7 @@ pub trait Machine {
     fn poll_timeout(&self) -> Option<Instant>;
     /// Hands the next event up, in the order in which they happened.
     fn poll_event(&mut self) -> Option<Self::Event>;
-    /// Asserts the invariants that cost no more than a view to check. The simulator calls it after each step.
+    /// Asserts the invariants that cost no more than a view to check. The simulator calls it after each step that reached it.
     fn check(&self);
     /// Asserts every invariant, also those over whole tables. The simulator calls it now and then.
     fn audit(&self) {

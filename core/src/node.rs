@@ -3,6 +3,7 @@
 mod commands;
 mod inputs;
 mod inspect;
+mod kept;
 mod services;
 mod views;
 
@@ -28,6 +29,7 @@ use crate::watches::Watches;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use kept::{Keep, Kept};
 
 /// Inputs between two digests of the state in the trace hash.
 const DIGEST_EVERY: u64 = 256;
@@ -73,15 +75,17 @@ pub struct Node {
 struct Machines {
     id: NodeId,
     marks: Marks,
-    links: Links,
-    membership: Membership,
-    broadcast: Option<Broadcast>,
-    replica: Option<Replica>,
-    members: Option<Members>,
-    placement: Option<Placement>,
-    registry: Option<Registrar>,
+    links: Kept<Links>,
+    membership: Kept<Membership>,
+    broadcast: Option<Kept<Broadcast>>,
+    replica: Option<Kept<Replica>>,
+    members: Option<Kept<Members>>,
+    placement: Option<Kept<Placement>>,
+    registry: Option<Kept<Registrar>>,
     watches: Watches,
-    mailboxes: Option<Mailboxes>,
+    mailboxes: Option<Kept<Mailboxes>>,
+    /// The earliest deadline of all of them.
+    due: Instant,
 }
 
 impl Node {
@@ -93,16 +97,21 @@ impl Node {
         let origin = crate::id::MessageId::origin(&id, marks.incarnation());
         let machines = Machines {
             id,
-            links: Links::new(config.clone(), id),
-            membership: Membership::new(config.clone(), contact.clone()),
-            members: config.members.then(|| Members::new(config.clone(), contact)),
-            broadcast: config.broadcast.then(|| Broadcast::new(config.clone(), id, origin)),
-            replica: config.replica.then(|| Replica::new(config.clone(), marks.writer(id))),
+            links: Kept::new(Links::new(config.clone(), id)),
+            membership: Kept::new(Membership::new(config.clone(), contact.clone())),
+            members: config.members.then(|| Kept::new(Members::new(config.clone(), contact))),
+            broadcast: config.broadcast.then(|| Kept::new(Broadcast::new(config.clone(), id, origin))),
+            replica: config.replica.then(|| Kept::new(Replica::new(config.clone(), marks.writer(id)))),
             watches: Watches::new(config.watches_max),
-            placement: config.placement.then(|| Placement::new(config.clone(), id)),
-            registry: config.registry.then(|| Registrar::new(config.clone(), id, marks.incarnation())),
-            mailboxes: config.mailboxes.then(|| Mailboxes::new(config.clone(), id, marks.incarnation())),
+            placement: config.placement.then(|| Kept::new(Placement::new(config.clone(), id))),
+            registry: config
+                .registry
+                .then(|| Kept::new(Registrar::new(config.clone(), id, marks.incarnation()))),
+            mailboxes: config
+                .mailboxes
+                .then(|| Kept::new(Mailboxes::new(config.clone(), id, marks.incarnation()))),
             marks,
+            due: now.mono,
         };
         let trace = TraceHash::default();
         Self { machines, rng: Rng::new(seed), clock, stats: Stats::default(), trace, boot_at: now.mono }
@@ -114,9 +123,11 @@ impl Node {
         let first = out.effects.len();
         let Self { machines, rng, clock, stats, .. } = self;
         let mut cx = Cx { now, rng, clock, stats, effects: &mut out.effects };
+        machines.each().for_each(Keep::sleep);
         machines.fire(&mut cx, &mut out.events);
         machines.handle(input, &mut cx, &mut out.events);
         machines.settle(&mut cx, &mut out.events);
+        machines.due = machines.each().map(Keep::rest).min().unwrap_or(Instant::NEVER);
         self.trace.effects(&out.effects[first..]);
         if self.trace.steps().is_multiple_of(DIGEST_EVERY) {
             self.trace.digest(self.digest(now.mono));
@@ -141,12 +152,12 @@ impl Node {
 
     /// Shows a replicated map that this node hosts.
     pub fn map(&self, map: MapId) -> Option<&LwwMap> {
-        self.machines.replica.as_ref()?.map(map)
+        self.machines.replica.as_deref()?.map(map)
     }
 
     /// Shows the services of the cluster, if this node keeps a registry.
     pub fn registry(&self) -> Option<&Registry> {
-        self.machines.registry.as_ref().map(Registrar::registry)
+        self.machines.registry.as_deref().map(Registrar::registry)
     }
 
     /// Lists the peers whose link is up: not the active view, not the cluster.
@@ -192,15 +203,18 @@ impl Machines {
         }
     }
 
+    /// Lists every machine that runs, as it is kept.
+    fn each(&mut self) -> impl Iterator<Item = &mut dyn Keep> {
+        let Self { links, membership, broadcast, replica, members, placement, registry, mailboxes, .. } =
+            self;
+        let lower: [&mut dyn Keep; 2] = [links, membership];
+        let upper =
+            [kept(broadcast), kept(replica), kept(members), kept(placement), kept(registry), kept(mailboxes)];
+        lower.into_iter().chain(upper.into_iter().flatten())
+    }
+
     fn poll_timeout(&self) -> Option<Instant> {
-        let lower = [self.links.poll_timeout(), self.membership.poll_timeout()];
-        let broadcast = self.broadcast.as_ref().and_then(Broadcast::poll_timeout);
-        let replica = self.replica.as_ref().and_then(Replica::poll_timeout);
-        let members = self.members.as_ref().and_then(Members::poll_timeout);
-        let registry = self.registry.as_ref().and_then(Registrar::poll_timeout);
-        let mailboxes = self.mailboxes.as_ref().and_then(Mailboxes::poll_timeout);
-        let upper = [broadcast, replica, members, registry, mailboxes];
-        lower.into_iter().chain(upper).flatten().min()
+        (self.due != Instant::NEVER).then_some(self.due)
     }
 }
 
@@ -311,4 +325,8 @@ fn hand<M: Machine>(machine: &mut Option<M>, input: M::Input, cx: &mut Cx<'_>) {
     if let Some(machine) = machine {
         machine.handle(input, cx);
     }
+}
+
+fn kept<M: Machine>(machine: &mut Option<Kept<M>>) -> Option<&mut dyn Keep> {
+    machine.as_mut().map(|machine| machine as &mut dyn Keep)
 }

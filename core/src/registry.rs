@@ -264,7 +264,7 @@ impl Registrar {
     }
 
     fn own_owner(&self) -> &owner::Owner {
-        &self.registry.owners[self.own() as usize]
+        &self.registry.owners[self.own()]
     }
 
     /// Judges the size and contents of an own registration.
@@ -294,7 +294,7 @@ impl Registrar {
     fn judge_name(&self, name: &[u8], instance: u64, is_unique: bool) -> Result<(), CommandError> {
         for slot in self.registry.same_name(name) {
             let entry = self.registry.entry(slot);
-            let by = self.registry.owners[entry.owner as usize].id;
+            let by = self.registry.owners[entry.owner].id;
             let is_self = by == self.me && entry.record.instance == instance;
             if !is_self && (is_unique || entry.record.is_unique) {
                 return Err(CommandError::NameTaken { by });
@@ -321,7 +321,7 @@ impl Registrar {
             Change::Remove { .. } => self.registry.remove(own, change.name_hash(), change.key()),
         }
         self.registry.set_version(own, self.incarnation, seq, before);
-        self.registry.owners[own as usize].changed_at = cx.now.mono;
+        self.registry.owners[own].changed_at = cx.now.mono;
         self.pending.retain(|waiting| waiting.change.key() != change.key());
         self.pending_bytes += change.len_max();
         self.pending.push(Numbered { seq, change });
@@ -347,7 +347,7 @@ impl Registrar {
         let batch = Arc::new(Batch::of((self.me, self.incarnation), Some(from), to, pending));
         self.announced = to;
         let own = self.own();
-        self.registry.owners[own as usize].log.push(batch.clone(), &self.config);
+        self.registry.owners[own].log.push(batch.clone(), &self.config);
         self.announce(Some(batch), cx);
     }
 
@@ -385,7 +385,7 @@ impl Registrar {
         let seq = self.own_owner().seq;
         self.incarnation = incarnation;
         self.registry.set_version(own, incarnation, seq, before);
-        let owner = &mut self.registry.owners[own as usize];
+        let owner = &mut self.registry.owners[own];
         owner.log.clear();
         owner.changed_at = cx.now.mono;
         self.pending.clear();
@@ -427,7 +427,7 @@ impl Registrar {
 
     /// Sees to it that a set that cannot be seen is forgotten in time, and no other.
     fn watch_over(&mut self, number: u32, cx: &mut Cx<'_>) {
-        let owner = &mut self.registry.owners[number as usize];
+        let owner = &mut self.registry.owners[number];
         let must_go = owner.seq > 0 && !owner.is_visible() && owner.id != self.me;
         if must_go && owner.purge_at.is_none() {
             let at = cx.now.mono.plus_millis(self.config.registry_retention_ms);
@@ -452,7 +452,7 @@ impl Registrar {
 
     /// Forgets a set, but for what it takes to refuse it when it comes again.
     fn bury(&mut self, number: u32) {
-        let owner = &mut self.registry.owners[number as usize];
+        let owner = &mut self.registry.owners[number];
         let (id, version) = (owner.id, (owner.incarnation, owner.seq));
         owner.purge_at = None;
         self.epitaphs.shift_remove(&id);
@@ -460,7 +460,7 @@ impl Registrar {
         if self.epitaphs.len() > self.config.epitaphs_max && !self.config.is_planted(Canary::TombstoneHoard) {
             self.epitaphs.shift_remove_index(0);
         }
-        if self.registry.owners[number as usize].lease.is_some() {
+        if self.registry.owners[number].lease.is_some() {
             self.registry.drop_set(number, None);
         } else {
             self.registry.forget(number);
@@ -547,7 +547,7 @@ impl Machine for Registrar {
         self.check();
         self.registry.audit();
         let buckets = self.registry.numbers.values().fold([0_u64; BUCKETS], |mut buckets, number| {
-            let owner = &self.registry.owners[*number as usize];
+            let owner = &self.registry.owners[*number];
             buckets[owner.bucket()] = buckets[owner.bucket()].wrapping_add(owner.row_hash());
             buckets
         });

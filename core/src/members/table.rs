@@ -1,5 +1,6 @@
 //! The table of members: rows that keep their place, found by id and by life, with sums kept as they change.
 
+use crate::blocks::Blocks;
 use crate::hash::{Fold, hash_bytes, mix};
 use crate::id::NodeId;
 use crate::member::{Life, Member, MemberRecord, MemberState};
@@ -76,7 +77,7 @@ impl Row {
 /// All rows. A place is reused only after its row was removed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    rows: Vec<Option<Row>>,
+    rows: Blocks<Option<Row>, 512>,
     free: Vec<u32>,
     /// By the hashes of ids. Two ids with one hash cannot both be members: the later one is refused.
     by_id: Slots<u32>,
@@ -126,7 +127,7 @@ impl Table {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Row)> {
-        self.rows.iter().enumerate().filter_map(|(place, row)| Some((place as u32, row.as_ref()?)))
+        (0..).zip(self.rows.iter()).filter_map(|(place, row)| Some((place, row.as_ref()?)))
     }
 
     pub(super) fn places(&self) -> Vec<u32> {
@@ -145,17 +146,9 @@ impl Table {
         self.count(&row, 1);
         match self.rows.get_mut(place as usize) {
             Some(slot) => *slot = Some(row),
-            None => self.push(row),
+            None => self.rows.push(Some(row)),
         }
         place
-    }
-
-    /// Grows by a quarter, not twofold: thousands of simulated nodes hold thousands of members.
-    fn push(&mut self, row: Row) {
-        if self.rows.len() == self.rows.capacity() {
-            self.rows.reserve_exact(self.rows.len() / 4 + 16);
-        }
-        self.rows.push(Some(row));
     }
 
     pub(super) fn remove(&mut self, place: u32) {
@@ -172,7 +165,7 @@ impl Table {
         self.count(&row, u32::MAX);
         change(&mut row);
         self.count(&row, 1);
-        self.rows[place as usize] = Some(row);
+        self.rows[place] = Some(row);
     }
 
     /// Notes a higher counter, the one change that is as frequent as heartbeats: no sum but its own depends on it.

@@ -186,14 +186,14 @@ impl Machines {
     }
 
     fn try_registry(&mut self) -> Result<&mut Registrar, CommandError> {
-        self.registry.as_mut().ok_or(CommandError::Disabled)
+        self.registry.as_deref_mut().ok_or(CommandError::Disabled)
     }
 
     fn try_broadcast(&mut self) -> Result<&mut Broadcast, CommandError> {
-        self.broadcast.as_mut().ok_or(CommandError::Disabled)
+        self.broadcast.as_deref_mut().ok_or(CommandError::Disabled)
     }
 
     fn try_replica(&mut self) -> Result<&mut Replica, CommandError> {
-        self.replica.as_mut().ok_or(CommandError::Disabled)
+        self.replica.as_deref_mut().ok_or(CommandError::Disabled)
     }
 }

@@ -10,12 +10,12 @@ use alloc::vec::Vec;
 impl Node {
     /// Shows the members of the cluster; none where that machine is off.
     pub fn members(&self) -> Option<&Members> {
-        self.machines.members.as_ref()
+        self.machines.members.as_deref()
     }
 
     /// Shows the ring and what this node owns; none where that machine is off.
     pub fn placement(&self) -> Option<&Placement> {
-        self.machines.placement.as_ref()
+        self.machines.placement.as_deref()
     }
 
     /// Finds the owner of a key; none when nobody takes part, or placement is off.

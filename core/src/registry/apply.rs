@@ -107,7 +107,7 @@ impl Registrar {
         if self.is_buried(&owner, incarnation, to) || to >= SEQ_MAX || to == 0 && batch.count > 0 {
             return Relation::Stale;
         }
-        let known = number.map(|number| &self.registry.owners[number as usize]);
+        let known = number.map(|number| &self.registry.owners[number]);
         let (life, seq) = known.map_or((Incarnation(0), 0), |owner| (owner.incarnation, owner.seq));
         if incarnation < life && !self.config.is_planted(Canary::ForeignWrites) {
             return Relation::Stale;
@@ -133,7 +133,7 @@ impl Registrar {
 
     /// Tells whether a set is further ahead of what is known than its owner can have come.
     fn leaps(&self, number: Option<u32>, life: Incarnation, seq: u64) -> bool {
-        let known = number.map(|number| &self.registry.owners[number as usize]);
+        let known = number.map(|number| &self.registry.owners[number]);
         let known = known.filter(|owner| owner.incarnation == life).map_or(0, |owner| owner.seq);
         seq > known.saturating_add(SEQ_LEAP_MAX)
     }
@@ -151,7 +151,7 @@ impl Registrar {
             return false;
         }
         let (mut puts, mut bytes) = (changes.puts, changes.bytes);
-        let known = number.map(|number| (number, &self.registry.owners[number as usize]));
+        let known = number.map(|number| (number, &self.registry.owners[number]));
         if known.is_none() && self.registry.numbers.len() >= config.registry_owners_max {
             return false;
         }
@@ -178,7 +178,7 @@ impl Registrar {
         cx.stats.registry_refused += 1;
         let version = (batch.incarnation, batch.to);
         if let Some(number) = self.registry.number(&batch.owner) {
-            let owner = &mut self.registry.owners[number as usize];
+            let owner = &mut self.registry.owners[number];
             if version <= owner.refused {
                 return;
             }
@@ -198,11 +198,11 @@ impl Registrar {
     ) -> bool {
         let Update { batch, age_ms } = update;
         let version = (batch.incarnation, batch.to);
-        let known = &self.registry.owners[number as usize];
+        let known = &self.registry.owners[number];
         let held = (known.incarnation, known.seq);
         let is_whole = batch.from.is_none();
         let records = if is_whole { self.judged(changes) } else { Vec::new() };
-        let known = &self.registry.owners[number as usize];
+        let known = &self.registry.owners[number];
         if is_whole && held == version && known.seq > 0 {
             let theirs = records.iter().fold(0_u64, |sum, (record, _)| sum.wrapping_add(record.hash()));
             if theirs <= known.fingerprint {
@@ -214,11 +214,11 @@ impl Registrar {
             self.registry.drop_set(number, Some(ServiceLoss::Restarted));
             self.registry.set_version(number, batch.incarnation, 0, 0);
         }
-        let before = self.registry.owners[number as usize].row_hash();
+        let before = self.registry.owners[number].row_hash();
         changes.newest.into_iter().for_each(|stamp| Self::follow(stamp, cx));
         let refused = if is_whole {
             self.registry.swap(number, &records);
-            self.registry.owners[number as usize].log.clear();
+            self.registry.owners[number].log.clear();
             records.iter().any(|(_, is_refused)| *is_refused)
         } else {
             self.apply_changes(number, &changes.list)
@@ -234,7 +234,7 @@ impl Registrar {
 
     /// Applies the changes that are not known yet, and tells whether the schema refused one.
     fn apply_changes(&mut self, number: u32, changes: &[Numbered]) -> bool {
-        let seq = self.registry.owners[number as usize].seq;
+        let seq = self.registry.owners[number].seq;
         let is_planted = self.config.is_planted(Canary::ForeignWrites);
         let mut has_refused = false;
         for Numbered { change, .. } in changes.iter().filter(|it| it.seq > seq || is_planted) {
@@ -274,7 +274,7 @@ impl Registrar {
             cx.stats.registry_refused += 1;
             self.events.push_back(Event::Refused { from, owner: batch.owner });
         }
-        let state = &mut self.registry.owners[number as usize];
+        let state = &mut self.registry.owners[number];
         let age = u64::from(*age_ms) * NANOS_PER_MILLI;
         state.changed_at = crate::time::Instant(cx.now.mono.0.saturating_sub(age));
         if batch.from.is_some() {
@@ -324,7 +324,7 @@ impl Registrar {
         cx.stats.registry_rewritten += 1;
         let (own, before) = (self.own(), self.own_owner().row_hash());
         self.registry.set_version(own, self.incarnation, seq, before);
-        let owner = &mut self.registry.owners[own as usize];
+        let owner = &mut self.registry.owners[own];
         owner.log.clear();
         owner.changed_at = cx.now.mono;
         self.pending.clear();

@@ -1,17 +1,20 @@
 //! The value that users read: which services there are, by name.
 //!
-//! What an owner registered is its *set*; what is *listed* here are the sets of owners whose lease lives in the
-//! incarnation that wrote them; what is *shown* leaves out those that lost a unique name. Sets come and go by `sets`.
+//! What an owner registered is its *set*; all of it that the schema takes is *listed* under its names. What is *visible*
+//! are the sets of owners whose lease lives in the incarnation that wrote them: leases come and go without a look at what
+//! is listed. What is *shown* leaves out what lost a unique name. Sets come and go by `sets`.
 //!
-//! A name is found by its hash; its services form a chain, and the one that `whereis` tells is kept beside it. So a
-//! point read costs the same with a hundred services and with a hundred thousand. Names are ordered apart, by slot.
+//! A name is found by its hash; its services form a chain, and the one that `whereis` prefers is kept beside it. So a
+//! point read costs the same with a hundred services and with a hundred thousand, unless the preferred one's owner has
+//! just gone, or is suspected: then the others are looked through. Names are ordered apart.
 
 use super::order::Order;
 use super::owner::{Owner, Place};
 use super::update::Record;
+use crate::blocks::Blocks;
 use crate::hash::{FixedState, hash_bytes, mix};
 use crate::hlc::Stamp;
-use crate::id::{MailboxId, NodeId};
+use crate::id::{Incarnation, MailboxId, NodeId};
 use crate::machine::{News, ServiceLoss};
 use crate::observation::RegistryStatus;
 use crate::service::Service;
@@ -32,9 +35,9 @@ pub(super) const OWN: u32 = 0;
 pub(super) enum Role {
     /// The schema refused it: kept and handed on, never listed.
     Refused,
-    /// Not visible just now, or beaten by an older one of a unique name.
+    /// Beaten by an older one of a unique name.
     Hidden,
-    /// Everybody may have it.
+    /// Everybody may have it while its owner is visible.
     Shown,
 }
 
@@ -60,13 +63,6 @@ impl Entry {
     }
 }
 
-impl Entry {
-    /// Tells in which chain it is, and between which others.
-    pub(super) fn links(&self) -> (u64, [u32; 2]) {
-        (self.name_hash, [self.next, self.prev])
-    }
-}
-
 /// Tells how much a node prefers an instance: the less the more.
 fn preference(salt: u64, record: &Record) -> u64 {
     mix(salt ^ record.instance)
@@ -76,7 +72,7 @@ fn preference(salt: u64, record: &Record) -> u64 {
 #[derive(Clone, Copy, Debug, Default)]
 struct Chain {
     head: u32,
-    /// The one to tell where the name is, unless the chain is contested.
+    /// The one to tell where the name is, if its owner is visible and above suspicion, unless the chain is contested.
     best: u32,
     /// What of the best one's rank comes first.
     rank: u32,
@@ -114,20 +110,20 @@ pub(super) struct Lost {
 pub struct Registry {
     pub(super) me: NodeId,
     /// By number; a free place has no number in `numbers`.
-    pub(super) owners: Vec<Owner>,
+    pub(super) owners: Blocks<Owner, 256>,
     pub(super) free_owners: Vec<u32>,
     pub(super) numbers: IndexMap<NodeId, u32, FixedState>,
     /// By their names on the relay.
     pub(super) tags: Slots<u32>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Blocks<Entry, 2048>,
     pub(super) free: Vec<u32>,
     /// What stands where a registration was.
     pub(super) nothing: Arc<Record>,
     chains: Slots<Chain>,
     order: Order,
     /// The sum of what is shown, each with its owner's life.
-    hash: u64,
-    shown: u32,
+    pub(super) hash: u64,
+    pub(super) shown: u32,
     /// Whether somebody wants news.
     pub(super) is_watched: bool,
     pub(super) news: Vec<News>,
@@ -140,11 +136,11 @@ impl Registry {
     pub(super) fn new(me: NodeId) -> Self {
         Self {
             me,
-            owners: Vec::new(),
+            owners: Blocks::default(),
             free_owners: Vec::new(),
             numbers: IndexMap::default(),
             tags: Slots::default(),
-            entries: Vec::new(),
+            entries: Blocks::default(),
             free: Vec::new(),
             nothing: Arc::new(Record::new((Bytes::new(), 0), 0, MailboxId(0), Stamp::ZERO, false)),
             chains: Slots::default(),
@@ -186,7 +182,9 @@ impl Registry {
     /// candidates stay, and none that is suspected while another is not. Different nodes choose differently.
     pub fn whereis(&self, name: &[u8]) -> Option<Service> {
         let chain = self.chains.get(hash_bytes(name))?;
-        if !chain.is_contested && self.record(chain.best).name() == name {
+        let owner = self.owner_of(chain.best);
+        let is_sure = !chain.is_contested && owner.is_visible() && !owner.is_suspected;
+        if is_sure && self.record(chain.best).name() == name {
             return Some(self.service(chain.best));
         }
         let shown = self.same_name(name).filter(|slot| self.is_shown(*slot));
@@ -195,7 +193,8 @@ impl Registry {
 
     /// Lists the distinct names, in their order.
     pub fn names(&self) -> impl Iterator<Item = Bytes> {
-        self.order.starting_at(&[]).map(Record::name_bytes)
+        let is_shown = |record: &&Record| self.same_name(record.name()).next().is_some();
+        self.order.starting_at(&[]).filter(is_shown).map(Record::name_bytes)
     }
 
     /// Lists the services whose names begin so, in the order of names.
@@ -214,8 +213,7 @@ impl Registry {
 
     /// Lists all services, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = Service> {
-        let slots = (0..).zip(&self.entries).filter(|(_, entry)| entry.role == Role::Shown);
-        slots.map(|(slot, _)| self.service(slot))
+        (0..self.entries.len() as u32).filter(|slot| self.is_shown(*slot)).map(|slot| self.service(slot))
     }
 
     /// Shows the directory in short.
@@ -232,16 +230,16 @@ impl Registry {
     }
 
     pub(super) fn owner(&self, id: &NodeId) -> Option<&Owner> {
-        self.number(id).map(|number| &self.owners[number as usize])
+        self.number(id).map(|number| &self.owners[number])
     }
 
     #[inline]
     pub(super) fn entry(&self, slot: u32) -> &Entry {
-        &self.entries[slot as usize]
+        &self.entries[slot]
     }
 
     fn owner_of(&self, slot: u32) -> &Owner {
-        &self.owners[self.entry(slot).owner as usize]
+        &self.owners[self.entry(slot).owner]
     }
 
     #[inline]
@@ -278,12 +276,17 @@ impl Registry {
         self.chains.get(name_hash).map_or(NONE, |chain| chain.head)
     }
 
-    /// Lists the listed services of a name, shown or not.
-    pub(super) fn same_name(&self, name: &[u8]) -> impl Iterator<Item = u32> {
+    /// Lists what is listed of a name, visible or not.
+    fn listed(&self, name: &[u8]) -> impl Iterator<Item = u32> {
         self.walk(self.head_of(hash_bytes(name))).filter(move |slot| self.record(*slot).name() == name)
     }
 
-    /// Tells which services of a name are to be shown.
+    /// Lists the visible services of a name, shown or not.
+    pub(super) fn same_name(&self, name: &[u8]) -> impl Iterator<Item = u32> {
+        self.listed(name).filter(|slot| self.owner_of(*slot).is_visible())
+    }
+
+    /// Tells which visible services of a name are to be shown.
     fn contest(&self, name: &[u8]) -> Contest {
         if !self.same_name(name).any(|slot| self.entry(slot).is_unique) {
             return Contest::Open;
@@ -295,12 +298,8 @@ impl Registry {
         self.same_name(name).min_by_key(age).map_or(Contest::Open, Contest::Won)
     }
 
-    fn is_listed(&self, slot: u32) -> bool {
-        self.entry(slot).role != Role::Refused && self.owner_of(slot).is_visible()
-    }
-
     pub(super) fn is_shown(&self, slot: u32) -> bool {
-        self.entry(slot).role == Role::Shown
+        self.entry(slot).role == Role::Shown && self.owner_of(slot).is_visible()
     }
 
     /// Tells which of a name's services is told first: this node's own, then what is not suspected, then by a hash that
@@ -311,16 +310,19 @@ impl Registry {
         (owner.id != self.me, owner.is_suspected, preference, owner.id, record.instance)
     }
 
-    /// Packs what of a rank comes first: enough to tell nearly all apart.
+    /// Packs what of a rank comes first while nobody is suspected: enough to tell nearly all apart.
     fn rank_head(&self, slot: u32) -> u32 {
         let Entry { owner, preference, .. } = *self.entry(slot);
-        let is_suspected = self.owners[owner as usize].is_suspected;
-        u32::from(owner != OWN) << 17 | u32::from(is_suspected) << 16 | u32::from(preference)
+        u32::from(owner != OWN) << 16 | u32::from(preference)
     }
 
-    /// Tells whether a service is told before the best of a chain.
+    /// Tells whether a service is told before the best of a chain, if both are visible and above suspicion.
     fn is_better(&self, slot: u32, rank: u32, chain: &Chain) -> bool {
-        rank < chain.rank || rank == chain.rank && self.rank(slot) < self.rank(chain.best)
+        let full = |slot: u32| {
+            let (_, _, preference, id, instance) = self.rank(slot);
+            (preference, id, instance)
+        };
+        rank < chain.rank || rank == chain.rank && full(slot) < full(chain.best)
     }
 
     /// Looks for the service of a chain that is told first.
@@ -336,32 +338,17 @@ impl Registry {
 
     /// Lists a registration that was not listed.
     pub(super) fn list(&mut self, slot: u32) {
-        if self.link_and_show(slot) {
-            self.hash = self.hash.wrapping_add(self.shown_hash(slot));
+        if !self.link(slot) {
+            return self.show(slot); // the usual case does not walk
         }
-    }
-
-    /// Lists a registration, and tells whether it is shown and the hash lacks it.
-    fn link_and_show(&mut self, slot: u32) -> bool {
-        if self.link(slot) {
-            let record = self.record(slot).clone();
-            self.settle(record.name());
-            return false;
-        }
-        self.show(slot); // the usual case does not walk
-        true
+        self.note_contest(slot);
+        let record = self.record(slot).clone();
+        self.settle(record.name());
     }
 
     /// Lists a registration no longer.
     pub(super) fn unlist(&mut self, slot: u32, loss: Option<ServiceLoss>) {
-        if self.is_shown(slot) {
-            self.hash = self.hash.wrapping_sub(self.shown_hash(slot));
-        }
-        self.hide_and_unlink(slot, loss);
-    }
-
-    fn hide_and_unlink(&mut self, slot: u32, loss: Option<ServiceLoss>) {
-        if self.is_shown(slot) {
+        if self.entry(slot).role == Role::Shown {
             self.hide(slot, loss);
         }
         if self.unlink(slot) {
@@ -370,43 +357,84 @@ impl Registry {
         }
     }
 
-    /// Lists an owner's registrations. The sum of their hashes is known, so that few have to be looked at.
-    pub(super) fn list_all(&mut self, number: u32) {
-        let owner = &self.owners[number as usize];
-        let (weight, mut sum) = (owner.weight(), owner.fingerprint);
-        for slot in self.slots_of(number) {
-            if self.entry(slot).role == Role::Refused || !self.link_and_show(slot) {
-                sum = sum.wrapping_sub(self.record(slot).hash());
-            }
+    /// Notes at every owner of a contested chain that its lease decides who has a name.
+    fn note_contest(&mut self, slot: u32) {
+        let in_chain: Vec<u32> = self.walk(self.head_of(self.entry(slot).name_hash)).collect();
+        for slot in in_chain {
+            let owner = self.entry(slot).owner;
+            self.owners[owner].has_contests = true;
         }
-        self.hash = self.hash.wrapping_add(sum.wrapping_mul(weight));
     }
 
-    /// Lists an owner's registrations no longer.
-    pub(super) fn unlist_all(&mut self, number: u32, loss: Option<ServiceLoss>) {
-        let owner = &self.owners[number as usize];
-        let (weight, mut sum) = (owner.weight(), owner.fingerprint);
-        for slot in self.slots_of(number) {
-            let role = self.entry(slot).role;
-            if role != Role::Shown {
-                sum = sum.wrapping_sub(self.record(slot).hash());
-            }
-            if role != Role::Refused {
-                self.hide_and_unlink(slot, loss);
-            }
+    /// Changes an owner's lease: what it registered becomes visible, or is so no longer.
+    pub(super) fn set_lease(&mut self, number: u32, lease: Option<Incarnation>, loss: ServiceLoss) {
+        if self.owners[number].is_visible() {
+            self.go(number, loss);
         }
-        self.hash = self.hash.wrapping_sub(sum.wrapping_mul(weight));
+        let owner = &mut self.owners[number];
+        (owner.lease, owner.is_suspected) = (lease, false);
+        let (has_contests, is_visible) = (owner.has_contests, owner.is_visible());
+        let contested = if has_contests { self.contested_of(number, is_visible) } else { Vec::new() };
+        if is_visible {
+            self.come(number);
+        }
+        for slot in contested {
+            let record = self.record(slot).clone();
+            self.settle(record.name());
+        }
     }
 
-    /// Tells an owner's slots: in the order of their keys where what becomes of them is told.
-    pub(super) fn slots_of(&self, number: u32) -> Vec<u32> {
-        let mut slots: Vec<u32> =
-            self.owners[number as usize].entries.iter().map(|place| place.slot).collect();
+    /// Counts an owner's set in.
+    fn come(&mut self, number: u32) {
+        let owner = &self.owners[number];
+        self.shown += owner.shown;
+        self.hash = self.hash.wrapping_add(owner.shown_sum.wrapping_mul(owner.weight()));
         if self.is_watched {
-            slots.sort_unstable_by(|a, b| self.record(*a).key().cmp(&self.record(*b).key()));
+            let services = self.shown_of(number).into_iter().map(|slot| News::Registered(self.service(slot)));
+            let services: Vec<News> = services.collect();
+            self.news.extend(services);
         }
-        self.warm_slots(&slots);
+    }
+
+    /// Counts an owner's set out.
+    fn go(&mut self, number: u32, reason: ServiceLoss) {
+        let owner = &self.owners[number];
+        self.shown -= owner.shown;
+        self.hash = self.hash.wrapping_sub(owner.shown_sum.wrapping_mul(owner.weight()));
+        if self.is_watched {
+            let down = |slot: u32| News::Down { service: self.service(slot), reason };
+            let services: Vec<News> = self.shown_of(number).into_iter().map(down).collect();
+            self.news.extend(services);
+        }
+    }
+
+    /// Tells the slots of what an owner shows while it is visible, in the order of their keys.
+    pub(super) fn shown_of(&self, number: u32) -> Vec<u32> {
+        let slots = self.owners[number].entries.iter().map(|place| place.slot);
+        let mut slots: Vec<u32> = slots.filter(|slot| self.entry(*slot).role == Role::Shown).collect();
+        slots.sort_unstable_by(|a, b| self.record(*a).key().cmp(&self.record(*b).key()));
         slots
+    }
+
+    /// Lists what an owner registered under contested names. If its set is about to be counted in, nothing of that is shown
+    /// before the name is settled, and all else is.
+    fn contested_of(&mut self, number: u32, is_coming: bool) -> Vec<u32> {
+        let mut contested = Vec::new();
+        for at in 0..self.owners[number].entries.len() {
+            let slot = self.owners[number].entries[at].slot;
+            let Entry { role, name_hash, .. } = *self.entry(slot);
+            if role == Role::Refused {
+                continue;
+            }
+            let is_contested = self.chains.get(name_hash).is_some_and(|chain| chain.is_contested);
+            if is_contested {
+                contested.push(slot);
+            }
+            if is_coming {
+                self.set_role(slot, if is_contested { Role::Hidden } else { Role::Shown });
+            }
+        }
+        contested
     }
 
     /// Shows what is to be shown of a contested name, and nothing else.
@@ -415,13 +443,11 @@ impl Registry {
         let slots: Vec<u32> = self.same_name(name).collect();
         for slot in slots.iter().copied() {
             if self.is_shown(slot) && !contest.shows(slot) {
-                self.hash = self.hash.wrapping_sub(self.shown_hash(slot));
                 self.hide(slot, None);
             }
         }
         for slot in slots {
             if !self.is_shown(slot) && contest.shows(slot) {
-                self.hash = self.hash.wrapping_add(self.shown_hash(slot));
                 self.show(slot);
             }
             self.note_loss(slot, contest);
@@ -444,20 +470,20 @@ impl Registry {
         let (hash, is_contested) = (self.entry(slot).name_hash, self.entry(slot).is_unique);
         let rank = self.rank_head(slot);
         let Some(mut chain) = self.chains.get(hash) else {
-            self.order.insert(&self.entries[slot as usize].record);
+            self.order.insert(&self.entries[slot].record);
             self.chains.insert(hash, Chain { head: slot, best: slot, rank, is_contested, is_mixed: false });
             return is_contested;
         };
         let is_new = |other: u32| self.record(other).name() != self.record(slot).name();
         chain.is_mixed |= is_new(chain.head);
         if chain.is_mixed && self.walk(chain.head).all(is_new) {
-            self.order.insert(&self.entries[slot as usize].record);
+            self.order.insert(&self.entries[slot].record);
         }
         if self.is_better(slot, rank, &chain) {
             (chain.best, chain.rank) = (slot, rank);
         }
-        self.entries[chain.head as usize].prev = slot;
-        self.entries[slot as usize].next = chain.head;
+        self.entries[chain.head].prev = slot;
+        self.entries[slot].next = chain.head;
         chain.head = slot;
         chain.is_contested |= is_contested;
         self.chains.insert(hash, chain);
@@ -466,22 +492,22 @@ impl Registry {
 
     /// Takes a registration out of its chain, and tells whether that is contested, or was.
     fn unlink(&mut self, slot: u32) -> bool {
-        let entry = &mut self.entries[slot as usize];
+        let entry = &mut self.entries[slot];
         let (hash, is_unique) = (entry.name_hash, entry.is_unique);
         let (next, prev) =
             (core::mem::replace(&mut entry.next, NONE), core::mem::replace(&mut entry.prev, NONE));
         let Some(mut chain) = self.chains.get(hash) else { return false };
         match prev {
             NONE => chain.head = next,
-            prev => self.entries[prev as usize].next = next,
+            prev => self.entries[prev].next = next,
         }
         if next != NONE {
-            self.entries[next as usize].prev = prev;
+            self.entries[next].prev = prev;
         }
         let was_contested = chain.is_contested;
         let is_other = |other: u32| self.record(other).name() != self.record(slot).name();
         if chain.head == NONE || chain.is_mixed && self.walk(chain.head).all(is_other) {
-            self.order.remove(&self.entries[slot as usize].record);
+            self.order.remove(&self.entries[slot].record);
         }
         if chain.head == NONE {
             self.chains.remove(hash);
@@ -495,12 +521,24 @@ impl Registry {
         was_contested
     }
 
-    fn shown_hash(&self, slot: u32) -> u64 {
-        self.record(slot).hash().wrapping_mul(self.owner_of(slot).weight())
+    /// Moves a registration into another role, and what its owner shows with it.
+    fn set_role(&mut self, slot: u32, role: Role) {
+        let entry = &mut self.entries[slot];
+        let (was_shown, is_shown) = (entry.role == Role::Shown, role == Role::Shown);
+        entry.role = role;
+        let (hash, owner) = (entry.record.hash(), &mut self.owners[entry.owner]);
+        owner.shown = owner.shown + u32::from(is_shown) - u32::from(was_shown);
+        let by = hash.wrapping_mul(u64::from(is_shown)).wrapping_sub(hash.wrapping_mul(u64::from(was_shown)));
+        owner.shown_sum = owner.shown_sum.wrapping_add(by);
     }
 
     fn show(&mut self, slot: u32) {
-        self.entries[slot as usize].role = Role::Shown;
+        self.set_role(slot, Role::Shown);
+        let owner = self.owner_of(slot);
+        if !owner.is_visible() {
+            return;
+        }
+        self.hash = self.hash.wrapping_add(self.record(slot).hash().wrapping_mul(owner.weight()));
         self.shown += 1;
         if self.is_watched {
             self.news.push(News::Registered(self.service(slot)));
@@ -508,7 +546,12 @@ impl Registry {
     }
 
     fn hide(&mut self, slot: u32, loss: Option<ServiceLoss>) {
-        self.entries[slot as usize].role = Role::Hidden;
+        self.set_role(slot, Role::Hidden);
+        let owner = self.owner_of(slot);
+        if !owner.is_visible() {
+            return;
+        }
+        self.hash = self.hash.wrapping_sub(self.record(slot).hash().wrapping_mul(owner.weight()));
         self.shown -= 1;
         if self.is_watched {
             let service = self.service(slot);
@@ -521,10 +564,15 @@ impl Registry {
 
     /// Gives a registration new contents under its old key, age and uniqueness.
     pub(super) fn rewrite(&mut self, slot: u32, record: &Arc<Record>) {
-        let before = self.shown_hash(slot);
-        self.entries[slot as usize].record = record.clone();
-        if self.is_shown(slot) {
-            self.hash = self.hash.wrapping_sub(before).wrapping_add(self.shown_hash(slot));
+        let entry = &mut self.entries[slot];
+        let old = core::mem::replace(&mut entry.record, record.clone());
+        if entry.role != Role::Shown {
+            return;
+        }
+        let (by, owner) = (record.hash().wrapping_sub(old.hash()), &mut self.owners[entry.owner]);
+        owner.shown_sum = owner.shown_sum.wrapping_add(by);
+        if owner.is_visible() {
+            self.hash = self.hash.wrapping_add(by.wrapping_mul(owner.weight()));
             self.tell_updated(slot);
         }
     }
@@ -535,20 +583,6 @@ impl Registry {
         }
     }
 
-    /// Looks again which service of a name is told first, after one's rank has changed.
-    pub(super) fn rank_again(&mut self, slot: u32) {
-        let (hash, rank) = (self.entry(slot).name_hash, self.rank_head(slot));
-        let Some(mut chain) = self.chains.get(hash) else { return };
-        if chain.best == slot {
-            self.rank_chain(&mut chain);
-        } else if self.is_better(slot, rank, &chain) {
-            (chain.best, chain.rank) = (slot, rank);
-        } else {
-            return;
-        }
-        self.chains.insert(hash, chain);
-    }
-
     /// Asserts that the index and what it indexes agree.
     pub(super) fn audit(&self) {
         assert!(
@@ -557,43 +591,42 @@ impl Registry {
         );
         let (mut listed, mut shown, mut hash) = (0, 0, 0_u64);
         for number in self.numbers.values() {
-            let owner = &self.owners[*number as usize];
+            let owner = &self.owners[*number];
             owner.audit(self);
-            for slot in owner.entries.iter().map(|place| place.slot) {
-                listed += usize::from(self.is_listed(slot));
-                assert!(
-                    self.is_listed(slot) || !self.is_shown(slot),
-                    "something is shown that is not visible"
-                );
-                if self.is_shown(slot) {
-                    shown += 1;
-                    hash = hash.wrapping_add(self.shown_hash(slot));
-                }
+            let is_listed = |place: &&Place| self.entry(place.slot).role != Role::Refused;
+            listed += owner.entries.iter().filter(is_listed).count();
+            if owner.is_visible() {
+                shown += owner.shown;
+                hash = hash.wrapping_add(owner.shown_sum.wrapping_mul(owner.weight()));
             }
         }
         assert_eq!((shown, hash), (self.shown, self.hash), "what is shown is not what was counted");
         let chained: usize = self.chains.values().map(|chain| self.audit_chain(&chain)).sum();
-        assert_eq!(chained, listed, "a visible service is not listed, or one that is not");
+        assert_eq!(chained, listed, "a service is not listed, or a refused one is");
         self.audit_names();
     }
 
-    /// Asserts that a chain holds what is listed, as it is ranked and shown, and tells how many that are.
+    /// Asserts that a chain is ranked and shown as it should be, and tells how many services it holds.
     fn audit_chain(&self, chain: &Chain) -> usize {
         let slots = || self.walk(chain.head);
-        assert!(slots().all(|slot| self.is_listed(slot)), "something is listed that is not visible");
-        let best = slots().min_by_key(|slot| self.rank(*slot));
-        assert_eq!(best, Some(chain.best), "another service should be told first");
+        let rank = |slot: &u32| {
+            (self.rank_head(*slot), self.rank(*slot).2, self.owner_of(*slot).id, self.record(*slot).instance)
+        };
+        assert_eq!(slots().min_by_key(rank), Some(chain.best), "another service should be told first");
         assert_eq!(self.rank_head(chain.best), chain.rank, "the best one's rank has changed");
         let is_contested = slots().any(|slot| self.entry(slot).is_unique);
         assert_eq!(is_contested, chain.is_contested, "a contest is not what was noted");
-        let is_shown = |slot: u32| {
-            !is_contested || self.contest(self.record(slot).name()).shows(slot) == self.is_shown(slot)
-        };
-        assert!(slots().all(is_shown), "what is shown is not what is to be shown");
-        assert!(
-            is_contested || slots().all(|slot| self.is_shown(slot)),
-            "a service of an open name is not shown"
-        );
+        for slot in slots() {
+            let (owner, role) = (self.owner_of(slot), self.entry(slot).role);
+            assert!(role != Role::Refused, "something is listed that was refused");
+            assert!(owner.has_contests || !is_contested, "an owner's lease would settle nothing");
+            let is_won = !is_contested || self.contest(self.record(slot).name()).shows(slot);
+            assert!(
+                !owner.is_visible() || is_won == (role == Role::Shown),
+                "what is shown is not what is to be shown"
+            );
+            assert!(owner.has_contests || role == Role::Shown, "a service of an open name is not shown");
+        }
         slots().count()
     }
 
@@ -612,7 +645,7 @@ impl Registry {
         let (mut ordered, mut last) = (0, None);
         for name in self.order.starting_at(&[]).map(Record::name) {
             assert!(last < Some(name), "names are out of order");
-            assert!(self.same_name(name).next().is_some(), "a name stays in order that is not listed");
+            assert!(self.listed(name).next().is_some(), "a name stays in order that is not listed");
             (ordered, last) = (ordered + 1, Some(name));
         }
         assert_eq!(ordered, names.len(), "the order lost a name");

@@ -1,6 +1,6 @@
 //! What is known of one owner: its set, the last changes of it, and its lease.
 
-use super::directory::Registry;
+use super::directory::{Registry, Role};
 use super::update::{Batch, Update};
 use crate::config::Config;
 use crate::hash::{hash_bytes, hash_bytes_seeded, mix};
@@ -103,9 +103,14 @@ pub(super) struct Owner {
     /// The neighbours that were told so of this node.
     pub(super) pruned: u32,
     pub(super) is_suspected: bool,
+    /// Whether its lease decides who has a unique name, or has done so once.
+    pub(super) has_contests: bool,
     pub(super) fingerprint: u64,
     /// Its registrations, by their places.
     pub(super) entries: Vec<Place>,
+    /// How many of them are shown while it is visible, and the sum of their hashes.
+    pub(super) shown: u32,
+    pub(super) shown_sum: u64,
     /// What makes nodes prefer different instances.
     pub(super) salt: u64,
     /// When its set changed last, wherever that was.
@@ -135,6 +140,9 @@ impl Owner {
             log: Log::default(),
             lease: None,
             is_suspected: false,
+            has_contests: false,
+            shown: 0,
+            shown_sum: 0,
             changed_at: Instant::default(),
             purge_at: None,
             refused: (Incarnation(0), 0),
@@ -196,6 +204,11 @@ impl Owner {
         let fingerprint = entries().fold(0_u64, |sum, record| sum.wrapping_add(record.hash()));
         assert_eq!(fingerprint, self.fingerprint, "a set's fingerprint is not its contents'");
         assert_eq!(entries().map(|record| record.len()).sum::<usize>(), self.bytes, "bytes were lost");
+        let shown = self.entries.iter().filter(|it| registry.entry(it.slot).role == Role::Shown);
+        let shown = shown.fold((0, 0_u64), |(count, sum), it| {
+            (count + 1, sum.wrapping_add(registry.record(it.slot).hash()))
+        });
+        assert_eq!(shown, (self.shown, self.shown_sum), "what an owner shows is not what was counted");
         let stays = self.seq == 0 || self.is_visible() || self.id == registry.me;
         assert_eq!(stays, self.purge_at.is_none(), "a set is forgotten too early, or never");
     }

@@ -199,7 +199,7 @@ impl Registrar {
         let bit = self.relay.bit(peer);
         self.relay.links.retain(|link| link.peer != *peer);
         self.relay.news.iter_mut().for_each(|news| news.lacking &= !bit);
-        for owner in &mut self.registry.owners {
+        for owner in self.registry.owners.iter_mut() {
             owner.lazy &= !bit;
             owner.pruned &= !bit;
             owner.parent &= !bit;
@@ -209,7 +209,7 @@ impl Registrar {
 
     /// Notes that an owner's set has changed, for all neighbours but the one that told it.
     pub(super) fn hand_on(&mut self, number: u32, batch: Option<Arc<Batch>>, from: u32, cx: &mut Cx<'_>) {
-        let owner = &mut self.registry.owners[number as usize];
+        let owner = &mut self.registry.owners[number];
         owner.news = self.relay.first + self.relay.news.len() as u64;
         let lacking = self.relay.everybody() & !from;
         let is_hidden = owner.entries.is_empty() && self.config.is_planted(Canary::LostLastRemoval);
@@ -270,7 +270,7 @@ impl Registrar {
         registry.warm_owners(relay.news.iter().skip(skipped).map(|news| news.owner));
         let mut fresh = None;
         for (at, news) in relay.news.iter_mut().enumerate().skip(skipped) {
-            let owner = &registry.owners[news.owner as usize];
+            let owner = &registry.owners[news.owner];
             if owner.tag != news.tag {
                 news.lacking = 0; // another life goes its own way
             }
@@ -310,7 +310,7 @@ impl Registrar {
                 next = Some(news.at.plus_millis(wait_ms));
                 break; // may still be told from elsewhere
             }
-            let owner = &registry.owners[news.owner as usize];
+            let owner = &registry.owners[news.owner];
             if owner.news != number || owner.tag != news.tag {
                 news.lacking = 0; // there is later news
                 continue;
@@ -352,11 +352,11 @@ impl Registrar {
             match (told.word, number) {
                 (Word::Have, _) => self.on_have(bit, told, number, cx),
                 (Word::Prune, Some(number)) => {
-                    self.registry.owners[number as usize].lazy |= bit;
+                    self.registry.owners[number].lazy |= bit;
                     self.on_has(bit, number, told.seq);
                 }
                 (Word::Graft, Some(number)) => {
-                    let owner = &mut self.registry.owners[number as usize];
+                    let owner = &mut self.registry.owners[number];
                     owner.lazy &= !bit;
                     // What does not go out now is noticed again.
                     if told.seq >= owner.seq || is_full || sent >= most || !grafted.insert(number) {
@@ -381,7 +381,7 @@ impl Registrar {
 
     /// A neighbour has sent a row: it has it, and it may be one that nobody needs from there.
     fn on_heard(&mut self, bit: u32, number: u32, tag: u64, seq: u64, is_new: bool, cx: &Cx<'_>) {
-        let owner = &mut self.registry.owners[number as usize];
+        let owner = &mut self.registry.owners[number];
         if owner.tag != tag || owner.seq < seq {
             return;
         }
@@ -404,7 +404,7 @@ impl Registrar {
 
     /// A neighbour has an owner's set up to a number.
     fn on_has(&mut self, bit: u32, number: u32, seq: u64) {
-        let owner = &self.registry.owners[number as usize];
+        let owner = &self.registry.owners[number];
         let (tag, news, held) = (owner.tag, owner.news, owner.seq);
         if seq >= held
             && let Some(news) = self.relay.news_of(news).filter(|news| news.tag == tag)
@@ -416,11 +416,11 @@ impl Registrar {
     /// A neighbour tells of what it has: if it is missing here, the neighbour shall send it.
     fn on_have(&mut self, bit: u32, told: Told, number: Option<u32>, cx: &Cx<'_>) {
         let Told { tag, seq, .. } = told;
-        let held = number.map_or(0, |number| self.registry.owners[number as usize].seq);
+        let held = number.map_or(0, |number| self.registry.owners[number].seq);
         if let Some(number) = number.filter(|_| held >= seq) {
             return self.on_has(bit, number, seq);
         }
-        let owner = number.map(|number| &self.registry.owners[number as usize]);
+        let owner = number.map(|number| &self.registry.owners[number]);
         let is_own = owner.is_some_and(|owner| owner.id == self.me);
         let is_refused = owner.is_some_and(|owner| (owner.incarnation, seq) <= owner.refused);
         let (now, again_ms) = (cx.now.mono, self.config.sync_gap_ms);
@@ -435,7 +435,7 @@ impl Registrar {
         if asked.len() < self.config.registry_relay_max {
             asked.insert(tag, now);
             if let Some(number) = number {
-                self.registry.owners[number as usize].pruned &= !bit;
+                self.registry.owners[number].pruned &= !bit;
             }
             self.say(bit, Told { tag, seq: held, word: Word::Graft }, now);
         }

@@ -407,7 +407,7 @@ impl Registrar {
     /// Appends what leads from a row to what is held here.
     fn encode_newer(&self, held: &Row, now: Instant, out: &mut Vec<u8>) {
         let Some(number) = self.registry.number(&held.owner) else { return };
-        let owner = &self.registry.owners[number as usize];
+        let owner = &self.registry.owners[number];
         let hides = owner.id != self.me && self.config.is_planted(Canary::NeighborsOnly)
             || owner.entries.is_empty() && self.config.is_planted(Canary::LostLastRemoval);
         if owner.seq == 0 || owner.row().version() <= held.version() || hides {

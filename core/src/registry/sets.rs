@@ -29,13 +29,13 @@ impl Registry {
     /// Tells the number of the owner of a batch, if it is known.
     pub(super) fn number_of(&self, batch: &Batch) -> Option<u32> {
         let number = self.tags.get(batch.tag).or_else(|| self.number(&batch.owner));
-        number.filter(|number| self.owners[*number as usize].id == batch.owner)
+        number.filter(|number| self.owners[*number].id == batch.owner)
     }
 
     /// Forgets an owner and all of its set.
     pub(super) fn forget(&mut self, number: u32) {
         self.drop_set(number, None);
-        let owner = &mut self.owners[number as usize];
+        let owner = &mut self.owners[number];
         let id = owner.id;
         self.tags.remove(owner.tag);
         *owner = Owner::new(id, &self.me); // gives its memory back
@@ -45,7 +45,7 @@ impl Registry {
 
     /// Moves a set to a life and a sequence number. Whatever changes it ends here, so that its row counts as it is.
     pub(super) fn set_version(&mut self, number: u32, incarnation: Incarnation, seq: u64, before: u64) {
-        let owner = &mut self.owners[number as usize];
+        let owner = &mut self.owners[number];
         if owner.incarnation != incarnation {
             self.tags.remove(owner.tag);
             owner.tag = tag(owner.id_hash, incarnation);
@@ -58,7 +58,7 @@ impl Registry {
 
     /// Lists the rows of some buckets between two owners, in the order of owners.
     pub(super) fn rows(&self, mask: u32) -> Vec<Row> {
-        let owners = self.numbers.values().map(|number| &self.owners[*number as usize]);
+        let owners = self.numbers.values().map(|number| &self.owners[*number]);
         let asked = owners.filter(|owner| owner.seq > 0 && mask >> owner.bucket() & 1 == 1);
         let mut rows: Vec<Row> = asked.map(Owner::row).collect();
         rows.sort_unstable_by_key(|row| row.owner);
@@ -70,7 +70,7 @@ impl Registry {
 impl Registry {
     /// Makes an update of a whole set.
     pub(super) fn whole(&self, number: u32, now: Instant) -> Update {
-        let owner = &self.owners[number as usize];
+        let owner = &self.owners[number];
         let records = owner.entries.iter().map(|place| self.record(place.slot));
         let puts = records.map(|record| Numbered { seq: 0, change: Change::Put(record.clone()) });
         let mut changes: Vec<Numbered> = puts.collect();
@@ -81,7 +81,7 @@ impl Registry {
 
     /// Lists what leads from a sequence number to what is held: the last changes where they are still known.
     pub(super) fn rows_after(&self, number: u32, seq: u64, now: Instant) -> Vec<Update> {
-        let owner = &self.owners[number as usize];
+        let owner = &self.owners[number];
         match owner.log.since(seq).filter(|_| seq < owner.seq) {
             Some(batches) => batches.map(|batch| owner.again(batch, now)).collect(),
             None => Vec::from([self.whole(number, now)]),
@@ -90,54 +90,32 @@ impl Registry {
 
     /// Makes an update of a whole set if that is what is held at a sequence number.
     pub(super) fn whole_at(&self, number: u32, seq: u64, now: Instant) -> Option<Update> {
-        (self.owners[number as usize].seq == seq).then(|| self.whole(number, now))
+        (self.owners[number].seq == seq).then(|| self.whole(number, now))
     }
 }
 
 /// Leases: what shows a set and hides it.
 impl Registry {
     pub(super) fn begin_life(&mut self, number: u32, incarnation: Incarnation) {
-        if self.owners[number as usize].lease == Some(incarnation) {
-            return;
-        }
-        if self.owners[number as usize].is_visible() {
-            self.unlist_all(number, Some(ServiceLoss::Restarted));
-        }
-        let owner = &mut self.owners[number as usize];
-        (owner.lease, owner.is_suspected) = (Some(incarnation), false);
-        if owner.is_visible() {
-            self.list_all(number);
+        if self.owners[number].lease != Some(incarnation) {
+            self.set_lease(number, Some(incarnation), ServiceLoss::Restarted);
         }
     }
 
     pub(super) fn end_life(&mut self, number: u32, incarnation: Incarnation, reason: ServiceLoss) {
-        if self.owners[number as usize].lease != Some(incarnation) {
-            return;
+        if self.owners[number].lease == Some(incarnation) {
+            self.set_lease(number, None, reason);
         }
-        if self.owners[number as usize].is_visible() {
-            self.unlist_all(number, Some(reason));
-        }
-        let owner = &mut self.owners[number as usize];
-        (owner.lease, owner.is_suspected) = (None, false);
     }
 
     pub(super) fn suspect(&mut self, number: u32, is_suspected: bool) {
-        let owner = &mut self.owners[number as usize];
+        let owner = &mut self.owners[number];
         if owner.is_suspected == is_suspected || owner.lease.is_none() {
             return;
         }
         owner.is_suspected = is_suspected;
-        if !owner.is_visible() {
-            return;
-        }
-        for slot in self.slots_of(number) {
-            if self.entry(slot).role == Role::Refused {
-                continue;
-            }
-            self.rank_again(slot);
-            if self.is_watched && self.is_shown(slot) {
-                self.tell_updated(slot);
-            }
+        if self.is_watched && owner.is_visible() {
+            self.shown_of(number).into_iter().for_each(|slot| self.tell_updated(slot));
         }
     }
 }
@@ -148,12 +126,12 @@ impl Registry {
     pub(super) fn find(&self, number: u32, name_hash: u64, key: (&[u8], u64)) -> Result<usize, usize> {
         let hash = Place::hash(name_hash);
         let is_at = |it: &Place| it.hash.cmp(&hash).then_with(|| self.record(it.slot).key().cmp(&key));
-        self.owners[number as usize].entries.binary_search_by(is_at)
+        self.owners[number].entries.binary_search_by(is_at)
     }
 
     pub(super) fn find_slot(&self, number: u32, name_hash: u64, key: (&[u8], u64)) -> Option<u32> {
         let at = self.find(number, name_hash, key).ok()?;
-        Some(self.owners[number as usize].entries[at].slot)
+        Some(self.owners[number].entries[at].slot)
     }
 
     /// Takes a registration into a set, or changes it there.
@@ -165,33 +143,24 @@ impl Registry {
     }
 
     fn insert(&mut self, number: u32, at: usize, record: &Arc<Record>, is_refused: bool) {
-        let owner = &mut self.owners[number as usize];
+        let owner = &mut self.owners[number];
         owner.fingerprint = owner.fingerprint.wrapping_add(record.hash());
         owner.bytes += record.len();
         let slot = self.free.pop().unwrap_or(self.entries.len() as u32);
         owner.entries.insert(at, Place { hash: Place::hash(record.name_hash()), slot });
-        let is_listed = !is_refused && owner.is_visible();
         let role = if is_refused { Role::Refused } else { Role::Hidden };
         let entry = Entry::new(record.clone(), number, owner.salt, role);
         match self.entries.get_mut(slot as usize) {
             Some(free) => *free = entry,
-            None => self.push_entry(entry),
+            None => self.entries.push(entry),
         }
-        if is_listed {
+        if !is_refused {
             self.list(slot);
         }
     }
 
-    /// Grows by a quarter, not twofold: a thousand simulated nodes hold the directory.
-    fn push_entry(&mut self, entry: Entry) {
-        if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact(self.entries.len() / 4 + 16);
-        }
-        self.entries.push(entry);
-    }
-
     fn replace(&mut self, number: u32, at: usize, record: &Arc<Record>, is_refused: bool) {
-        let slot = self.owners[number as usize].entries[at].slot;
+        let slot = self.owners[number].entries[at].slot;
         let entry = self.entry(slot);
         let old = &entry.record;
         if old == record {
@@ -204,7 +173,7 @@ impl Registry {
         }
         let (hash, len) = (old.hash(), old.len());
         self.rewrite(slot, record);
-        let owner = &mut self.owners[number as usize];
+        let owner = &mut self.owners[number];
         owner.fingerprint = owner.fingerprint.wrapping_sub(hash).wrapping_add(record.hash());
         owner.bytes = owner.bytes - len + record.len();
     }
@@ -217,14 +186,13 @@ impl Registry {
     }
 
     fn remove_at(&mut self, number: u32, at: usize, loss: Option<ServiceLoss>) {
-        let owner = &self.owners[number as usize];
-        let (slot, is_visible) = (owner.entries[at].slot, owner.is_visible());
-        if is_visible && self.entry(slot).role != Role::Refused {
+        let slot = self.owners[number].entries[at].slot;
+        if self.entry(slot).role != Role::Refused {
             self.unlist(slot, loss);
         }
         let nobody = Entry::new(self.nothing.clone(), NONE, 0, Role::Hidden);
-        let Entry { record, .. } = core::mem::replace(&mut self.entries[slot as usize], nobody);
-        let owner = &mut self.owners[number as usize];
+        let Entry { record, .. } = core::mem::replace(&mut self.entries[slot], nobody);
+        let owner = &mut self.owners[number];
         owner.entries.remove(at);
         owner.fingerprint = owner.fingerprint.wrapping_sub(record.hash());
         owner.bytes -= record.len();
@@ -233,14 +201,14 @@ impl Registry {
 
     /// Makes a set what the owner says it is as a whole. Its records are in the order of their keys.
     pub(super) fn swap(&mut self, number: u32, records: &[(&Arc<Record>, bool)]) {
-        for at in (0..self.owners[number as usize].entries.len()).rev() {
-            let key = self.record(self.owners[number as usize].entries[at].slot).key();
+        for at in (0..self.owners[number].entries.len()).rev() {
+            let key = self.record(self.owners[number].entries[at].slot).key();
             let is_kept = records.binary_search_by(|(record, _)| record.key().cmp(&key)).is_ok();
             if !is_kept {
                 self.remove_at(number, at, None);
             }
         }
-        self.owners[number as usize].entries.reserve_exact(records.len()); // most sets come whole and stay
+        self.owners[number].entries.reserve_exact(records.len()); // most sets come whole and stay
         for (record, is_refused) in records {
             self.put(number, record, *is_refused);
         }
@@ -248,12 +216,12 @@ impl Registry {
 
     /// Drops everything that is known of a set: nothing is known of it any longer.
     pub(super) fn drop_set(&mut self, number: u32, loss: Option<ServiceLoss>) {
-        let before = self.owners[number as usize].row_hash();
-        for at in (0..self.owners[number as usize].entries.len()).rev() {
+        let before = self.owners[number].row_hash();
+        for at in (0..self.owners[number].entries.len()).rev() {
             self.remove_at(number, at, loss);
         }
-        let incarnation = self.owners[number as usize].incarnation;
-        self.owners[number as usize].log.clear();
+        let incarnation = self.owners[number].incarnation;
+        self.owners[number].log.clear();
         self.set_version(number, incarnation, 0, before);
     }
 }

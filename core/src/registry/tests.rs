@@ -2,6 +2,7 @@
 
 mod guards;
 mod laws;
+mod leases;
 mod relayed;
 
 use super::*;

@@ -41,14 +41,6 @@ impl Registry {
         black_box(owners.fold(0, |sum, owner| sum ^ owner.seq));
     }
 
-    /// Touches what it takes to list registrations, or to list them no longer.
-    pub(super) fn warm_slots(&self, slots: &[u32]) {
-        let entries: Vec<(u64, [u32; 2])> = slots.iter().map(|slot| self.entry(*slot).links()).collect();
-        let mut near: Vec<u32> = entries.iter().map(|(hash, _)| self.head_of(*hash)).collect();
-        near.extend(entries.iter().flat_map(|(_, links)| links));
-        self.warm_records(&near);
-    }
-
     fn warm_records(&self, slots: &[u32]) {
         let entries = slots.iter().filter_map(|slot| self.entries.get(*slot as usize));
         black_box(entries.fold(0, |sum, entry| sum ^ entry.record.len()));

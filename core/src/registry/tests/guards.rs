@@ -24,7 +24,7 @@ fn apply(net: &mut Net, at: u8, update: &Update) -> bool {
 fn put_at(net: &mut Net, at: u8, owner: u8, seq: u64) {
     let registry = &mut net.at(at).machine.registry;
     let number = registry.number_or_new(&node(owner));
-    let before = registry.owners[number as usize].row_hash();
+    let before = registry.owners[number].row_hash();
     registry.set_version(number, LIFE, seq, before);
 }
 
