@@ -412,6 +412,10 @@ impl Folded for Command {
                 into.word(head(23, 0, addrs.len() as u32));
                 addrs.iter().for_each(|addr| into.value(addr));
             }
+            Command::Refuse { question } => {
+                into.word(head(24, 0, 0));
+                into.value(question);
+            }
         }
     }
 }

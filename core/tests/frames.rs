@@ -477,6 +477,10 @@ fn golden_mails() -> Vec<Frame> {
         mail(MailKind::Resume { session: 300 }, b""),
         mail(MailKind::Heard { session: 3, seq: Some(129), settled: 128 }, b""),
         mail(MailKind::Heard { session: 3, seq: None, settled: 0 }, b""),
+        mail(
+            MailKind::Refused { is_question: true, number: 5, mailbox: to, why: Verdict::NotUnderstood },
+            b"",
+        ),
     ]
 }
 
@@ -491,7 +495,7 @@ fn the_bytes_of_every_kind_of_mail_never_change() {
 
 /// Length, type, lives, session and number; kind and fields; payload.
 #[rustfmt::skip]
-const GOLDEN_MAILS: [&str; 12] = [
+const GOLDEN_MAILS: [&str; 13] = [
     "13000000 2800 c80107038101 0001ac02800168656c6c6f",
     "11000000 2800 c80107038101 020562656361757365",
     "0e000000 2800 c80107038101 030105ac0201",
@@ -504,6 +508,7 @@ const GOLDEN_MAILS: [&str; 12] = [
     "0b000000 2800 c80107038101 06ac02",
     "0f000000 2800 c80107038101 07030181018001",
     "0c000000 2800 c80107038101 07030000",
+    "0e000000 2800 c80107038101 030105ac0203",
 ];
 
 #[test]

@@ -10,15 +10,17 @@ use crate::hello::{Cookie, NAME_LEN_MAX, is_name};
 use crate::identity::{Identity, IdentityError};
 use crate::published::Published;
 use crate::record::FileRecorder;
-use crate::request::Request;
+use crate::request::{Forgotten, Request};
 use crate::rotate::Keys;
 use crate::store::{Store, StoreError};
 use crate::trust::{Admission, Certificate, ERRANDS, Flaw, Gossip, Own, Refusal, StatementError, Trust};
 use arc_swap::ArcSwap;
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime};
+use ring::digest::{SHA256, digest};
 use rumormill_core::{Boot, Config, ConfigError, Contact, Incarnation, MapConfig, NodeId, Schema, Token};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -97,7 +99,7 @@ pub enum BuildError {
 struct Ways {
     met: mpsc::Sender<Met>,
     requests: mpsc::Sender<Request>,
-    forgotten: mpsc::UnboundedSender<Token>,
+    forgotten: mpsc::UnboundedSender<Forgotten>,
     arrivals: Arrivals,
     stored: mpsc::UnboundedSender<(Token, bool)>,
 }
@@ -312,7 +314,7 @@ impl Builder {
         let (identity, file) = self.take_identity()?;
         let id = identity.node_id();
         let certificate = self.take_certificate()?;
-        let name = self.take_name(id, certificate.as_ref())?;
+        let (name, process) = (self.take_name(id, certificate.as_ref())?, self.number_of_process()?);
         let store = self.folder.as_deref().map_or_else(Store::in_memory, Store::open)?;
         let own = Own::new(&identity, &name, &self.cluster, certificate);
         let (errands_to, errands) = mpsc::channel(ERRANDS);
@@ -329,7 +331,7 @@ impl Builder {
         let contact = Arc::new(Mutex::new(Contact::new(id, Incarnation(0), &addrs)));
         let cookie = Cookie::new(&secret, &self.cluster);
         let (timeout, judge, shown) = (self.handshake, admission.clone(), ArcSwap::from_pointee(shown));
-        let greeter = Greeter { contact: contact.clone(), cookie, admission: judge, shown, timeout };
+        let greeter = Greeter { contact: contact.clone(), cookie, process, admission: judge, shown, timeout };
         let boot = self.boot(id, addrs, &store)?;
         let (ways, inbox) = Ways::new();
         let writer = Writer::new(store, ways.stored).map_err(BuildError::Socket)?;
@@ -361,7 +363,7 @@ impl Builder {
             published,
             gate,
             admission,
-            outside: Mutex::default(),
+            seeds: Mutex::default(),
             moving: tokio::sync::Mutex::default(),
             keys: tokio::sync::Mutex::new(Keys {
                 identity,
@@ -416,6 +418,16 @@ impl Builder {
             }
             (None, None) => Ok((Identity::generate()?, None)),
         }
+    }
+
+    /// Numbers this process, so that another one with a copy of its folder is told apart from it.
+    fn number_of_process(&self) -> Result<NonZeroU32, IdentityError> {
+        let mut number = [0; 4];
+        match self.entropy {
+            Some(entropy) => number.copy_from_slice(&digest(&SHA256, &entropy).as_ref()[..4]),
+            None => getrandom::fill(&mut number).map_err(IdentityError::Entropy)?,
+        }
+        Ok(NonZeroU32::new(u32::from_le_bytes(number)).unwrap_or(NonZeroU32::MIN))
     }
 
     fn boot(&mut self, id: NodeId, addrs: Vec<SocketAddr>, store: &Store) -> Result<Boot, BuildError> {

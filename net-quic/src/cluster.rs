@@ -6,21 +6,25 @@ use crate::driver::Answer;
 use crate::endpoint::Gate;
 use crate::node_ref::NodeRef;
 use crate::published::Published;
-use crate::request::{Hearer, Request};
+use crate::request::{Forgotten, Hearer, Request};
 use crate::rotate::Keys;
-use crate::trust::{Admission, Notices, Pin, Refusal, Refused, Revocation, Trust};
+use crate::trust::{Admission, Notices, Pin, Refusal, Refused, Revocation, Told, Trust};
 use crate::watch::Watching;
-use rumormill_core::{Command, CommandError, Contact, Event, Member, Node, NodeId, Reply, Token, Watch};
+use rumormill_core::{Command, CommandError, Contact, Event, Member, Node, NodeId, Reply, Watch};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::sleep;
 
 /// How soon seeds that did not answer are tried again, and how rarely at last.
 const SEED_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// How long it is told as the reason that another process runs with the node's key, after somebody has said so: longer than
+/// seeds are let alone.
+const OTHER_PROCESS_FOR: Duration = Duration::from_secs(30);
 
 /// Why something asked of a node was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +48,15 @@ pub enum Error {
         /// Each address, and what came of it.
         reasons: Vec<(SocketAddr, String)>,
     },
+    /// No other member is left, and not all of them have left by themselves: this node is cut off, or the others died.
+    #[error("no other member answers any more{}", tried(reasons))]
+    LostEverybody {
+        /// Each seed, and what came of it when it was tried last.
+        reasons: Vec<(SocketAddr, String)>,
+    },
+    /// Another process runs with the node's key: [`Refusal::Outlived`] or [`Refusal::Copied`].
+    #[error(transparent)]
+    OtherProcess(Refusal),
     /// The node is no member, as far as this node knows.
     #[error("{0} is no member of the cluster")]
     UnknownNode(NodeId),
@@ -81,16 +94,20 @@ fn list(reasons: &[(SocketAddr, String)]) -> String {
     reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect::<Vec<_>>().join("; ")
 }
 
+fn tried(reasons: &[(SocketAddr, String)]) -> String {
+    if reasons.is_empty() { String::new() } else { format!(", nor does a seed: {}", list(reasons)) }
+}
+
 /// Tells whether an address is where a node listens, or says that it is reached.
 fn is_one_of((local, told): &(SocketAddr, Vec<SocketAddr>), addr: &SocketAddr) -> bool {
     addr == local || told.contains(addr)
 }
 
 /// Learns who listens at these addresses; an error when nobody does.
-async fn identify(gate: &Gate, addrs: Vec<SocketAddr>) -> Result<Vec<Contact>, Error> {
+async fn identify(gate: &Gate, addrs: Vec<SocketAddr>, told: Told) -> Result<Vec<Contact>, Error> {
     let (mut contacts, mut reasons) = (Vec::new(), Vec::new());
     for addr in addrs {
-        match gate.identify(addr).await {
+        match gate.identify(addr, told).await {
             Ok(contact) => contacts.push(contact),
             Err(broken) => reasons.push((addr, Gate::why(&broken))),
         }
@@ -130,13 +147,13 @@ pub struct Cluster {
 
 pub(crate) struct Inner {
     pub(crate) requests: mpsc::Sender<Request>,
-    /// Tokens that nobody hears under any more. Unbounded, for a drop cannot wait: each comes once, of what had a bound.
-    pub(crate) forgotten: mpsc::UnboundedSender<Token>,
+    /// What nobody waits for any more. Unbounded, for a drop cannot wait: each comes once, of what had a bound.
+    pub(crate) forgotten: mpsc::UnboundedSender<Forgotten>,
     pub(crate) published: Arc<Published>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<Admission>,
-    /// Why the seeds have not let the node in, as long as that is so.
-    pub(crate) outside: SyncMutex<Option<Error>>,
+    /// What came of the seeds when they were tried last.
+    pub(crate) seeds: SyncMutex<Tried>,
     /// Held by who moves the node.
     pub(crate) moving: Mutex<()>,
     /// Held by who changes its key.
@@ -145,11 +162,29 @@ pub(crate) struct Inner {
     pub(crate) name: String,
 }
 
+/// What came of the seeds when they were tried last.
+#[derive(Default)]
+pub(crate) struct Tried {
+    /// Whether the node has come in.
+    is_in: bool,
+    error: Option<Error>,
+}
+
 impl Inner {
+    fn seeds(&self) -> MutexGuard<'_, Tried> {
+        self.seeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps in mind what came of trying the seeds.
     fn note_join(&self, joined: &Result<(), Error>, was_in: bool) {
-        let mut outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
-        *outside = joined.as_ref().err().filter(|_| !was_in).cloned();
+        *self.seeds() = Tried { is_in: was_in || joined.is_ok(), error: joined.as_ref().err().cloned() };
+    }
+
+    /// Finds whether somebody has lately ended a connection because another process runs with this node's key.
+    fn other_process(&self) -> Option<Error> {
+        let lately = self.admission.board().last().into_iter().filter(|it| it.ago < OTHER_PROCESS_FOR);
+        let mut reasons = lately.map(|it| it.reason);
+        reasons.find(|it| matches!(it, Refusal::Outlived | Refusal::Copied)).map(Error::OtherProcess)
     }
 }
 
@@ -250,12 +285,13 @@ impl Cluster {
     pub async fn join(&self, addrs: &[SocketAddr]) -> Result<(), Error> {
         let own = self.inner.gate.addrs();
         let others = addrs.iter().filter(|addr| !is_one_of(&own, addr)).copied().collect();
-        let contacts = identify(&self.inner.gate, others).await?;
+        let contacts = identify(&self.inner.gate, others, Told::ByCaller).await?;
         self.ask(Command::Join { contacts }).await.map(drop)
     }
 
-    /// Tells why no seed has let the node in yet: what came of each of them when they were tried last. None once it is in,
-    /// before it has tried them all, and of a node without seeds.
+    /// Tells why the node is by itself: no seed has let it in yet, with what came of each of them when they were tried last;
+    /// or it has lost everybody; or another process runs with its key, which is why. None while others are there, of a node whose seeds are still being tried for the first
+    /// time, and of one that is alone because it is the first, or because all others have left.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -276,7 +312,18 @@ impl Cluster {
     /// # Ok(()) }
     /// ```
     pub fn why_outside(&self) -> Option<Error> {
-        self.inner.outside.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let Tried { is_in, error } = &*self.inner.seeds();
+        let why = if *is_in {
+            let reasons = match error {
+                Some(Error::NobodyAnswered { reasons }) => reasons.clone(),
+                _ => Vec::new(),
+            };
+            let has_lost_everybody = self.inner.published.has_lost_everybody();
+            has_lost_everybody.then_some(Error::LostEverybody { reasons })
+        } else {
+            error.clone()
+        };
+        why.map(|why| self.inner.other_process().unwrap_or(why))
     }
 
     /// Comes in through seeds, and keeps looking at those that are no members, ever more rarely: when all nodes start at
@@ -288,13 +335,18 @@ impl Cluster {
             let mut is_in = false;
             while let Some(inner) = weak.upgrade() {
                 let joined = Cluster { inner }.join_strangers(&seeds, is_in).await;
-                if let Some(inner) = weak.upgrade() {
-                    inner.note_join(&joined, is_in);
-                }
+                let Some(inner) = weak.upgrade() else { return };
+                inner.note_join(&joined, is_in);
+                let other_process = inner.other_process();
+                drop(inner);
                 match joined {
                     Ok(()) => is_in = true,
                     Err(Error::Ended) => return,
                     Err(error) if is_in => tracing::info!(%error, "a seed that is no member"),
+                    // That was told already, and what came of the seeds follows from it.
+                    Err(error) if other_process.is_some() => {
+                        tracing::debug!(%error, "no seed lets this node in yet");
+                    }
                     Err(error) => tracing::warn!(%error, "no seed lets this node in yet"),
                 }
                 sleep(pause).await;
@@ -312,7 +364,8 @@ impl Cluster {
         }
         let (gate, weak) = (self.inner.gate.clone(), Arc::downgrade(&self.inner));
         drop(self);
-        let contacts = identify(&gate, strangers).await?;
+        let told = if is_in { Told::Here } else { Told::ByCaller };
+        let contacts = identify(&gate, strangers, told).await?;
         let inner = weak.upgrade().ok_or(Error::Ended)?;
         Cluster { inner }.ask(Command::Join { contacts }).await.map(drop)
     }
@@ -515,6 +568,7 @@ impl Cluster {
         let mut counts = self.inner.admission.board().counts();
         counts.remove(Refusal::ByPeer.kind()); // that it was refused itself, or outlived
         counts.remove(Refusal::Outlived.kind());
+        counts.remove(Refusal::Copied.kind());
         counts
     }
 

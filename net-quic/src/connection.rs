@@ -3,11 +3,14 @@
 //! Nobody here decides anything. What is sent waits in an outbox until QUIC takes it; rising above a high-water mark
 //! is told to the node, and a peer that takes nothing for too long loses the connection rather than single frames.
 
+use crate::handshake::refusal_of;
+use crate::trust::Refusal;
 use bytes::{Bytes, BytesMut};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use rumormill_core::frame::{BODY_LEN_MAX, DecodeError, decode_within};
 use rumormill_core::{Channel, Dialer, DownReason, Frame, NodeId};
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
@@ -36,6 +39,9 @@ const BROKEN: VarInt = VarInt::from_u32(2);
 /// The code of a connection whose peer has come in again, in a later life.
 pub(crate) const OUTLIVED: VarInt = VarInt::from_u32(7);
 
+/// The code of a connection whose peer is connected with another process, in the same life.
+pub(crate) const COPIED: VarInt = VarInt::from_u32(8);
+
 /// Which connection something came from: an older one with the same peer may still be talking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ConnectionId {
@@ -55,8 +61,8 @@ pub(crate) enum Arrival {
     UnknownStream,
     /// A full channel has drained.
     Ready(Channel),
-    /// The peer ends it because this node has come in again, in a later life.
-    Outlived,
+    /// The peer ends it, and says why.
+    Refused(Refusal),
     /// It ended; nothing comes after this.
     Down(DownReason),
 }
@@ -98,6 +104,8 @@ impl Holds {
 pub(crate) struct Link {
     id: ConnectionId,
     connection: Connection,
+    /// Which process of the peer is at its other end, if it says so.
+    process: Option<NonZeroU32>,
     outbox: Arc<Outbox>,
     writers: [Option<JoinHandle<()>>; STREAMS],
     /// Channels with frames that their writers do not know of.
@@ -107,10 +115,21 @@ pub(crate) struct Link {
 
 impl Link {
     /// Takes over a connection whose HELLO is done.
-    pub(crate) fn new(id: ConnectionId, connection: Connection, arrivals: Arrivals, holds: Holds) -> Self {
+    pub(crate) fn new(
+        id: ConnectionId,
+        connection: Connection,
+        process: Option<NonZeroU32>,
+        arrivals: Arrivals,
+        holds: Holds,
+    ) -> Self {
         tokio::spawn(receive(id, connection.clone(), arrivals.clone(), holds));
         let (writers, unflushed) = Default::default();
-        Self { id, connection, outbox: Arc::default(), writers, unflushed, arrivals }
+        Self { id, connection, process, outbox: Arc::default(), writers, unflushed, arrivals }
+    }
+
+    /// Tells which process of the peer is at the other end, if it says so.
+    pub(crate) fn process(&self) -> Option<NonZeroU32> {
+        self.process
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
@@ -169,6 +188,11 @@ impl Link {
     /// Ends the connection at once: its peer has come in again, in a later life.
     pub(crate) fn outlive(self) {
         self.connection.close(OUTLIVED, b"");
+    }
+
+    /// Ends the connection at once: another process shows the same key and life.
+    pub(crate) fn tell_copied(self) {
+        self.connection.close(COPIED, b"");
     }
 
     /// Ends the connection at once.
@@ -342,8 +366,8 @@ async fn receive(id: ConnectionId, connection: Connection, arrivals: Arrivals, h
         }
     };
     while readers.join_next().await.is_some() {} // what arrived before the end is told before the end
-    if matches!(&error, ConnectionError::ApplicationClosed(closed) if closed.error_code == OUTLIVED) {
-        let _ = arrivals.send((id, Arrival::Outlived)).await;
+    if let Some(refusal) = refusal_of(&error).filter(|refusal| *refusal != Refusal::ByPeer) {
+        let _ = arrivals.send((id, Arrival::Refused(refusal))).await;
     }
     let _ = arrivals.send((id, Arrival::Down(down_reason(&error)))).await;
 }

@@ -3,8 +3,10 @@
 //! It never waits for a peer, a user or a disk. What others have to tell comes through queues; what they are told goes
 //! into queues that are theirs.
 
+mod copies;
 mod moving;
 
+use copies::Copies;
 pub(crate) use moving::{Moving, challenges};
 
 use crate::app::{AppHost, Stimulus};
@@ -13,7 +15,7 @@ use crate::endpoint::{Gate, Met};
 use crate::hear::{Hearers, PATIENCE};
 use crate::hello::Purpose;
 use crate::published::{Published, Watches};
-use crate::request::{Batch, Hearer, Request};
+use crate::request::{Batch, Forgotten, Hearer, Request};
 use crate::store::{Store, Write};
 use crate::trust::{Gossip, Refusal, TOPIC};
 use rumormill_core::{
@@ -84,7 +86,7 @@ pub(crate) trait Recorder: Send {
 pub(crate) struct Inbox {
     pub(crate) met: mpsc::Receiver<Met>,
     pub(crate) requests: mpsc::Receiver<Request>,
-    pub(crate) forgotten: mpsc::UnboundedReceiver<Token>,
+    pub(crate) forgotten: mpsc::UnboundedReceiver<Forgotten>,
     pub(crate) arrivals: mpsc::Receiver<(ConnectionId, Arrival)>,
     pub(crate) stored: mpsc::UnboundedReceiver<(Token, bool)>,
 }
@@ -124,6 +126,7 @@ pub(crate) struct Driver {
     dials: BTreeMap<NodeId, AbortHandle>,
     /// Those of a node that has moved, and who waits to hear that they came about.
     redials: BTreeMap<NodeId, oneshot::Sender<bool>>,
+    copies: Copies,
     serial: u64,
     tokens: u64,
     hearers: Hearers,
@@ -154,6 +157,7 @@ impl Driver {
             pressed: BTreeMap::new(),
             dials,
             redials: BTreeMap::new(),
+            copies: Copies::default(),
             serial: 0,
             tokens: 0,
             hearers,
@@ -187,7 +191,7 @@ impl Driver {
                 biased;
                 Some(met) = inbox.met.recv() => self.on_met(met),
                 Some((token, is_durable)) = inbox.stored.recv() => self.on_stored(token, is_durable),
-                Some(token) = inbox.forgotten.recv() => self.on_forgotten(token),
+                Some(forgotten) = inbox.forgotten.recv() => self.on_forgotten(forgotten),
                 Some((id, arrival)) = inbox.arrivals.recv() => self.on_arrival(id, arrival),
                 request = inbox.requests.recv() => match request {
                     Some(request) => self.on_request(request),
@@ -202,13 +206,18 @@ impl Driver {
         self.end().await;
     }
 
-    /// Hears of every service and of what the node owns, for those who look without asking.
+    /// Hears of every member and service and of what the node owns, for those who look without asking.
     fn watch(&mut self) {
         if self.node.registry().is_some() {
             let token = self.token();
             self.watches.services = Some(token);
             let what = Watch::Services { prefix: bytes::Bytes::new() };
             self.step(Input::Command { token, command: Command::Watch { what } });
+        }
+        if self.node.members().is_some() {
+            let token = self.token();
+            self.watches.members = Some(token);
+            self.step(Input::Command { token, command: Command::Watch { what: Watch::Members } });
         }
         if self.node.placement().is_some() {
             let token = self.token();
@@ -392,6 +401,9 @@ impl Driver {
         if self.links.get(&key).is_some_and(|(_, known)| known.incarnation() > peer.incarnation) {
             return connection.close(OUTLIVED, b""); // an older life's, that came late
         }
+        if let Some(other) = self.other_process(&peer) {
+            return self.on_copy(dialer, &connection, &peer, other);
+        }
         if let Some((old, known)) = self.links.remove(&key) {
             let reason = if known.incarnation() < peer.incarnation {
                 old.outlive();
@@ -406,7 +418,8 @@ impl Driver {
         let id = ConnectionId { peer: peer.id, dialer, serial: self.serial };
         let addr = connection.remote_address();
         let (mail, topics) = (self.tools.hold_mail.subscribe(), self.tools.hold_topics.subscribe());
-        let link = Link::new(id, connection, self.tools.arrivals.clone(), Holds { mail, topics });
+        let arrivals = self.tools.arrivals.clone();
+        let link = Link::new(id, connection, peer.process, arrivals, Holds { mail, topics });
         let introduced = Contact::new(peer.id, peer.incarnation, &peer.addrs);
         self.links.insert(key, (link, introduced));
         tracing::debug!(peer = peer.name, ?dialer, %addr, "linked");
@@ -420,16 +433,16 @@ impl Driver {
         if self.links.get(&key).is_none_or(|(link, _)| link.id().serial != serial) {
             return; // an earlier connection still had something to say
         }
-        match arrival {
+        match &arrival {
             Arrival::Malformed => self.note_breach(&key, &Refusal::BadFrame),
             Arrival::UnknownStream => return self.note_breach(&key, &Refusal::UnknownStream),
-            Arrival::Outlived => return self.note_breach(&key, &Refusal::Outlived),
+            Arrival::Refused(refusal) => return self.note_breach(&key, refusal),
             Arrival::Down(_) => drop(self.links.remove(&key)),
             Arrival::Frame(..) | Arrival::Ready(_) => {}
         }
         self.step(match arrival {
             Arrival::Frame(channel, frame) => Input::Frame { from: peer, channel, frame },
-            Arrival::Malformed | Arrival::UnknownStream | Arrival::Outlived => {
+            Arrival::Malformed | Arrival::UnknownStream | Arrival::Refused(_) => {
                 Input::Malformed { from: peer }
             }
             Arrival::Ready(channel) => Input::LinkReady { peer, channel },
@@ -448,8 +461,12 @@ impl Driver {
         self.step(if is_durable { Input::Persisted { token } } else { Input::PersistFailed { token } });
     }
 
-    fn on_forgotten(&mut self, token: Token) {
-        if let Some(command) = self.hearers.forget(token) {
+    fn on_forgotten(&mut self, forgotten: Forgotten) {
+        let command = match forgotten {
+            Forgotten::Token(token) => self.hearers.forget(token),
+            Forgotten::Question(question) => Some(Command::Refuse { question }),
+        };
+        if let Some(command) = command {
             let token = self.token();
             self.step(Input::Command { token, command });
         }

@@ -7,7 +7,7 @@ use crate::identity::Identity;
 use crate::store::Store;
 use crate::streams::Hub;
 use crate::tls::Tls;
-use crate::trust::{Own, Proven, Refusal};
+use crate::trust::{Own, Proven, Refusal, Told};
 use crate::{BuildError, hello};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
@@ -17,7 +17,7 @@ use quinn::{
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use rumormill_core::{Contact, DownReason, NodeId};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -234,7 +234,7 @@ impl Gate {
 
     /// Takes note of something that is refused on a connection which goes on.
     pub(crate) fn note(&self, connection: &Connection, refusal: &Refusal) {
-        self.greeter.admission.board().refused(connection.remote_address(), refusal);
+        self.greeter.note(connection.remote_address(), refusal, Told::Here);
     }
 
     /// Counts the handshakes under way that others began.
@@ -252,16 +252,18 @@ impl Gate {
         match broken {
             Broken::Refused(refusal) => refusal.to_string(),
             Broken::Lost(error) => error.to_string(),
+            Broken::NoWay(why) => why.clone(),
         }
     }
 
     /// Learns who listens at an address.
-    pub(crate) async fn identify(&self, addr: SocketAddr) -> Result<Contact, Broken> {
+    pub(crate) async fn identify(&self, addr: SocketAddr, told: Told) -> Result<Contact, Broken> {
         let deadline = Instant::now() + self.greeter.timeout;
         let (greeter, shown) = (&self.greeter, self.greeter.shown.load_full());
-        let connection = connect(&self.endpoint, &shown, greeter, addr, "identify", deadline).await?;
+        let connection = connect(&self.endpoint, &shown, greeter, addr, "identify", deadline, told).await;
+        let connection = connection.map_err(|broken| no_way(broken, self.addrs().0, addr))?;
         let meeting = Meeting { connection: &connection, own: &shown.own };
-        let peer = greeter.greet(meeting, None, Purpose::Identify, deadline).await?;
+        let peer = greeter.greet(meeting, None, Purpose::Identify, deadline, told).await?;
         connection.close(VarInt::from_u32(0), b"");
         let addrs = if peer.addrs.is_empty() { vec![addr] } else { peer.addrs };
         Ok(Contact::new(peer.id, peer.incarnation, &addrs))
@@ -274,17 +276,48 @@ fn is_barred(greeter: &Greeter, node: NodeId, connection: &Connection) -> Option
 }
 
 fn expel(greeter: &Greeter, connection: &Connection, refusal: &Refusal) {
-    greeter.admission.board().refused(connection.remote_address(), refusal);
+    greeter.note(connection.remote_address(), refusal, Told::Here);
     connection.close(REFUSED, b"");
 }
 
 fn dial_failed(broken: &Broken) -> DownReason {
     match broken {
-        Broken::Refused(_) => DownReason::Refused,
+        Broken::Refused(_) | Broken::NoWay(_) => DownReason::Refused,
         Broken::Lost(error) => match down_reason(error) {
             DownReason::IdleTimeout => DownReason::Unreachable,
             _ => DownReason::Refused,
         },
+    }
+}
+
+/// Tells more of a dial that came to nothing where packets do not even leave for that address: of the other family, or out of
+/// reach from where the node listens.
+fn no_way(broken: Broken, local: SocketAddr, addr: SocketAddr) -> Broken {
+    match broken {
+        Broken::Lost(ConnectionError::LocallyClosed | ConnectionError::TimedOut) => {
+            why_no_way(local, addr).map_or(broken, Broken::NoWay)
+        }
+        _ => broken,
+    }
+}
+
+fn why_no_way(local: SocketAddr, addr: SocketAddr) -> Option<String> {
+    let (port, is_mapped) = (local.port(), |ip: Ipv6Addr| ip.to_ipv4_mapped().is_some());
+    match (local.ip(), addr.ip()) {
+        (IpAddr::V4(_), IpAddr::V6(_)) => Some(format!(
+            "it is an IPv6 address, and this node listens at an IPv4 one, {local}: listen at [::]:{port}, which takes both, or give an IPv4 address"
+        )),
+        (IpAddr::V6(own), IpAddr::V4(_)) if !own.is_unspecified() && !is_mapped(own) => Some(format!(
+            "it is an IPv4 address, and this node listens at an IPv6 one, {local}: listen at [::]:{port}, which takes both, or give an IPv6 address"
+        )),
+        (own, _) => {
+            // Nothing is sent: the system only looks whether anything could be.
+            let socket = UdpSocket::bind((own, 0)).ok()?;
+            let error = socket.connect(addr).err()?;
+            Some(format!(
+                "no packet leaves for it from {local}, where this node listens: {error}; listen at 0.0.0.0:{port}, or at an address of this machine with a way there"
+            ))
+        }
     }
 }
 
@@ -302,9 +335,9 @@ async fn dial_any(
         let deadline = Instant::now() + share;
         let attempt = async {
             let shown = greeter.shown.load_full();
-            let connection = connect(endpoint, &shown, greeter, *addr, &name, deadline).await?;
+            let connection = connect(endpoint, &shown, greeter, *addr, &name, deadline, Told::Here).await?;
             let meeting = Meeting { connection: &connection, own: &shown.own };
-            let peer = greeter.greet(meeting, Some(contact.id()), purpose, deadline).await?;
+            let peer = greeter.greet(meeting, Some(contact.id()), purpose, deadline, Told::Here).await?;
             open_up(&connection);
             Ok((connection, peer))
         };
@@ -323,15 +356,16 @@ async fn connect(
     addr: SocketAddr,
     name: &str,
     deadline: Instant,
+    told: Told,
 ) -> Result<Connection, Broken> {
     let connecting = endpoint.connect_with(shown.client.clone(), addr, name);
     let connecting = connecting.map_err(|_| Broken::Lost(ConnectionError::LocallyClosed))?;
     let connected = timeout_at(deadline, connecting).await.unwrap_or(Err(ConnectionError::TimedOut));
-    connected.map_err(|error| tls_failed(greeter, addr, error))
+    connected.map_err(|error| tls_failed(greeter, addr, error, told))
 }
 
 /// Tells a handshake that TLS refused, at this end or for want of a common protocol, from one that came to nothing.
-fn tls_failed(greeter: &Greeter, addr: SocketAddr, error: ConnectionError) -> Broken {
+fn tls_failed(greeter: &Greeter, addr: SocketAddr, error: ConnectionError, told: Told) -> Broken {
     let (code, reason) = match &error {
         ConnectionError::TransportError(here) => (u64::from(here.code), here.reason.clone()),
         ConnectionError::ConnectionClosed(there) => match u64::from(there.error_code) {
@@ -344,7 +378,7 @@ fn tls_failed(greeter: &Greeter, addr: SocketAddr, error: ConnectionError) -> Br
         return Broken::Lost(error);
     }
     let refusal = Refusal::Tls(if code == NO_PROTOCOL { OTHER_CLUSTER.into() } else { reason });
-    greeter.admission.board().refused(addr, &refusal);
+    greeter.note(addr, &refusal, told);
     Broken::Refused(refusal)
 }
 
@@ -358,10 +392,7 @@ async fn accept(
 ) {
     while let Some(incoming) = endpoint.accept().await {
         let Ok(place) = room.places.clone().try_acquire_owned() else {
-            greeter
-                .admission
-                .board()
-                .refused(incoming.remote_address(), &Refusal::NoRoom("another handshake"));
+            greeter.note(incoming.remote_address(), &Refusal::NoRoom("another handshake"), Told::Here);
             incoming.ignore();
             continue;
         };
@@ -386,11 +417,11 @@ async fn welcome(incoming: Incoming, greeter: &Greeter, hub: &Arc<Hub>) -> Optio
     let connection = match timeout_at(deadline, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            tls_failed(greeter, addr, error);
+            tls_failed(greeter, addr, error, Told::Here);
             return None;
         }
         Err(_) => {
-            greeter.admission.board().refused(addr, &Refusal::TimedOut);
+            greeter.note(addr, &Refusal::TimedOut, Told::Here);
             return None;
         }
     };
@@ -415,4 +446,25 @@ async fn welcome(incoming: Incoming, greeter: &Greeter, hub: &Arc<Hub>) -> Optio
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(local: &str, addr: &str) -> String {
+        let addr_of = |text: &str| text.parse().expect("an address");
+        why_no_way(addr_of(local), addr_of(addr)).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_dial_that_cannot_leave_says_what_would_be_right() {
+        let right = "listen at [::]:7400, which takes both, or give an IPv";
+        assert!(why("127.0.0.1:7400", "[::1]:1").ends_with(&format!("127.0.0.1:7400: {right}4 address")));
+        assert!(why("[2001:db8::1]:7400", "192.0.2.1:1").ends_with(&format!("{right}6 address")));
+        assert!(
+            why("127.0.0.1:7400", "192.0.2.1:1").contains("no packet leaves for it from 127.0.0.1:7400, ")
+        );
+        assert_eq!(why("127.0.0.1:7400", "127.0.0.1:1"), "");
+    }
 }

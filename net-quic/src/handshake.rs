@@ -1,9 +1,10 @@
 //! The first words on a connection: who is there, whether it may come in, and in which version to go on.
 
+use crate::connection::{COPIED, OUTLIVED};
 use crate::endpoint::Shown;
-use crate::hello::{Cookie, EXPORT_LABEL, EXPORTED_LEN, Hello, LEN_MAX, Purpose, Role, Session};
+use crate::hello::{Cookie, EXPORT_LABEL, EXPORTED_LEN, Hello, LEN_MAX, Purpose, Role, Session, features};
 use crate::tls::key_of;
-use crate::trust::{Admission, Own, Proven, Refusal, SHEET_LEN_MAX, Sheet};
+use crate::trust::{Admission, Own, Proven, Refusal, SHEET_LEN_MAX, Sheet, Told};
 use arc_swap::ArcSwap;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use rumormill_core::links::{VERSION, VERSION_MIN};
@@ -12,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::error::Elapsed;
@@ -29,6 +31,8 @@ pub(crate) struct Greeter {
     /// How the node introduces itself; the driver keeps it true.
     pub(crate) contact: Arc<Mutex<Contact>>,
     pub(crate) cookie: Cookie,
+    /// The number of this process.
+    pub(crate) process: NonZeroU32,
     pub(crate) admission: Arc<Admission>,
     /// What new connections show; those that stand keep what they showed.
     pub(crate) shown: ArcSwap<Shown>,
@@ -49,6 +53,8 @@ pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(crate) name: String,
     pub(crate) incarnation: Incarnation,
+    /// Which process of it this is, if it says so.
+    pub(crate) process: Option<NonZeroU32>,
     pub(crate) version: u16,
     pub(crate) purpose: Purpose,
     /// Where it says that it is reached.
@@ -62,6 +68,8 @@ pub(crate) enum Broken {
     Refused(Refusal),
     /// The connection ended.
     Lost(ConnectionError),
+    /// Packets do not come there from where this node listens: why, and what would be right.
+    NoWay(String),
 }
 
 impl From<Refusal> for Broken {
@@ -82,9 +90,10 @@ impl Greeter {
         meant: Option<NodeId>,
         purpose: Purpose,
         deadline: Instant,
+        told: Told,
     ) -> Result<Peer, Broken> {
         let greeting = self.try_greet(meeting, meant, purpose);
-        self.finish(meeting.connection, timeout_at(deadline, greeting).await)
+        self.finish(meeting.connection, timeout_at(deadline, greeting).await, told)
     }
 
     async fn try_greet(
@@ -110,7 +119,7 @@ impl Greeter {
 
     /// Says HELLO as the end that was dialled.
     pub(crate) async fn answer(&self, meeting: Meeting<'_>, deadline: Instant) -> Result<Peer, Broken> {
-        self.finish(meeting.connection, timeout_at(deadline, self.try_answer(meeting)).await)
+        self.finish(meeting.connection, timeout_at(deadline, self.try_answer(meeting)).await, Told::Here)
     }
 
     async fn try_answer(&self, meeting: Meeting<'_>) -> Result<Peer, Broken> {
@@ -136,8 +145,16 @@ impl Greeter {
         if let Some(refusal) = self.admission.is_barred(&peer) {
             return Err(refusal.into());
         }
-        let incarnation = hello.incarnation();
-        Ok(Peer { id: peer.node, name: hello.name, incarnation, version, purpose, addrs: hello.addrs })
+        let (incarnation, process) = (hello.incarnation(), hello.process());
+        Ok(Peer {
+            id: peer.node,
+            name: hello.name,
+            incarnation,
+            process,
+            version,
+            purpose,
+            addrs: hello.addrs,
+        })
     }
 
     /// The key that TLS has proven, unless it proves nothing.
@@ -166,7 +183,7 @@ impl Greeter {
             chain: own.chain.clone(),
             certificate: own.certificate.clone(),
             revoked: self.admission.sheet_digest(),
-            features: 0,
+            features: features(self.process),
             tag: [0; 32],
         };
         let exported = exported(connection)?;
@@ -228,23 +245,38 @@ impl Greeter {
         Ok(())
     }
 
+    /// Takes note of a refusal.
+    pub(crate) fn note(&self, addr: SocketAddr, refusal: &Refusal, told: Told) {
+        self.admission.board().refused(addr, refusal, told);
+    }
+
     /// Closes the connection of a peer that was refused, with the one code that says nothing; the reason stays here.
     fn finish(
         &self,
         connection: &Connection,
         outcome: Result<Result<Peer, Broken>, Elapsed>,
+        told: Told,
     ) -> Result<Peer, Broken> {
         let outcome = match outcome.unwrap_or_else(|_| Err(Refusal::TimedOut.into())) {
-            Err(Broken::Lost(ConnectionError::ApplicationClosed(closed))) if closed.error_code == REFUSED => {
-                Err(Refusal::ByPeer.into())
-            }
+            Err(Broken::Lost(error)) => Err(refusal_of(&error).map_or(Broken::Lost(error), Broken::Refused)),
             outcome => outcome,
         };
         if let Err(Broken::Refused(refusal)) = &outcome {
-            self.admission.board().refused(connection.remote_address(), refusal);
+            self.note(connection.remote_address(), refusal, told);
             connection.close(REFUSED, b"");
         }
         outcome
+    }
+}
+
+/// Finds in the end of a connection why the peer ended it, where that is more than its end.
+pub(crate) fn refusal_of(error: &ConnectionError) -> Option<Refusal> {
+    let ConnectionError::ApplicationClosed(closed) = error else { return None };
+    match closed.error_code {
+        REFUSED => Some(Refusal::ByPeer),
+        OUTLIVED => Some(Refusal::Outlived),
+        COPIED => Some(Refusal::Copied),
+        _ => None,
     }
 }
 

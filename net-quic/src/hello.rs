@@ -9,6 +9,7 @@ use ring::hmac;
 use rumormill_core::{ADDRS_MAX, Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 /// Bytes of a HELLO at most.
 pub(crate) const LEN_MAX: usize = 4 << 10;
@@ -18,6 +19,14 @@ pub const NAME_LEN_MAX: usize = 63;
 pub(crate) const EXPORTED_LEN: usize = 32;
 /// The label under which TLS exports them.
 pub(crate) const EXPORT_LABEL: &[u8] = b"EXPORTER-rumormill-hello-1";
+
+/// Where the number of the process begins in the features of a HELLO.
+const PROCESS_SHIFT: u32 = 32;
+
+/// Makes the features of a HELLO that a process sends.
+pub(crate) fn features(process: NonZeroU32) -> u64 {
+    u64::from(process.get()) << PROCESS_SHIFT
+}
 
 /// Who sends a HELLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +67,8 @@ pub(crate) struct Hello {
     pub(crate) certificate: Option<Certificate>,
     /// The digest of the revocations that it knows: ends that know different ones tell each other.
     pub(crate) revoked: [u8; 8],
-    /// Bits for what a later version may offer; unknown ones are ignored.
+    /// Below, bits for what a later version may offer; unknown ones are ignored. Above, from [`PROCESS_SHIFT`] on, the number
+    /// of the process that speaks, or zero.
     pub(crate) features: u64,
     pub(crate) tag: [u8; 32],
 }
@@ -85,6 +95,11 @@ impl Hello {
     /// Tells which life of the node speaks.
     pub(crate) fn incarnation(&self) -> Incarnation {
         Incarnation(self.incarnation)
+    }
+
+    /// Tells which process speaks, if it says so: two that live the same life have copies of one folder.
+    pub(crate) fn process(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new((self.features >> PROCESS_SHIFT) as u32)
     }
 
     /// Tells whether its lists and texts keep their bounds.
@@ -186,6 +201,13 @@ mod tests {
         assert!(!Cookie::new(b"secret", "d").is_sealed(session, &hello), "another cluster");
         let renamed = Hello { name: "b".into(), ..hello };
         assert!(!cookie.is_sealed(session, &renamed), "altered");
+    }
+
+    #[test]
+    fn a_hello_tells_which_process_speaks() {
+        let process = NonZeroU32::new(0xdead_beef).expect("a number");
+        assert_eq!(Hello { features: features(process), ..hello() }.process(), Some(process));
+        assert_eq!(Hello { features: u64::from(u32::MAX), ..hello() }.process(), None, "an older version");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! | what | where |
 //! |---|---|
 //! | start a node | [`Cluster::builder`], [`Builder`] |
+//! | come and go | [`Builder::seeds`], [`Cluster::join`], [`Cluster::why_outside`], [`Cluster::leave`] |
+//! | whom to trust | [`Builder::secret`], [`Trust`], [`Cluster::pins`], [`Cluster::revoke`], [`Cluster::last_refusals`] |
 //! | who is there | [`Cluster::members`], [`Cluster::watch_members`], [`NodeRef`] |
 //! | services | [`Cluster::register`], [`Cluster::whereis`], [`Offer`] |
 //! | mailboxes | [`Cluster::mailbox`], [`Mailbox`], [`Address`] |
@@ -18,6 +20,34 @@
 //! | another address | [`Cluster::migrate`], [`Move`] |
 //! | applications of the simulator | [`Cluster::host`], [`Hosted`] |
 //! | tests of your own | [`testing`] |
+//!
+//! # Who comes in, and how a node goes
+//!
+//! Every node of a cluster is given the same secret. A stranger that knows it comes in, and the key that it shows is pinned to its
+//! name at the first meeting; [`Trust::Strict`] and [`Trust::Authority`] ask for more. Whoever is refused learns nothing: the
+//! reason is told to the user of the node that refuses. A node that [leaves](Cluster::leave) is gone at once for everybody; one that
+//! just ends is found dead some seconds later.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use rumormill_net_quic::{Cluster, Refusal};
+//!
+//! let listen = "127.0.0.1:0".parse()?;
+//! let node = |name| Cluster::builder("demo").name(name).listen(listen);
+//! let ann = node("ann").secret("known to all of us").start().await?;
+//! let bob = node("bob").secret("known to all of us").start().await?;
+//! bob.join(&[ann.local_addr()]).await?;
+//! assert!(ann.pins().iter().any(|pin| pin.name == "bob" && pin.key == bob.id()));
+//!
+//! let eve = node("eve").secret("a guess").start().await?;
+//! assert!(eve.join(&[ann.local_addr()]).await.is_err());
+//! assert_eq!(ann.last_refusals()[0].reason, Refusal::WrongSecret);
+//!
+//! bob.leave().await?; // everybody is told
+//! bob.shutdown().await;
+//! # Ok(()) }
+//! ```
 #![forbid(unsafe_code)]
 
 mod app;

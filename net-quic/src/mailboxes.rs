@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, Error, decode, encode};
 use crate::hear::LETTERS_MAX;
-use crate::request::{Batch, Hearer, Letter, Outcome, Request};
+use crate::request::{Batch, Forgotten, Hearer, Letter, Outcome, Request};
 use bytes::Bytes;
 use rumormill_core::{Command, CommandError, MailLoss, MailboxId, Question, Reply, Token};
 use serde::de::DeserializeOwned;
@@ -80,7 +80,7 @@ pub enum Incoming<M> {
         /// By which it is answered.
         asked: Asked,
     },
-    /// Something came that is not of the mailbox's type.
+    /// Something came that is not of the mailbox's type. Whoever asked it as a question is told so.
     Unreadable {
         /// Who sent it.
         from: rumormill_core::Address,
@@ -114,6 +114,12 @@ impl Asked {
     /// Tells who asked.
     pub fn from(&self) -> rumormill_core::Address {
         self.question.from
+    }
+
+    /// Tells whoever asked that this is no question for this mailbox: its call ends with `NotUnderstood`. What is of
+    /// another type is refused so by the mailbox itself.
+    pub fn refuse(self) {
+        let _ = self.cluster.inner.forgotten.send(Forgotten::Question(self.question));
     }
 
     /// Answers.
@@ -167,7 +173,7 @@ pub struct Mailbox<M> {
 
 impl<M> Drop for Mailbox<M> {
     fn drop(&mut self) {
-        let _ = self.cluster.inner.forgotten.send(self.token);
+        let _ = self.cluster.inner.forgotten.send(Forgotten::Token(self.token));
     }
 }
 
@@ -180,7 +186,7 @@ pub struct Monitor {
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        let _ = self.cluster.inner.forgotten.send(self.token);
+        let _ = self.cluster.inner.forgotten.send(Forgotten::Token(self.token));
     }
 }
 
@@ -269,7 +275,8 @@ impl<M> Mailbox<M> {
     /// Asks a mailbox, and waits for the answer.
     ///
     /// # Errors
-    /// [`Error::Refused`] with `Timeout`, `Gone` or `Unreachable`; [`Error::Decode`] when the answer is of another type.
+    /// [`Error::Refused`] with `Timeout`, `Gone`, `Unreachable`, or `NotUnderstood` when the mailbox takes another type;
+    /// [`Error::Decode`] when the answer is of another type.
     pub async fn call<T: Serialize, A: DeserializeOwned>(
         &self,
         to: Address<T>,
@@ -282,7 +289,7 @@ impl<M> Mailbox<M> {
     /// Asks a mailbox in bytes, and waits for the answer in bytes: for tools that know no types.
     ///
     /// # Errors
-    /// [`Error::Refused`] with `Timeout`, `Gone` or `Unreachable`.
+    /// [`Error::Refused`] with `Timeout`, `Gone`, `Unreachable` or `NotUnderstood`.
     pub async fn call_bytes(
         &self,
         to: rumormill_core::Address,
@@ -342,7 +349,11 @@ impl<M: DeserializeOwned> Mailbox<M> {
                     let cluster = self.cluster.clone();
                     Incoming::Question { message, asked: Asked { cluster, question } }
                 }
-                Err(_) => Incoming::Unreadable { from: question.from },
+                Err(_) => {
+                    // Without waiting: who breaks off this future must not lose the letter.
+                    Asked { cluster: self.cluster.clone(), question }.refuse();
+                    Incoming::Unreadable { from: question.from }
+                }
             },
             Letter::Closed { because_of, reason } => Incoming::Closed { because_of, reason },
         })

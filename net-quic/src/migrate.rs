@@ -114,6 +114,9 @@ impl Cluster {
     /// no mailbox is lost, and mail that was under way comes again. Streams that this node opened go on; those that others
     /// opened to it break.
     ///
+    /// What the node advertised, by its builder or by an earlier move, holds no longer: others are told where it listens now, or
+    /// what [`Move::advertise`] says. A node behind a translated or forwarded address says it again with each move.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

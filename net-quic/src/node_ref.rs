@@ -1,6 +1,7 @@
 //! Nodes by id or by name.
 
 use crate::cluster::{Cluster, Error};
+use crate::trust::Told;
 use rumormill_core::{Contact, Member, MemberState, NodeId};
 use std::fmt;
 use tokio::task::JoinSet;
@@ -105,7 +106,7 @@ impl Cluster {
 /// Meets a member: its HELLO pins its name.
 async fn ask(cluster: Cluster, contact: Contact) {
     for addr in contact.addrs() {
-        if cluster.inner.gate.identify(*addr).await.is_ok() {
+        if cluster.inner.gate.identify(*addr, Told::Here).await.is_ok() {
             return;
         }
     }

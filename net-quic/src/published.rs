@@ -11,9 +11,11 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use papaya::HashMap;
 use rpds::RedBlackTreeMapSync;
-use rumormill_core::{Event, MapId, News, Node, NodeId, Ring, Service, Stamp, Token};
+use rumormill_core::{Event, MapId, Member, MemberState, News, Node, NodeId, Ring, Service, Stamp, Token};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Keys in the order of their bytes. A clone shares what has not changed since: who reads keeps a whole one for nothing.
@@ -54,6 +56,10 @@ pub(crate) struct Published {
     listed: ArcSwap<Ordered<Arc<Named>>>,
     ring: ArcSwapOption<Ring>,
     owned: ArcSwap<BTreeMap<u32, Stamp>>,
+    /// Whether somebody has died since the node was last joined by anybody.
+    has_seen_death: AtomicBool,
+    /// Whether the node is a member with nobody else, and not because all others have left.
+    has_lost_everybody: AtomicBool,
 }
 
 /// The watches that a driver begins for what it publishes.
@@ -61,12 +67,13 @@ pub(crate) struct Published {
 pub(crate) struct Watches {
     pub(crate) services: Option<Token>,
     pub(crate) partitions: Option<Token>,
+    pub(crate) members: Option<Token>,
 }
 
 impl Watches {
     /// Tells whether a watch is one of these: its news are for nobody else.
     pub(crate) fn holds(&self, watch: Token) -> bool {
-        [self.services, self.partitions].contains(&Some(watch))
+        [self.services, self.partitions, self.members].contains(&Some(watch))
     }
 }
 
@@ -109,6 +116,11 @@ impl Published {
         self.services.pin().get(name)?.first.clone()
     }
 
+    /// Tells whether no other member is left, of whom not all have left by themselves.
+    pub(crate) fn has_lost_everybody(&self) -> bool {
+        self.has_lost_everybody.load(Relaxed)
+    }
+
     /// Looks at the ring, where there is one.
     pub(crate) fn ring<T>(&self, look: impl FnOnce(&Ring) -> T) -> Option<T> {
         self.ring.load().as_deref().map(look)
@@ -143,6 +155,11 @@ impl Published {
                 Event::Watched { watch, news } if Some(*watch) == watches.services => {
                     self.note_services(news, node);
                 }
+                Event::Watched { watch, news: News::Member { member, was } }
+                    if Some(*watch) == watches.members =>
+                {
+                    self.note_member(member, *was, node);
+                }
                 _ => {}
             }
         }
@@ -151,6 +168,18 @@ impl Published {
         if events.iter().any(is_of_partitions) {
             self.owned.store(Arc::new(node.owned().collect()));
         }
+    }
+
+    /// Looks whether anybody else is left, where somebody has come or gone.
+    fn note_member(&self, member: &Member, was: Option<MemberState>, node: &Node) {
+        let Some(members) = node.members().filter(|_| was != Some(member.state)) else { return };
+        let own = node.contact().id();
+        let has_company = members.iter().any(|it| it.id() != own);
+        let is_member = members.get(&own).is_some_and(|me| me.state.is_present());
+        let comes = member.state.is_present() && !was.is_some_and(MemberState::is_present);
+        let has_seen_death = member.state == MemberState::Dead || !comes && self.has_seen_death.load(Relaxed);
+        self.has_seen_death.store(has_seen_death, Relaxed);
+        self.has_lost_everybody.store(is_member && !has_company && has_seen_death, Relaxed);
     }
 
     /// News only tell which names have changed: what they are now is the directory's to say.

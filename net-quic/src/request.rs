@@ -47,6 +47,14 @@ pub(crate) enum Request {
     End(oneshot::Sender<()>),
 }
 
+/// What nobody waits for any more: told without waiting, by a drop most often.
+pub(crate) enum Forgotten {
+    /// Nobody hears under this token.
+    Token(Token),
+    /// Nobody will answer this question: it was not understood.
+    Question(Question),
+}
+
 /// The keys of a map, with their values.
 pub(crate) type Entries = Vec<(Bytes, Bytes)>;
 

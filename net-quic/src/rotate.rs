@@ -47,6 +47,10 @@ impl Cluster {
     /// back, and is refused afterwards. To end what somebody else may do with it at once, revoke it
     /// ([`Identity::revoke`], [`Cluster::revoke`]) when all have followed.
     ///
+    /// A key is rotated [`ROTATIONS_MAX`](crate::ROTATIONS_MAX) times at most: each proof travels in every greeting. After that
+    /// it takes a new node, under a name of its own or once the old one's pins are removed. What the node advertises, where it
+    /// listens, and its links stay as they are.
+    ///
     /// Where the key is in the node's folder the file changes too, and the old one is kept beside it, as
     /// [`Identity::rotate`] does. Where it was given to the builder, the identity that this gives back is to be kept, and
     /// given next time.

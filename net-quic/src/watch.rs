@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, Error};
 use crate::hear::MESSAGES_MAX;
-use crate::request::{self, Began, Hearer, Request};
+use crate::request::{self, Began, Forgotten, Hearer, Request};
 use rumormill_core::{Command, Event, MapId, News, Token, Topic, Watch};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,12 +18,12 @@ pub struct Feed<T> {
     missed: Arc<AtomicU64>,
     token: Token,
     requests: mpsc::Sender<Request>,
-    forgotten: mpsc::UnboundedSender<Token>,
+    forgotten: mpsc::UnboundedSender<Forgotten>,
 }
 
 impl<T> Drop for Feed<T> {
     fn drop(&mut self) {
-        let _ = self.forgotten.send(self.token);
+        let _ = self.forgotten.send(Forgotten::Token(self.token));
     }
 }
 

@@ -4,7 +4,8 @@
 use rumormill_net_quic::core::{App, AppCx, Command, Event, Reply, Token};
 use rumormill_net_quic::testing::TestCluster;
 use rumormill_net_quic::{
-    Builder, Cluster, CommandError, Error, Found, MailLoss, News, Offer, Use, schema_of,
+    Address, Builder, Cluster, CommandError, Error, Found, Incoming, MailLoss, MemberState, News, Offer, Use,
+    schema_of,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -347,4 +348,57 @@ async fn what_a_node_owns_is_read_as_it_was_told() {
             assert_eq!(read, expected, "key {key}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_question_of_another_type_is_refused_at_once_and_so_is_one_that_its_receiver_refuses() {
+    let cluster = TestCluster::start(2).await.expect("settled");
+    for host in 0..2 {
+        let mut texts = cluster.node(host).mailbox::<String>().await.expect("a mailbox");
+        let address = texts.address().raw();
+        let serving = tokio::spawn(async move {
+            let first = texts.recv().await;
+            assert!(matches!(first, Some(Incoming::Unreadable { .. })), "of another type");
+            let Some(Incoming::Question { asked, .. }) = texts.recv().await else { panic!("a question") };
+            asked.refuse();
+            texts
+        });
+        let ours = cluster.node(0).mailbox::<()>().await.expect("a mailbox");
+        let not_understood = Err(Error::Refused(CommandError::NotUnderstood));
+        let hour = Duration::from_secs(3_600);
+        let asked = ours.call::<u64, String>(Address::new(address), &300, hour);
+        assert_eq!(timeout(SOON, asked).await.expect("soon"), not_understood, "of another type");
+        let no = String::from("no");
+        let asked = ours.call::<String, String>(Address::new(address), &no, hour);
+        assert_eq!(timeout(SOON, asked).await.expect("soon"), not_understood, "as its receiver says");
+        serving.await.expect("both came");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_lost_everybody_says_so_until_somebody_comes_back() {
+    let cluster = TestCluster::start(2).await.expect("settled");
+    let (left, dead) = (cluster.node(0), cluster.node(1));
+    assert_eq!(left.why_outside(), None);
+    let mut members = left.watch_members().await.expect("watching");
+    dead.clone().shutdown().await;
+    let mut until = async |state: MemberState| {
+        let waiting = async {
+            while !matches!(members.recv().await, Some(News::Member { member, .. }) if member.state == state && member.id() != left.id())
+            {
+            }
+        };
+        timeout(SOON, waiting).await.expect("soon");
+    };
+    until(MemberState::Dead).await;
+    let why = left.why_outside();
+    assert!(matches!(why, Some(Error::LostEverybody { .. })), "{why:?}");
+    let next = Cluster::builder("test").secret("test").listen((std::net::Ipv4Addr::LOCALHOST, 0).into());
+    let next = next.start().await.expect("started");
+    next.join(&[left.local_addr()]).await.expect("let in");
+    until(MemberState::Active).await;
+    assert_eq!(left.why_outside(), None, "it has company");
+    next.leave().await.expect("left");
+    until(MemberState::Left).await;
+    assert_eq!(left.why_outside(), None, "whoever has left is not lost");
 }

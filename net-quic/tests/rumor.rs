@@ -215,6 +215,68 @@ fn a_node_that_cannot_start_says_what_would_be_right() {
 }
 
 #[test]
+fn an_option_that_would_do_nothing_is_refused() {
+    let desk = Desk::new();
+    let mut command = desk.command(&["start", "--auth-off"]);
+    let both = "--auth-off checks nobody, and a secret is given by";
+    let right = "leave --auth-off out to check who knows it, or the secret to check nobody";
+    let message = format!("{both} RUMOR_SECRET: {right}");
+    assert_refused(&ran(command.env("RUMOR_SECRET", "words")), 2, &message);
+    std::fs::write(desk.path("words"), "words\n").expect("written");
+    let message = format!("{both} --secret-file words: {right}");
+    assert_refused(&desk.rumor(&["start", "--auth-off", "--secret-file", "words"]), 2, &message);
+    let ran_without = desk.rumor(&["start", "--certificate", "ann.certificate"]);
+    let names_it = ran_without.stderr.contains("required arguments were not provided:\n  --authority <FILE>");
+    assert!(ran_without.status == 2 && names_it, "{}", ran_without.stderr);
+    std::fs::write(desk.path("keys"), "\n# nobody yet\n").expect("written");
+    let mut command = desk.command(&["start", "--strict", "keys", "--data", "ann"]);
+    let refused = ran(command.env("RUMOR_SECRET", "words"));
+    let own = Identity::load_or_create(&desk.path("ann/node.key")).expect("its key").public_key();
+    let own: String = own.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let message = "keys: the list of allowed keys is empty, so nobody could come in: one key a line is expected, 64 hexadecimal digits";
+    assert_refused(&refused, 2, &format!("{message}; this node's is {own}"));
+    std::fs::write(desk.path("keys"), own).expect("written");
+    let start = ["start", "--strict", "keys", "--data", "ann", "--name", "ann", "--cluster", "test"];
+    let mut command = desk.command(&start);
+    command.args(["--listen", "127.0.0.1:0"]).env("RUMOR_SECRET", "words");
+    desk.run(&mut command, "ann");
+}
+
+#[test]
+fn seeds_come_from_the_environment_too() {
+    let desk = Desk::new();
+    let ann = desk.start("ann", None);
+    let with = |name: &str, seeds: String| {
+        let mut command = desk.command(&["start", "--listen", "127.0.0.1:0", "--cluster", "test"]);
+        command.args(["--name", name, "--data", name]).env("RUMOR_SECRET", "words").env("RUMOR_SEEDS", seeds);
+        command
+    };
+    let bob = desk.run(&mut with("bob", format!(" {}, ,", ann.addr)), "bob");
+    bob.expect("ann is active");
+    desk.run(&mut with("eve", String::new()), "eve");
+    let message =
+        "RUMOR_SEEDS: \"here\": expected an address or a name, and a port, for example 127.0.0.1:7400";
+    assert_refused(&ran(&mut with("eve", format!("{},here", ann.addr))), 2, message);
+}
+
+#[test]
+fn a_node_that_does_not_come_in_logs_one_line_for_each_try() {
+    let desk = Desk::new();
+    let ann = desk.start("ann", None);
+    let tries = |name: &str, seed: &str, why: &str| {
+        let mut command = desk.command(&["start", "--listen", "127.0.0.1:0", "--cluster", "test"]);
+        command.args(["--name", name, "--data", name, "--seed", seed]).env("RUMOR_SECRET", "other words");
+        let mut node = Quiet(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("started"));
+        let log = BufReader::new(node.0.stderr.take().expect("piped"));
+        let lines: Vec<String> = log.lines().take(3).map(|line| line.expect("text")).collect();
+        let is_told = |line: &String| line.contains("no seed lets this node in yet") && line.contains(why);
+        assert!(lines.iter().all(is_told), "{lines:#?}");
+    };
+    tries("eve", &ann.addr.to_string(), "it refused this node: the log there has the reason");
+    tries("bob", "[::1]:7400", "which takes both, or give an IPv4 address");
+}
+
+#[test]
 fn a_folder_has_one_node_and_its_socket_is_its_owners() {
     let desk = Desk::new();
     let nobody = "no node runs in ann: `rumor start --data ann` starts one";

@@ -108,6 +108,22 @@ async fn a_node_hears_that_another_process_runs_with_its_key() {
     assert_eq!(first.refused(), 0, "it has refused nobody");
 }
 
+#[tokio::test]
+async fn two_processes_out_of_copies_of_one_folder_are_both_told() {
+    let host = start(builder("host")).await;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("later").as_millis() as u64;
+    // The same key and the same marks: so begins a folder that was copied.
+    let twin = || builder("twin").identity(Identity::from_secret(&[9; 32])).wall_clock(move || now);
+    let (first, second) = (start(twin()).await, start(twin()).await);
+    let (mut hears_first, mut hears_second) = (first.watch_trust(), second.watch_trust());
+    meet(&first, &host).await;
+    let joined = second.join(&[host.local_addr()]).await;
+    assert_eq!(refusal(&mut hears_first).await, Refusal::Copied);
+    assert_eq!(refusal(&mut hears_second).await, Refusal::Copied);
+    assert!(joined.is_err(), "who came second does not come in");
+    assert_eq!((first.refused(), second.refused()), (0, 0), "they have refused nobody");
+}
+
 fn valid() -> std::ops::Range<SystemTime> {
     SystemTime::now() - DAY..SystemTime::now() + DAY
 }

@@ -160,6 +160,11 @@ pub enum Command {
         /// Where, the most useful first; those beyond [`ADDRS_MAX`](crate::ADDRS_MAX) are left out.
         addrs: Vec<SocketAddr>,
     },
+    /// Refuse a question that was asked of one of this node's mailboxes, because it is none that the mailbox takes.
+    Refuse {
+        /// The question, from [`Event::Asked`](super::Event::Asked).
+        question: Question,
+    },
 }
 
 /// What news may be of.
@@ -248,6 +253,8 @@ pub enum CommandError {
     Timeout,
     /// The mailbox, or the life of the node that had it, is over.
     Gone,
+    /// The question came to its mailbox, and is none that it takes: of another type, most likely.
+    NotUnderstood,
     /// This node has no such mailbox open.
     NoSuchMailbox,
     /// This node offers no such service.
@@ -286,6 +293,9 @@ impl fmt::Display for CommandError {
             Self::StoreFailed => f.write_str("the store has failed; nothing changed"),
             Self::Timeout => f.write_str("no answer came in time; the question may have arrived"),
             Self::Gone => f.write_str("the mailbox is closed, or its node has ended or restarted"),
+            Self::NotUnderstood => {
+                f.write_str("the mailbox did not understand the question: it takes another type")
+            }
             Self::NoSuchMailbox => {
                 f.write_str("this node has no such mailbox open; open one first, nothing changed")
             }

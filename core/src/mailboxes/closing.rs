@@ -71,15 +71,26 @@ impl Mailboxes {
         let here = self.questions.iter().filter(|(.., asked)| **asked == mailbox);
         let questions: Vec<Question> = here.map(|(question, ..)| *question).collect();
         for question in questions {
-            self.drop_question(&question);
-            let Question { from, number } = question;
-            cx.stats.mail_refused += 1;
-            if from.node == self.me {
-                self.end_call(number, self.me, self.life, Err(CommandError::Gone), cx);
-            } else {
-                let what = MailKind::Refused { is_question: true, number, mailbox, why: Verdict::Gone };
-                self.reply(from.node, from.incarnation, what, 0, cx);
-            }
+            self.refuse_question(question, mailbox, Verdict::Gone, cx);
+        }
+    }
+
+    /// Tells whoever asked that there will be no answer, and why.
+    pub(super) fn refuse_question(
+        &mut self,
+        question: Question,
+        mailbox: MailboxId,
+        why: Verdict,
+        cx: &mut Cx<'_>,
+    ) {
+        self.drop_question(&question);
+        let Question { from, number } = question;
+        cx.stats.mail_refused += 1;
+        if from.node == self.me {
+            self.end_call(number, self.me, self.life, Err(refusal_of(why)), cx);
+        } else {
+            let what = MailKind::Refused { is_question: true, number, mailbox, why };
+            self.reply(from.node, from.incarnation, what, 0, cx);
         }
     }
 
@@ -287,6 +298,15 @@ impl Mailboxes {
         of.into_iter().for_each(|of| self.order(of, OrderKind::Monitor, MailboxId(0), cx));
         let ties: Vec<_> = self.ties.with_node(node).filter(|(with, _)| with.incarnation == life).collect();
         ties.into_iter().for_each(|(with, mailbox)| self.order(with, OrderKind::Link, mailbox, cx));
+    }
+}
+
+/// What an asker is told whose question was not taken.
+pub(super) fn refusal_of(why: Verdict) -> CommandError {
+    match why {
+        Verdict::Done | Verdict::Gone => CommandError::Gone,
+        Verdict::Full => CommandError::Busy,
+        Verdict::NotUnderstood => CommandError::NotUnderstood,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::bonds::Monitor;
 use super::peer::{Reach, Waiting};
 use super::{Call, Mailboxes};
-use crate::frame::{MailKind, OrderKind};
+use crate::frame::{MailKind, OrderKind, Verdict};
 use crate::id::{Address, Incarnation, MailboxId, Question, Token};
 use crate::machine::{Command, CommandError, Cx, Event, MailLoss, Reply};
 use alloc::collections::VecDeque;
@@ -28,6 +28,7 @@ impl Mailboxes {
                 self.on_call(Call { token, to }, from, payload, timeout_ms, cx)
             }
             Command::Answer { question, payload } => self.on_answer(token, question, payload, cx),
+            Command::Refuse { question } => self.on_refuse(question, cx),
             Command::Monitor { mailbox, of } => self.on_monitor(Monitor { token, watcher: mailbox, of }, cx),
             Command::Demonitor { monitor } => self.on_demonitor(monitor, cx),
             Command::Link { mailbox, with } => self.on_link(mailbox, with, cx),
@@ -121,6 +122,14 @@ impl Mailboxes {
         let answer = self.post(from, MailKind::Answer { number }, payload, Some(token), cx)?;
         self.drop_question(&question);
         Ok(answer)
+    }
+
+    fn on_refuse(&mut self, question: Question, cx: &mut Cx<'_>) -> Answer {
+        let Some(mailbox) = self.questions.get(&question).copied() else {
+            return Err(CommandError::NoSuchQuestion);
+        };
+        self.refuse_question(question, mailbox, Verdict::NotUnderstood, cx);
+        DONE
     }
 
     /// Sends mail to another node, or lets it wait for the link.

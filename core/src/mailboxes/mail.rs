@@ -147,4 +147,6 @@ pub enum Verdict {
     Gone = 1,
     /// A bound of the receiver was reached.
     Full = 2,
+    /// The mailbox takes no such question.
+    NotUnderstood = 3,
 }

@@ -1,5 +1,6 @@
 //! Mail of other nodes: its order, and what it asks for.
 
+use super::closing::refusal_of;
 use super::{Mailboxes, Peer};
 use crate::config::Canary;
 use crate::frame::{Mail, MailKind, OrderKind, Verdict};
@@ -191,8 +192,7 @@ impl Mailboxes {
         let is_gone = why != Verdict::Full;
         let reason = if is_gone { MailLoss::Gone } else { MailLoss::Unreachable };
         if is_question {
-            let error = if is_gone { CommandError::Gone } else { CommandError::Busy };
-            self.end_call(number, node, life, Err(error), cx);
+            self.end_call(number, node, life, Err(refusal_of(why)), cx);
         } else if is_heard {
             let token = crate::id::Token(number);
             if !self.forget_sent(node, token) {
@@ -318,8 +318,10 @@ impl Mailboxes {
             (OrderKind::Monitor | OrderKind::Link, Verdict::Gone) => {
                 self.on_down(address, MailLoss::Gone, cx);
             }
-            (OrderKind::Monitor, Verdict::Full) => self.end_monitors(address, MailLoss::Unreachable),
-            (OrderKind::Link, Verdict::Full) => {
+            (OrderKind::Monitor, Verdict::Full | Verdict::NotUnderstood) => {
+                self.end_monitors(address, MailLoss::Unreachable);
+            }
+            (OrderKind::Link, Verdict::Full | Verdict::NotUnderstood) => {
                 self.end_ties([(address, order.ours)], MailLoss::Unreachable, cx);
             }
             (OrderKind::Monitor | OrderKind::Link, Verdict::Done)

@@ -7,7 +7,8 @@ use super::*;
 use crate::bench::{Bench, node};
 use crate::id::Question;
 use crate::machine::CommandError::{
-    Busy, Full, Gone, NoSuchMailbox, NoSuchQuestion, NoSuchWatch, Timeout, TooLarge, Unreachable,
+    Busy, Full, Gone, NoSuchMailbox, NoSuchQuestion, NoSuchWatch, NotUnderstood, Timeout, TooLarge,
+    Unreachable,
 };
 use std::format;
 use std::string::String;
@@ -53,6 +54,10 @@ fn call(token: u64, to: Address, timeout_ms: u64) -> Input {
 
 fn answer(token: u64, question: Question) -> Input {
     command(token, Command::Answer { question, payload: Bytes::from_static(b"so") })
+}
+
+fn refuse(token: u64, question: Question) -> Input {
+    command(token, Command::Refuse { question })
 }
 
 fn monitor(token: u64, of: Address) -> Input {
@@ -203,6 +208,23 @@ fn a_question_to_ones_own_node_is_answered_once() {
     assert_eq!(given(&mut bench, answer(4, asked)), ["3 answered b\"so\"", "4 Ok(Ok)"]);
     assert_eq!(given(&mut bench, answer(5, asked)), [err(5, NoSuchQuestion)]);
     assert_eq!(run_to(&mut bench, 10_000), [""; 0]);
+}
+
+#[test]
+fn a_question_that_is_not_understood_is_refused_once() {
+    let mut own = bench(config());
+    given(&mut own, call(3, address(1, 7, 2), 1_000));
+    let asked = Question { from: address(1, 7, 1), number: 1 };
+    assert_eq!(given(&mut own, refuse(4, asked)), [err(3, NotUnderstood), "4 Ok(Ok)".into()]);
+    assert_eq!(given(&mut own, refuse(5, asked)), [err(5, NoSuchQuestion)]);
+    assert_eq!(run_to(&mut own, 10_000), [""; 0]);
+    let mut asked_by_other = linked();
+    given(&mut asked_by_other, question(1, 4));
+    let asked = Question { from: address(2, 5, 9), number: 4 };
+    let refused = "Refused { is_question: true, number: 4, mailbox: MailboxId(1), why: NotUnderstood }";
+    assert_eq!(given(&mut asked_by_other, refuse(3, asked)), [to_2(1, 1, refused), "3 Ok(Ok)".into()]);
+    assert_eq!(given(&mut asked_by_other, answer(4, asked)), [err(4, NoSuchQuestion)]);
+    assert_eq!(asked_by_other.stats.mail_refused, 1);
 }
 
 #[test]
@@ -589,6 +611,7 @@ fn a_call_ends_when_its_mailbox_is_gone_its_peer_busy_or_its_node_out_of_reach()
     for (input, error) in [
         (mail(0, 0, refused(Verdict::Gone)), Gone),
         (mail(0, 0, refused(Verdict::Full)), Busy),
+        (mail(0, 0, refused(Verdict::NotUnderstood)), NotUnderstood),
         (gone(5, MailLoss::Unreachable), Unreachable),
         (gone(5, MailLoss::Gone), Gone),
     ] {

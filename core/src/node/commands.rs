@@ -68,6 +68,7 @@ impl Machines {
             | Command::Send { .. }
             | Command::Call { .. }
             | Command::Answer { .. }
+            | Command::Refuse { .. }
             | Command::Monitor { .. }
             | Command::Demonitor { .. }
             | Command::Link { .. }

@@ -223,7 +223,14 @@ fn registry_frame() -> impl Strategy<Value = Frame> {
 
 fn mail_kind() -> impl Strategy<Value = MailKind> {
     let mailbox = || number().prop_map(MailboxId);
-    let verdict = || prop_oneof![Just(Verdict::Done), Just(Verdict::Gone), Just(Verdict::Full)];
+    let verdict = || {
+        prop_oneof![
+            Just(Verdict::Done),
+            Just(Verdict::Gone),
+            Just(Verdict::Full),
+            Just(Verdict::NotUnderstood)
+        ]
+    };
     let order = prop_oneof![
         Just(OrderKind::Monitor),
         Just(OrderKind::Demonitor),
@@ -319,7 +326,7 @@ fn mail_command() -> impl Strategy<Value = Command> {
             mailbox,
         })
     };
-    let question = (address(), number()).prop_map(|(from, number)| Question { from, number });
+    let question = || (address(), number()).prop_map(|(from, number)| Question { from, number });
     prop_oneof![
         Just(Command::OpenMailbox),
         mailbox().prop_map(|mailbox| Command::CloseMailbox { mailbox }),
@@ -330,7 +337,8 @@ fn mail_command() -> impl Strategy<Value = Command> {
             payload,
             timeout_ms
         }),
-        (question, bytes()).prop_map(|(question, payload)| Command::Answer { question, payload }),
+        (question(), bytes()).prop_map(|(question, payload)| Command::Answer { question, payload }),
+        question().prop_map(|question| Command::Refuse { question }),
         (mailbox(), address()).prop_map(|(mailbox, of)| Command::Monitor { mailbox, of }),
         number().prop_map(|monitor| Command::Demonitor { monitor: Token(monitor) }),
         (mailbox(), address()).prop_map(|(mailbox, with)| Command::Link { mailbox, with }),

@@ -4,6 +4,11 @@
 source "$(dirname "$0")/../../../.ci/processes.sh"
 build
 
+# Who says nothing is told what would be right.
+start lost "$examples/blob"
+ended lost 2
+grep '^error: say: ' "$desk/lost.errors"
+
 mkdir "$desk/taken"
 head -c 8000000 /dev/urandom >"$desk/large"
 : >"$desk/empty"

@@ -35,10 +35,22 @@ async fn run() -> Result<(), Box<dyn StdError>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["take", listen, folder] => take(listen.parse()?, Path::new(folder)).await,
-        ["give", seed, file] => give(seed.parse()?, Path::new(file)).await,
-        _ => Err("say: blob take LISTEN FOLDER, or blob give SEED FILE".into()),
+        ["take", listen, folder] => take(addr(listen), Path::new(folder)).await,
+        ["give", seed, file] => give(addr(seed), Path::new(file)).await,
+        _ => usage("say: blob take LISTEN FOLDER, or blob give SEED FILE"),
     }
+}
+
+/// Ends with what would be right.
+fn usage(right: &str) -> ! {
+    eprintln!("error: {right}");
+    std::process::exit(2)
+}
+
+/// Reads an address.
+fn addr(text: &str) -> SocketAddr {
+    let wrong = || usage(&format!("{text:?} is no address: an IP address and a port are, as 127.0.0.1:7400"));
+    text.parse().unwrap_or_else(|_| wrong())
 }
 
 async fn take(listen: SocketAddr, folder: &Path) -> Result<(), Box<dyn StdError>> {

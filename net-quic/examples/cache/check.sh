@@ -4,6 +4,11 @@
 source "$(dirname "$0")/../../../.ci/processes.sh"
 build
 
+# Who says nothing is told what would be right.
+start lost "$examples/cache"
+ended lost 2
+grep '^error: say: ' "$desk/lost.errors"
+
 start customer "$examples/cache" customer 127.0.0.1:0
 expect customer '^the customer listens at (.*)$'
 seed="${matched[1]}"

@@ -14,6 +14,7 @@ use rumormill_net_quic::{Address, Cluster, Error, Incoming, Mailbox, News, Offer
 use std::collections::BTreeMap;
 use std::env;
 use std::error::Error as StdError;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
@@ -34,13 +35,25 @@ async fn run() -> Result<(), Box<dyn StdError>> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let node = Cluster::builder("prices").secret("not very secret");
     match arguments[..] {
-        ["customer", listen] => customer(node.listen(listen.parse()?).start().await?).await,
+        ["customer", listen] => customer(node.listen(addr(listen)).start().await?).await,
         ["shop", listen, seed, price] => {
-            let node = node.listen(listen.parse()?).seeds([seed.parse()?]).start().await?;
-            shop(node, price.parse()?).await
+            let price = price.parse().unwrap_or_else(|_| usage("PRICE is a whole number, as 7"));
+            shop(node.listen(addr(listen)).seeds([addr(seed)]).start().await?, price).await
         }
-        _ => Err("say: cache customer LISTEN, or cache shop LISTEN SEED PRICE".into()),
+        _ => usage("say: cache customer LISTEN, or cache shop LISTEN SEED PRICE"),
     }
+}
+
+/// Ends with what would be right.
+fn usage(right: &str) -> ! {
+    eprintln!("error: {right}");
+    std::process::exit(2)
+}
+
+/// Reads an address.
+fn addr(text: &str) -> SocketAddr {
+    let wrong = || usage(&format!("{text:?} is no address: an IP address and a port are, as 127.0.0.1:7400"));
+    text.parse().unwrap_or_else(|_| wrong())
 }
 
 async fn shop(node: Cluster, price: u32) -> Result<(), Box<dyn StdError>> {

@@ -4,6 +4,11 @@
 source "$(dirname "$0")/../../../.ci/processes.sh"
 build
 
+# Who says nothing is told what would be right.
+start lost "$examples/flags"
+ended lost 2
+grep '^error: say: ' "$desk/lost.errors"
+
 start ann "$examples/flags" ann 127.0.0.1:0
 expect ann '^ann listens at (.*)$'
 seed="${matched[1]}"

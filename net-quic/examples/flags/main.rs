@@ -35,12 +35,12 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn StdError>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [name, listen, seeds @ ..] = &arguments[..] else {
-        return Err("say: flags NAME LISTEN [SEED]".into());
+        usage("say: flags NAME LISTEN [SEED]");
     };
-    let seeds: Vec<SocketAddr> = seeds.iter().map(|seed| seed.parse()).collect::<Result<_, _>>()?;
+    let seeds = seeds.iter().map(|seed| addr(seed));
 
     // Whatever is no boolean is refused: when it is written here, and when it comes from a node that does not know better.
-    let node = Cluster::builder("flags").secret("not very secret").listen(listen.parse()?).seeds(seeds);
+    let node = Cluster::builder("flags").secret("not very secret").listen(addr(listen)).seeds(seeds);
     let node = node.map_with("flags", schema_of::<bool>(BOOLEANS)).start().await?;
     println!("{name} listens at {}", node.local_addr());
 
@@ -73,6 +73,18 @@ async fn run() -> Result<(), Box<dyn StdError>> {
     node.shutdown().await;
     println!("{name} has left");
     Ok(())
+}
+
+/// Ends with what would be right.
+fn usage(right: &str) -> ! {
+    eprintln!("error: {right}");
+    std::process::exit(2)
+}
+
+/// Reads an address.
+fn addr(text: &str) -> SocketAddr {
+    let wrong = || usage(&format!("{text:?} is no address: an IP address and a port are, as 127.0.0.1:7400"));
+    text.parse().unwrap_or_else(|_| wrong())
 }
 
 async fn obey(node: &Cluster, flags: &Map<String, bool>, line: &str) -> Result<(), Error> {

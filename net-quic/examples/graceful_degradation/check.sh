@@ -4,6 +4,11 @@
 source "$(dirname "$0")/../../../.ci/processes.sh"
 build
 
+# Who says nothing is told what would be right.
+start lost "$examples/graceful_degradation"
+ended lost 2
+grep '^error: say: ' "$desk/lost.errors"
+
 start shop "$examples/graceful_degradation" shop 127.0.0.1:0
 expect shop '^the shop listens at (.*)$'
 seed="${matched[1]}"

@@ -13,6 +13,7 @@
 use rumormill_net_quic::{Cluster, Error, Incoming, Mailbox, News, Offer};
 use std::env;
 use std::error::Error as StdError;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
@@ -36,15 +37,24 @@ async fn run() -> Result<(), Box<dyn StdError>> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let node = Cluster::builder("shop").secret("not very secret");
     match arguments[..] {
-        ["shop", listen] => shop(node.listen(listen.parse()?).start().await?).await,
+        ["shop", listen] => shop(node.listen(addr(listen)).start().await?).await,
         ["recommender", listen, seed] => {
-            recommender(node.listen(listen.parse()?).seeds([seed.parse()?]).start().await?).await
+            recommender(node.listen(addr(listen)).seeds([addr(seed)]).start().await?).await
         }
-        _ => {
-            Err("say: graceful_degradation shop LISTEN, or graceful_degradation recommender LISTEN SEED"
-                .into())
-        }
+        _ => usage("say: graceful_degradation shop LISTEN, or graceful_degradation recommender LISTEN SEED"),
     }
+}
+
+/// Ends with what would be right.
+fn usage(right: &str) -> ! {
+    eprintln!("error: {right}");
+    std::process::exit(2)
+}
+
+/// Reads an address.
+fn addr(text: &str) -> SocketAddr {
+    let wrong = || usage(&format!("{text:?} is no address: an IP address and a port are, as 127.0.0.1:7400"));
+    text.parse().unwrap_or_else(|_| wrong())
 }
 
 async fn recommender(node: Cluster) -> Result<(), Box<dyn StdError>> {

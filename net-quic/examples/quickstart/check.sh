@@ -13,9 +13,12 @@ build
 # Who is called for nothing says what would be right, in one line; whom nobody answers says that it is looking, and for whom.
 # shellcheck disable=SC2154 # build has said where they are
 start lost "$examples/quickstart" nobody
-ended lost 1
+ended lost 2
 # shellcheck disable=SC2154 # the desk is everybody's
 grep '^error: say what to be: ' "$desk/lost.errors"
+start astray "$examples/quickstart" caller here
+ended astray 2
+grep '^error: "here" is no address: ' "$desk/astray.errors"
 # shellcheck disable=SC2086 # commands
 start early $caller 127.0.0.1:9
 expect early '^still looking for "worker": 127\.0\.0\.1:9 has not answered yet$'

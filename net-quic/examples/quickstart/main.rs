@@ -40,12 +40,24 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let (role, addr) = (env::args().nth(1), env::args().nth(2));
-    let addr = addr.as_deref().unwrap_or(HERE).parse()?;
+    let addr = self::addr(addr.as_deref().unwrap_or(HERE));
     match role.as_deref() {
         Some("worker") => worker(addr).await,
         Some("caller") => caller(addr).await,
-        _ => Err("say what to be: `quickstart worker` or `quickstart caller`".into()),
+        _ => usage("say what to be: `quickstart worker` or `quickstart caller`"),
     }
+}
+
+/// Ends with what would be right.
+fn usage(right: &str) -> ! {
+    eprintln!("error: {right}");
+    std::process::exit(2)
+}
+
+/// Reads an address.
+fn addr(text: &str) -> SocketAddr {
+    let wrong = || usage(&format!("{text:?} is no address: an IP address and a port are, as 127.0.0.1:7400"));
+    text.parse().unwrap_or_else(|_| wrong())
 }
 
 async fn worker(listen: SocketAddr) -> Result<(), Box<dyn Error>> {
@@ -77,7 +89,7 @@ async fn caller(seed: SocketAddr) -> Result<(), Box<dyn Error>> {
     let worker: Address<Ask> = find(&node, seed).await?.typed().ok_or("the worker has no mailbox")?;
     println!("found the worker on node {}", worker.raw().node);
 
-    // A call ends with the answer, or with the reason why there is none: `Timeout`, `Gone` or `Unreachable`.
+    // A call ends with the answer, or with the reason why there is none: `Timeout`, `Gone`, `Unreachable` or `NotUnderstood`.
     let mailbox = node.mailbox::<()>().await?;
     let sum: i64 = mailbox.call(worker, &Ask::Add(2, 3), Duration::from_secs(5)).await?;
     println!("2 + 3 = {sum}");

@@ -4,6 +4,11 @@
 source "$(dirname "$0")/../../../.ci/processes.sh"
 build
 
+# Who says nothing is told what would be right.
+start lost "$examples/worker_pool"
+ended lost 2
+grep '^error: say: ' "$desk/lost.errors"
+
 start desk "$examples/worker_pool" desk 127.0.0.1:0
 expect desk '^the desk listens at (.*)$'
 seed="${matched[1]}"

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::env;
 use std::error::Error as StdError;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
@@ -49,13 +50,25 @@ async fn run() -> Result<(), Box<dyn StdError>> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let node = Cluster::builder("worker pool").secret("not very secret");
     match arguments[..] {
-        ["desk", listen] => desk(node.listen(listen.parse()?).start().await?).await,
+        ["desk", listen] => desk(node.listen(addr(listen)).start().await?).await,
         ["worker", listen, seed, name] => {
-            let node = node.listen(listen.parse()?).seeds([seed.parse()?]).start().await?;
+            let node = node.listen(addr(listen)).seeds([addr(seed)]).start().await?;
             worker(node, name).await
         }
-        _ => Err("say: worker_pool desk LISTEN, or worker_pool worker LISTEN SEED NAME".into()),
+        _ => usage("say: worker_pool desk LISTEN, or worker_pool worker LISTEN SEED NAME"),
     }
+}
+
+/// Ends with what would be right.
+fn usage(right: &str) -> ! {
+    eprintln!("error: {right}");
+    std::process::exit(2)
+}
+
+/// Reads an address.
+fn addr(text: &str) -> SocketAddr {
+    let wrong = || usage(&format!("{text:?} is no address: an IP address and a port are, as 127.0.0.1:7400"));
+    text.parse().unwrap_or_else(|_| wrong())
 }
 
 // --- a worker

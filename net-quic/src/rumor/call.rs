@@ -9,7 +9,7 @@ use std::time::Duration;
 /// What its help ends with.
 pub(crate) const AFTER_HELP: &str = "A call that fails says why in one word: NotFound, no node offers the service; Timeout, no \
      reply came in time and the question may have arrived; Gone, the service's mailbox is closed; Unreachable, its node \
-     cannot be reached. With --json that word and its sentence come as one object, too.\n\nExit status: 0 done, 1 it failed, 2 bad usage or input, 130 interrupted.";
+     cannot be reached; NotUnderstood, the service takes questions of another type. With --json that word and its sentence come as one object, too.\n\nExit status: 0 done, 1 it failed, 2 bad usage or input, 130 interrupted.";
 
 /// What `call` takes.
 #[derive(Args)]

@@ -145,6 +145,7 @@ fn no_reply(error: &Error) -> Answer {
     let kind = match error {
         Error::Refused(CommandError::Timeout) => "Timeout",
         Error::Refused(CommandError::Gone) => "Gone",
+        Error::Refused(CommandError::NotUnderstood) => "NotUnderstood",
         Error::Refused(CommandError::Unreachable) | Error::Unreachable(_) => "Unreachable",
         Error::Ended => "Ended",
         _ => "Refused",

@@ -25,7 +25,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Run a member of a cluster, until it is told to end: it then leaves.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = start::AFTER_HELP)]
     Start(start::Options),
     /// Tell how the node in a folder stands, and whom it sees.
     #[command(after_help = EXIT_STATUS)]

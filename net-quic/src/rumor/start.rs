@@ -3,7 +3,9 @@
 use crate::control::{Control, to_hex};
 use crate::{Data, Failure, no_signals, print, print_json};
 use clap::{Args, ValueEnum};
-use rumormill_net_quic::{AuthorityKey, BuildError, Certificate, Cluster, MemberState, News, Trust};
+use rumormill_net_quic::{
+    AuthorityKey, BuildError, Certificate, Cluster, Identity, MemberState, News, Trust,
+};
 use serde_json::json;
 use std::io::IsTerminal as _;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -11,11 +13,34 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How long a node that is told to end may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// The environment variable that may hold the secret.
 const SECRET: &str = "RUMOR_SECRET";
+
+/// The environment variable that may hold the seeds.
+const SEEDS: &str = "RUMOR_SEEDS";
+/// The file of the key in a node's folder.
+const KEY_FILE: &str = "node.key";
+/// The file of the certificate in a node's folder.
+const CERTIFICATE_FILE: &str = "node.certificate";
+
+/// What its help ends with.
+pub(crate) const AFTER_HELP: &str = "\
+Required: the cluster's secret, by --secret-file or in the variable RUMOR_SECRET (not with --auth-off); beside --authority \
+     a certificate. A node of a cluster that is there also needs a --seed; everything else has a default.
+
+Example: two nodes on one machine, each with a folder of its own.
+  export RUMOR_SECRET='words that only we know'
+  rumor start --name ann --data ann --listen 127.0.0.1:7400
+  rumor start --name bob --data bob --listen 127.0.0.1:7401 --seed 127.0.0.1:7400
+  rumor status --data bob
+
+Exit status: 0 done, 1 it failed, 2 bad usage or input, 130 interrupted.";
 
 /// What `start` takes.
 #[derive(Args)]
@@ -29,8 +54,9 @@ pub(crate) struct Options {
     /// Where others reach the node, if that is not where it listens. May be given up to four times.
     #[arg(long, value_name = "ADDR", value_parser = addr)]
     advertise: Vec<SocketAddr>,
-    /// A node to come in through, tried until it answers. May be given often; without any, the node is the first.
-    #[arg(long = "seed", value_name = "ADDR", env = "RUMOR_SEEDS", value_delimiter = ',', value_parser = addr)]
+    /// A node to come in through, tried until it answers. May be given often; otherwise they are taken from the variable
+    /// RUMOR_SEEDS, with commas between them. Without any, the node is the first.
+    #[arg(long = "seed", value_name = "ADDR", value_delimiter = ',', value_parser = addr)]
     seeds: Vec<SocketAddr>,
     #[command(flatten)]
     data: Data,
@@ -72,6 +98,7 @@ enum Log {
 
 /// Reads an address; a name is looked up, once.
 fn addr(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
     if let Ok(addr) = text.parse() {
         return Ok(addr);
     }
@@ -94,12 +121,18 @@ fn log(level: Log) {
         Log::Info => tracing::Level::INFO,
         Log::Debug => tracing::Level::DEBUG,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    log.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    // A packet that the system does not send is told by what comes of it, in words that say what would be right.
+    let packets = if level < tracing::Level::DEBUG { LevelFilter::ERROR } else { level.into() };
+    let told = Targets::new().with_default(level).with_target("quinn_udp", packets);
+    let log = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(log.with_ansi(std::io::stderr().is_terminal())).with(told).init();
 }
 
-pub(crate) async fn start(options: Options) -> Result<(), Failure> {
+pub(crate) async fn start(mut options: Options) -> Result<(), Failure> {
     log(options.log);
+    if options.seeds.is_empty() {
+        options.seeds = seeds(&std::env::var(SEEDS).unwrap_or_default())?;
+    }
     let mut interrupts = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let mut ends = signal(SignalKind::terminate()).map_err(no_signals)?;
     let node = build(&options).await?;
@@ -126,8 +159,46 @@ async fn goodbye(node: &Cluster) {
     node.shutdown().await;
 }
 
+/// Reads the seeds of a variable: what is empty between commas, or in all, is none.
+fn seeds(text: &str) -> Result<Vec<SocketAddr>, Failure> {
+    let given = text.split(',').filter(|seed| !seed.trim().is_empty());
+    let wrong = |seed, why| Failure::Input(format!("{SEEDS}: {seed:?}: {why}"));
+    given.map(|seed| addr(seed).map_err(|why| wrong(seed, why))).collect()
+}
+
+/// Finds options that stand beside each other, and of which one would do nothing.
+fn check_trust(options: &Options) -> Result<(), Failure> {
+    if !options.auth_off {
+        return Ok(());
+    }
+    let whence = match &options.secret_file {
+        Some(file) => format!("--secret-file {}", file.display()),
+        None if std::env::var_os(SECRET).is_some_and(|secret| !secret.is_empty()) => SECRET.to_string(),
+        None => return Ok(()),
+    };
+    Err(Failure::Input(format!(
+        "--auth-off checks nobody, and a secret is given by {whence}: leave --auth-off out to check who knows it, or the secret to check nobody"
+    )))
+}
+
+/// Finds a list that would shut everybody out.
+fn check_allowed(allowed: &Path, folder: &Path) -> Result<(), Failure> {
+    let shown = allowed.display();
+    let unread = |error| Failure::Input(format!("{shown}: the list of allowed keys cannot be read: {error}"));
+    let text = std::fs::read_to_string(allowed).map_err(unread)?;
+    if text.lines().any(|line| !line.split('#').next().unwrap_or("").trim().is_empty()) {
+        return Ok(()); // what is wrong in it is told with its line
+    }
+    let key = Identity::load_or_create(&folder.join(KEY_FILE));
+    let own = key.map(|key| format!("; this node's is {}", to_hex(&key.public_key().0))).unwrap_or_default();
+    Err(Failure::Input(format!(
+        "{shown}: the list of allowed keys is empty, so nobody could come in: one key a line is expected, 64 hexadecimal digits{own}"
+    )))
+}
+
 /// Finds what no node of a cluster could be called or reached by.
 fn check(options: &Options) -> Result<(), Failure> {
+    check_trust(options)?;
     if options.cluster.is_empty() {
         return Err(Failure::Input("--cluster: the cluster has no name; leave it out for \"rumor\"".into()));
     }
@@ -154,14 +225,15 @@ async fn build(options: &Options) -> Result<Cluster, Failure> {
         builder = builder.advertise(*addr);
     }
     if let Some(allowed) = &options.strict {
-        // A file that is not there would shut everybody out, and say so to nobody who is watching.
-        std::fs::metadata(allowed).map_err(|error| {
-            Failure::Input(format!("{}: the list of allowed keys cannot be read: {error}", allowed.display()))
-        })?;
+        check_allowed(allowed, &options.data.folder)?;
         builder = builder.trust(Trust::Strict { allowed: allowed.clone() });
     }
     if let Some(key) = &options.authority {
         builder = builder.trust(Trust::Authority { key: authority(key)? });
+    }
+    let certificate = options.data.folder.join(CERTIFICATE_FILE);
+    if options.authority.is_none() && certificate.exists() {
+        tracing::warn!(certificate = %certificate.display(), "it is not looked at: give --authority FILE too");
     }
     if let Some(path) = &options.certificate {
         let certificate = Certificate::load(path).map_err(|error| Failure::Input(error.to_string()))?;
@@ -170,7 +242,7 @@ async fn build(options: &Options) -> Result<Cluster, Failure> {
     builder.start().await.map_err(|error| match error {
         BuildError::NoCertificate => Failure::Input(format!(
             "a node needs a certificate of the authority: give --certificate FILE, or put it into {}",
-            options.data.folder.join("node.certificate").display()
+            certificate.display()
         )),
         BuildError::Name(_)
         | BuildError::Config(_)

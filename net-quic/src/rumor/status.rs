@@ -24,7 +24,7 @@ pub(crate) struct Status {
     services: usize,
     /// Connections that this node has refused.
     refused: u64,
-    /// Why no seed has let the node in, as long as that is so.
+    /// Why the node is by itself: no seed has let it in, or it has lost everybody.
     outside: Option<String>,
     /// The last refusals, the latest first.
     refusals: Vec<Refusal>,

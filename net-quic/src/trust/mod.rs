@@ -33,6 +33,7 @@ pub use signed::StatementError;
 
 pub(crate) use admission::{Admission, Own, Proven};
 pub(crate) use gossip::{ERRANDS, Gossip, TOPIC};
+pub(crate) use notices::Told;
 pub(crate) use revocation::{SHEET_LEN_MAX, Sheet};
 pub(crate) use rotation::{Rotation, first_key};
 pub(crate) use signed::{cluster_hash, from_hex, to_hex};

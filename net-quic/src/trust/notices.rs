@@ -89,6 +89,15 @@ impl Notices {
     }
 }
 
+/// Who tells people of a refusal in a line of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// This board.
+    Here,
+    /// Whoever tried: it says what came of that. A second line would say the same.
+    ByCaller,
+}
+
 /// Where notices are put up, and refusals counted.
 pub(crate) struct Board {
     sender: broadcast::Sender<Notice>,
@@ -119,13 +128,13 @@ impl Board {
     }
 
     /// Counts, logs and tells a refusal.
-    pub(crate) fn refused(&self, addr: SocketAddr, reason: &Refusal) {
+    pub(crate) fn refused(&self, addr: SocketAddr, reason: &Refusal, told: Told) {
         let now = Instant::now();
         let is_loud = {
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             let count = refused.entry(reason.kind()).or_default();
             count.count += 1;
-            let is_due = count.warned.is_none_or(|warned| now - warned >= WARN_EVERY);
+            let is_due = told == Told::Here && count.warned.is_none_or(|warned| now - warned >= WARN_EVERY);
             count.warned = if is_due { Some(now) } else { count.warned };
             is_due
         };
@@ -180,9 +189,9 @@ mod tests {
         let mut notices = board.listen();
         let addr: SocketAddr = "127.0.0.1:1".parse().expect("an address");
         for _ in 0..ROOM + 3 {
-            board.refused(addr, &Refusal::WrongSecret);
+            board.refused(addr, &Refusal::WrongSecret, Told::Here);
         }
-        board.refused(addr, &Refusal::WeakKey);
+        board.refused(addr, &Refusal::WeakKey, Told::Here);
         assert_eq!(board.counts(), BTreeMap::from([("weak-key", 1), ("wrong-secret", ROOM as u64 + 3)]));
         let last = board.last();
         let last: Vec<_> = last.iter().map(|it| (it.addr, it.reason.kind(), it.times)).collect();
@@ -192,7 +201,11 @@ mod tests {
             "the latest first"
         );
         for host in 0..2 * LAST as u8 {
-            board.refused((std::net::Ipv4Addr::new(10, 0, 0, host), 1).into(), &Refusal::WrongSecret);
+            board.refused(
+                (std::net::Ipv4Addr::new(10, 0, 0, host), 1).into(),
+                &Refusal::WrongSecret,
+                Told::Here,
+            );
         }
         assert_eq!(board.last().len(), LAST);
         drop(board);

@@ -98,6 +98,12 @@ pub enum Refusal {
     /// It ended its connection with us, as this node has come in there again in a later life, which is not this process.
     #[error("another process runs with this node's key, and began later: end one of them")]
     Outlived,
+    /// It ended its connection with us, as another process is connected there that shows the same key and the same life: one of
+    /// both runs in a copy of the other's folder.
+    #[error(
+        "another process runs with this node's key, out of a copy of its folder: end one of them; a node of its own begins in an empty folder"
+    )]
+    Copied,
     /// It refused us, and does not say why.
     #[error(
         "it refused this node: the log there has the reason, often another secret, or a name that another key has"
@@ -135,6 +141,7 @@ impl Refusal {
             Self::BadFrame => "bad-frame",
             Self::UnknownStream => "unknown-stream",
             Self::Outlived => "outlived",
+            Self::Copied => "copied",
             Self::ByPeer => "by-peer",
             Self::Store(_) => "store",
         }

@@ -4,6 +4,11 @@
 source "$(dirname "$0")/../../../.ci/processes.sh"
 build
 
+# Who says nothing is told what would be right.
+start lost "$examples/chat"
+ended lost 2
+grep '^error: say: ' "$desk/lost.errors"
+
 demo=scenarios/examples/chat/run-demo.sh
 export CHAT_FOLDER="$desk/chat"
 CHAT_LISTEN=127.0.0.1:0 start seed "$demo" seed

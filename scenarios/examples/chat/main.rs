@@ -47,12 +47,12 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn StdError>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [name, folder, listen, seeds @ ..] = &arguments[..] else {
-        return Err("say: chat NAME FOLDER LISTEN [SEED]".into());
+        usage("say: chat NAME FOLDER LISTEN [SEED]");
     };
-    let seeds: Vec<SocketAddr> = seeds.iter().map(|seed| seed.parse()).collect::<Result<_, _>>()?;
+    let seeds = seeds.iter().map(|seed| addr(seed));
     // The folder holds the node's key: by it a node that starts again is known, and its name stays its own.
     let node = Cluster::builder("chat").secret("not very secret").name(name).folder(folder);
-    let node = node.listen(listen.parse()?).seeds(seeds).start().await?;
+    let node = node.listen(addr(listen)).seeds(seeds).start().await?;
     // Everybody is to find the name of everybody: a service that says nothing but that.
     node.register("who", Offer::new().meta(name)?).await?;
     let rooms = node.host(Rooms::default()).await?;
@@ -61,6 +61,18 @@ async fn run() -> Result<(), Box<dyn StdError>> {
     let (streams, people) = (node.accept_streams("transcript")?, node.watch_services("who").await?);
     let (names, transcripts) = (BTreeMap::new(), BTreeMap::new());
     Chat { node, rooms, streams, people, names, transcripts }.run().await
+}
+
+/// Ends with what would be right.
+fn usage(right: &str) -> ! {
+    eprintln!("error: {right}");
+    std::process::exit(2)
+}
+
+/// Reads an address.
+fn addr(text: &str) -> SocketAddr {
+    let wrong = || usage(&format!("{text:?} is no address: an IP address and a port are, as 127.0.0.1:7400"));
+    text.parse().unwrap_or_else(|_| wrong())
 }
 
 /// One person's terminal.
