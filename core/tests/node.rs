@@ -385,6 +385,35 @@ fn a_node_that_left_stays_out_until_it_joins_again() {
 }
 
 #[test]
+fn what_was_due_is_not_due_again_whatever_machines_run() {
+    for on in 0..32 {
+        let is_on = |bit: u32| on >> bit & 1 == 1;
+        let config = Config {
+            members: is_on(0),
+            placement: is_on(0) && is_on(1), // it follows members
+            registry: is_on(2),
+            mailboxes: is_on(3),
+            broadcast: is_on(4),
+            replica: is_on(4),
+            ..Config::default()
+        };
+        let boot = Boot {
+            id: id(0),
+            addrs: vec![addr(0)],
+            config: Arc::new(config),
+            seed: [1; 32],
+            recovered: vec![],
+        };
+        let now = Now { mono: Instant::from_millis(5), wall: Wall(WALL_MS) };
+        let mut node = Node::new(boot, now);
+        assert_eq!(node.poll_timeout(), Some(now.mono), "its marks are to be made durable");
+        node.handle(now, Input::Timeout, &mut Output::default());
+        assert!(node.poll_timeout().is_none_or(|at| at > now.mono), "due again with {on:05b}");
+        node.audit();
+    }
+}
+
+#[test]
 fn a_node_that_comes_back_lives_one_life_everywhere() {
     let all = Config { members: true, registry: true, mailboxes: true, ..Config::default() };
     let mut network = chain(3, all);
