@@ -110,3 +110,23 @@ fn faults() {
 fn apps() {
     insta::assert_snapshot!(table(&["apps/rooms"]));
 }
+
+#[test]
+fn members() {
+    insta::assert_snapshot!(table(&["members/leave-is-no-death"]));
+}
+
+#[test]
+fn registry() {
+    insta::assert_snapshot!(table(&["registry/unique-names"]));
+}
+
+#[test]
+fn mail() {
+    insta::assert_snapshot!(table(&["mail/restarts"]));
+}
+
+#[test]
+fn placement() {
+    insta::assert_snapshot!(table(&["placement/pause"]));
+}
