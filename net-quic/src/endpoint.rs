@@ -314,6 +314,9 @@ fn why_no_way(local: SocketAddr, addr: SocketAddr) -> Option<String> {
             // Nothing is sent: the system only looks whether anything could be.
             let socket = UdpSocket::bind((own, 0)).ok()?;
             let error = socket.connect(addr).err()?;
+            if own.is_unspecified() {
+                return Some(format!("no packet leaves this machine for it: {error}"));
+            }
             Some(format!(
                 "no packet leaves for it from {local}, where this node listens: {error}; listen at 0.0.0.0:{port}, or at an address of this machine with a way there"
             ))
@@ -465,6 +468,8 @@ mod tests {
         assert!(
             why("127.0.0.1:7400", "192.0.2.1:1").contains("no packet leaves for it from 127.0.0.1:7400, ")
         );
+        let everywhere = why("0.0.0.0:7400", "255.255.255.255:1");
+        assert!(everywhere.starts_with("no packet leaves this machine for it: "), "{everywhere}");
         assert_eq!(why("127.0.0.1:7400", "127.0.0.1:1"), "");
     }
 }

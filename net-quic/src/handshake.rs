@@ -108,12 +108,16 @@ impl Greeter {
         let said = self.send_hello(meeting, &key, Role::Dialler, purpose, &mut send).await?;
         let heard = self.receive_hello(meeting, key, meant, Role::Acceptor, &mut receive).await?;
         self.admission.admit(&heard.peer, &heard.hello)?;
-        send_all(connection, &mut send, &[ACK]).await?;
-        receive_ack(connection, &mut receive).await?;
-        if said != heard.hello.revoked {
-            self.send_sheet(connection, &mut send).await?;
-            self.receive_sheet(connection, &mut receive).await?;
-        }
+        let ending = async {
+            send_all(connection, &mut send, &[ACK]).await?;
+            receive_ack(connection, &mut receive).await?;
+            if said != heard.hello.revoked {
+                self.send_sheet(connection, &mut send).await?;
+                self.receive_sheet(connection, &mut receive).await?;
+            }
+            Ok(())
+        };
+        ending.await.map_err(as_peer_says)?;
         self.settle(heard, purpose)
     }
 
@@ -131,11 +135,15 @@ impl Greeter {
         let said = self.send_hello(meeting, &key, Role::Acceptor, purpose, &mut send).await?;
         receive_ack(connection, &mut receive).await?;
         self.admission.admit(&heard.peer, &heard.hello)?;
-        send_all(connection, &mut send, &[ACK]).await?;
-        if said != heard.hello.revoked {
-            self.receive_sheet(connection, &mut receive).await?; // the dialler's first: one of both has to read
-            self.send_sheet(connection, &mut send).await?;
-        }
+        let ending = async {
+            send_all(connection, &mut send, &[ACK]).await?;
+            if said != heard.hello.revoked {
+                self.receive_sheet(connection, &mut receive).await?; // the dialler's first: one of both has to read
+                self.send_sheet(connection, &mut send).await?;
+            }
+            Ok(())
+        };
+        ending.await.map_err(as_peer_says)?;
         self.settle(heard, purpose)
     }
 
@@ -258,7 +266,8 @@ impl Greeter {
         told: Told,
     ) -> Result<Peer, Broken> {
         let outcome = match outcome.unwrap_or_else(|_| Err(Refusal::TimedOut.into())) {
-            Err(Broken::Lost(error)) => Err(refusal_of(&error).map_or(Broken::Lost(error), Broken::Refused)),
+            // Whoever has not proven who it is refuses, whatever else it says of this node.
+            Err(Broken::Lost(error)) if refusal_of(&error).is_some() => Err(Refusal::ByPeer.into()),
             outcome => outcome,
         };
         if let Err(Broken::Refused(refusal)) = &outcome {
@@ -277,6 +286,14 @@ pub(crate) fn refusal_of(error: &ConnectionError) -> Option<Refusal> {
         OUTLIVED => Some(Refusal::Outlived),
         COPIED => Some(Refusal::Copied),
         _ => None,
+    }
+}
+
+/// Believes a peer that was let in why it ended the connection.
+fn as_peer_says(broken: Broken) -> Broken {
+    match broken {
+        Broken::Lost(error) => refusal_of(&error).map_or(Broken::Lost(error), Broken::Refused),
+        broken => broken,
     }
 }
 

@@ -4,7 +4,7 @@
 #[path = "hostile/peer.rs"]
 mod peer;
 
-use peer::{BROKEN, Face, Hello, Peer, Purpose, REFUSED, Role, SECRET, Session, framed};
+use peer::{BROKEN, COPIED, Face, Hello, OUTLIVED, Peer, Purpose, REFUSED, Role, SECRET, Session, framed};
 use rumormill_net_quic::core::NodeId;
 use rumormill_net_quic::{Builder, Cluster, Identity, Notice, Notices, Pin, Refusal};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -115,6 +115,25 @@ async fn the_victims_own_hello_is_refused() {
     talk.send.write_all(&hello).await.expect("said back");
     victim.refused(&session, Refusal::WrongSecret).await;
     joining.await.expect("no panic").expect_err("nobody else answered");
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_say_that_another_process_runs_with_the_victims_key() {
+    let mut victim = Victim::start().await;
+    for code in [OUTLIVED, COPIED] {
+        let session = Peer::new(face(2)).dial(victim.addr()).await;
+        session.connection.close(code.into(), b"");
+        assert_eq!(victim.refusal().await, Refusal::ByPeer);
+        let peer = Peer::new(face(3)); // the victim dials it, as a seed
+        let (node, addr) = (victim.node.clone(), peer.addr());
+        let joining = tokio::spawn(async move { node.join(&[addr]).await });
+        let session = peer.accept(&face(3)).await;
+        let (_send, mut receive) = session.connection.accept_bi().await.expect("its HELLO");
+        receive.read_exact(&mut [0]).await.expect("said");
+        session.connection.close(code.into(), b"");
+        assert_eq!(victim.refusal().await, Refusal::ByPeer);
+        joining.await.expect("no panic").expect_err("nobody else answered");
+    }
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use rumormill_net_quic::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -257,6 +259,9 @@ fn seeds_come_from_the_environment_too() {
     let message =
         "RUMOR_SEEDS: \"here\": expected an address or a name, and a port, for example 127.0.0.1:7400";
     assert_refused(&ran(&mut with("eve", format!("{},here", ann.addr))), 2, message);
+    let mut command = with("eve", String::new());
+    command.env("RUMOR_SEEDS", OsStr::from_bytes(&[0xff]));
+    assert_refused(&ran(&mut command), 2, "RUMOR_SEEDS: \"\\xFF\": it is not UTF-8");
 }
 
 #[test]

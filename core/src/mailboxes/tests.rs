@@ -371,6 +371,10 @@ fn a_refused_message_is_told() {
     assert_eq!(given(&mut bench, mail(1, 1, what)), ["3 lost n2.5/9 Gone"]);
     assert_eq!(given(&mut bench, mail(1, 2, what)), [""; 0]);
     assert_eq!((bench.stats.mail_lost, bench.stats.mail_stale), (1, 1));
+    let mut bench = linked();
+    given(&mut bench, send(3, address(2, 5, 9)));
+    let what = MailKind::Refused { is_question: false, number: 3, mailbox, why: Verdict::NotUnderstood };
+    assert_eq!(given(&mut bench, mail(1, 1, what)), ["3 lost n2.5/9 Gone"], "it does not come again");
 }
 
 // --- the order of what comes
@@ -718,6 +722,12 @@ fn a_monitor_fires_once_when_the_mailbox_closes_or_was_never_there() {
     assert_eq!(given(&mut bench, ack(3, Verdict::Gone)), ["5 down n2.5/8 Gone"]);
     given(&mut bench, monitor(6, address(2, 5, 7)));
     assert_eq!(given(&mut bench, ack(4, Verdict::Full)), ["6 down n2.5/7 Unreachable"]);
+    for why in [Verdict::Full, Verdict::NotUnderstood] {
+        let mut bench = linked();
+        given(&mut bench, link(3, address(2, 5, 9)));
+        let ended = given(&mut bench, ack(1, why));
+        assert_eq!(ended.last().map(String::as_str), Some("1 closed by n2.5/9 Unreachable"));
+    }
 }
 
 #[test]

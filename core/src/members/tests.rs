@@ -439,6 +439,26 @@ fn only_a_higher_counter_refutes() {
 }
 
 #[test]
+fn only_a_counter_beyond_the_suspicions_refutes_it() {
+    let mut bench = bench(4);
+    give(&mut bench, news(3, &Rumor::Suspect { life: life(2), counter: 5 }));
+    give(&mut bench, beats(3, vec![beat(2, 5, 0)]));
+    assert_eq!(state(&bench, 2), Some((MemberState::Active, true)), "it was suspected with that one");
+    give(&mut bench, beats(3, vec![beat(2, 6, 0)]));
+    assert_eq!(state(&bench, 2), Some((MemberState::Active, false)));
+}
+
+#[test]
+fn a_suspicion_with_a_later_counter_takes_a_later_one_to_refute() {
+    let mut bench = bench(4);
+    for counter in [1, 5] {
+        give(&mut bench, news(3, &Rumor::Suspect { life: life(2), counter }));
+    }
+    give(&mut bench, beats(3, vec![beat(2, 5, 0)]));
+    assert_eq!(state(&bench, 2), Some((MemberState::Active, true)));
+}
+
+#[test]
 fn a_suspected_node_shows_itself_alive_and_suspects_less() {
     let mut bench = bench(3);
     let counter = bench.machine.me().counter;
@@ -489,6 +509,37 @@ fn the_dead_with_a_new_record_come_back_as_what_they_say_they_are() {
     let joining = entry_of(record(2, 1, 2, MemberState::Joining), 10, 0);
     let seen = give(&mut bench, push(3, Answered::Lives, vec![joining]));
     assert_eq!(seen.changes, [(2, Some(MemberState::Dead), MemberState::Joining, false)]);
+}
+
+#[test]
+fn the_dead_do_not_come_back_with_a_record_alone_and_no_record_of_them_is_told() {
+    let mut bench = bench(4);
+    give(&mut bench, news(3, &Rumor::Suspect { life: life(2), counter: 1 }));
+    pass(&mut bench, 2_995);
+    let joining = entry_of(record(2, 1, 2, MemberState::Joining), 1, 0);
+    let other = entry_of(record(4, 1, 2, MemberState::Active), 2, 0);
+    give(&mut bench, news(4, &Rumor::Record(other))); // what comes next waits for its pace
+    give(&mut bench, news(3, &Rumor::Record(joining)));
+    let seen = pass(&mut bench, 300);
+    assert_eq!(state(&bench, 2), Some((MemberState::Dead, false)));
+    let is_told = |told: &Rumor| matches!(told, Rumor::Record(of) if of.record.life() == life(2));
+    assert!(!seen.news.iter().any(is_told), "{:?}", seen.news);
+    let active = entry_of(record(2, 1, 3, MemberState::Active), 1, 0);
+    assert!(give(&mut bench, push(3, Answered::Lives, vec![active])).changes.is_empty());
+}
+
+#[test]
+fn who_was_gone_when_this_node_left_is_forgotten_when_it_is_back() {
+    let (mut bench, _) = joined(Config { members_max: 3, ..config() }, true);
+    give(&mut bench, up(2));
+    let left = entry_of(record(3, 1, 2, MemberState::Left), 1, 0);
+    give(&mut bench, push(2, Answered::Lives, vec![entry(2, 1), entry(3, 1)]));
+    give(&mut bench, push(2, Answered::Lives, vec![left]));
+    give(&mut bench, Input::Leave);
+    pass(&mut bench, 1_000);
+    give(&mut bench, Input::Join { contact: contact_in(1, 2), is_first: true });
+    pass(&mut bench, config().gone_retention_ms + 10_000);
+    assert_eq!(state(&bench, 3), None);
 }
 
 #[test]
@@ -942,9 +993,15 @@ fn the_table_is_bounded_and_the_longest_gone_give_way() {
     give(&mut bench, up(2));
     (2..=30).for_each(|number| drop(give(&mut bench, push(2, Answered::Lives, vec![entry(number, 1)]))));
     assert_eq!(bench.machine.len(), 10);
-    give(&mut bench, news(2, &Rumor::Record(entry_of(record(5, 1, 2, MemberState::Left), 2, 0))));
+    for number in [6, 5] {
+        let left = entry_of(record(number, 1, 2, MemberState::Left), 2, 0);
+        give(&mut bench, news(2, &Rumor::Record(left)));
+        pass(&mut bench, 10);
+    }
     give(&mut bench, push(2, Answered::Lives, vec![entry(40, 1)]));
-    assert_eq!((state(&bench, 5), state(&bench, 40)), (None, Some((MemberState::Active, false))));
+    let left = Some((MemberState::Left, false));
+    assert_eq!((state(&bench, 6), state(&bench, 5)), (None, left), "another one had gone before");
+    assert_eq!(state(&bench, 40), Some((MemberState::Active, false)));
 }
 
 fn any_record() -> impl Strategy<Value = MemberEntry> {

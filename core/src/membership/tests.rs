@@ -846,6 +846,20 @@ fn a_node_that_stands_apart_gets_a_place_in_a_full_view_and_the_next_one_waits()
     assert_eq!(said(bench.input(apart(11))), [""; 0]);
     bench.run_to(4_000);
     assert_eq!(said(bench.input(apart(11))), [asked(11, "High")]);
+    assert_eq!(bench.stats.bridges, 2);
+}
+
+#[test]
+fn bridges_under_way_are_bounded_and_nobody_is_asked_twice() {
+    let config = Config { bridge_interval_ms: 1, neighbor_timeout_ms: 60_000, ..calm() };
+    let most = bench(config.clone(), 6).machine.asked_max() as u8;
+    let mut bench = bench(config, 6);
+    for number in 0..most {
+        assert_eq!(said(bench.input(apart(10 + number))), [asked(10 + number, "High")]);
+        bench.run_to(u64::from(number) + 1);
+        assert_eq!(said(bench.input(apart(10 + number))), [""; 0], "it was asked");
+    }
+    assert_eq!(said(bench.input(apart(10 + most))), [""; 0], "so many are under way");
 }
 
 #[test]

@@ -76,6 +76,9 @@ impl Node {
         it.placement.iter().for_each(Machine::audit);
         it.registry.iter().for_each(Machine::audit);
         it.mailboxes.iter().for_each(Machine::audit);
+        if it.marks.is_started() {
+            assert_eq!(it.poll_timeout(), it.earliest(), "a machine would not be woken in time");
+        }
     }
 }
 
@@ -118,6 +121,16 @@ impl Machines {
             .iter()
             .filter(|broadcast| broadcast.is_awake())
             .for_each(|it| self.check_neighbors(it));
+    }
+
+    fn earliest(&self) -> Option<Instant> {
+        let lower = [self.links.poll_timeout(), self.membership.poll_timeout()];
+        let broadcast = self.broadcast.as_ref().and_then(Machine::poll_timeout);
+        let replica = self.replica.as_ref().and_then(Machine::poll_timeout);
+        let members = self.members.as_ref().and_then(Machine::poll_timeout);
+        let registry = self.registry.as_ref().and_then(Machine::poll_timeout);
+        let mailboxes = self.mailboxes.as_ref().and_then(Machine::poll_timeout);
+        lower.into_iter().chain([broadcast, replica, members, registry, mailboxes]).flatten().min()
     }
 
     fn check_neighbors(&self, broadcast: &Broadcast) {

@@ -163,6 +163,7 @@ mod tests {
             steps in proptest::collection::vec(proptest::collection::vec(0..3_u8, 0..12), 0..400),
             shared in 0..10_usize,
             from in proptest::collection::vec(0..3_u8, 0..12),
+            at_name in any::<Option<prop::sample::Index>>(),
         ) {
             let (mut order, mut tree) = (Order::default(), BTreeSet::new());
             for (at, step) in steps.iter().enumerate() {
@@ -174,7 +175,14 @@ mod tests {
                     order.insert(&record(&name));
                     tree.insert(name);
                 }
+                if step.len() == 7 {
+                    order.merge(); // sooner than by itself, and into a list that holds some
+                }
             }
+            let from = match at_name.filter(|_| !tree.is_empty()) {
+                Some(index) => tree.iter().nth(index.index(tree.len())).cloned().unwrap_or_default(),
+                None => from,
+            };
             let walked: Vec<&[u8]> = order.starting_at(&from).map(Record::name).collect();
             prop_assert_eq!(walked, tree.range(from..).map(|name| &name[..]).collect::<Vec<_>>());
         }

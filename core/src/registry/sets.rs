@@ -28,8 +28,8 @@ impl Registry {
 
     /// Tells the number of the owner of a batch, if it is known.
     pub(super) fn number_of(&self, batch: &Batch) -> Option<u32> {
-        let number = self.tags.get(batch.tag).or_else(|| self.number(&batch.owner));
-        number.filter(|number| self.owners[*number].id == batch.owner)
+        let tagged = self.tags.get(batch.tag).filter(|number| self.owners[*number].id == batch.owner);
+        tagged.or_else(|| self.number(&batch.owner))
     }
 
     /// Forgets an owner and all of its set.

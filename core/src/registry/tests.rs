@@ -692,6 +692,26 @@ fn the_forgotten_do_not_come_back_and_their_number_is_bounded() {
 }
 
 #[test]
+fn a_set_of_another_life_than_goes_on_is_forgotten_and_so_is_the_next_one() {
+    let config = Config { registry_retention_ms: 10_000, ..Config::default() };
+    let mut net = Net::with(2, &config);
+    net.input(1, Input::LifeVisible { node: node(2), incarnation: Incarnation(9) });
+    for life in [1, 2] {
+        net.input(1, update_from(node(2), forged(2, life, 0, 1, &["s"])));
+        assert_eq!(net.nodes[0].machine.purges.len(), 1);
+        net.run_for(10_000);
+        assert_eq!(net.registry(1).owner(&node(2)).map(|owner| owner.seq), Some(0));
+        net.nodes[0].machine.audit();
+    }
+}
+
+#[test]
+fn lives_are_followed_up_to_the_bound_of_owners() {
+    let net = Net::with(4, &Config { registry_owners_max: 3, ..Config::default() });
+    assert_eq!((net.registry(1).count_owners(), net.nodes[0].stats.registry_refused), (3, 1));
+}
+
+#[test]
 fn a_life_that_goes_on_after_all_gets_its_forgotten_set_back() {
     let config = Config { registry_retention_ms: 10_000, ..Config::default() };
     let mut net = Net::with(2, &config);

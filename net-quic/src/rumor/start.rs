@@ -7,6 +7,7 @@ use rumormill_net_quic::{
     AuthorityKey, BuildError, Certificate, Cluster, Identity, MemberState, News, Trust,
 };
 use serde_json::json;
+use std::ffi::OsStr;
 use std::io::IsTerminal as _;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
@@ -131,7 +132,7 @@ fn log(level: Log) {
 pub(crate) async fn start(mut options: Options) -> Result<(), Failure> {
     log(options.log);
     if options.seeds.is_empty() {
-        options.seeds = seeds(&std::env::var(SEEDS).unwrap_or_default())?;
+        options.seeds = seeds(&std::env::var_os(SEEDS).unwrap_or_default())?;
     }
     let mut interrupts = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let mut ends = signal(SignalKind::terminate()).map_err(no_signals)?;
@@ -160,7 +161,8 @@ async fn goodbye(node: &Cluster) {
 }
 
 /// Reads the seeds of a variable: what is empty between commas, or in all, is none.
-fn seeds(text: &str) -> Result<Vec<SocketAddr>, Failure> {
+fn seeds(text: &OsStr) -> Result<Vec<SocketAddr>, Failure> {
+    let text = text.to_str().ok_or_else(|| Failure::Input(format!("{SEEDS}: {text:?}: it is not UTF-8")))?;
     let given = text.split(',').filter(|seed| !seed.trim().is_empty());
     let wrong = |seed, why| Failure::Input(format!("{SEEDS}: {seed:?}: {why}"));
     given.map(|seed| addr(seed).map_err(|why| wrong(seed, why))).collect()

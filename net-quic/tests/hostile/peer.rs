@@ -25,6 +25,9 @@ pub(crate) const ACK: u8 = 1;
 pub(crate) const REFUSED: u32 = 1;
 /// The code of a connection whose peer, once in, does not keep to the protocol.
 pub(crate) const BROKEN: u32 = 2;
+/// The codes that tell a member of another process with its key.
+pub(crate) const OUTLIVED: u32 = 7;
+pub(crate) const COPIED: u32 = 8;
 
 /// What a connection is for.
 #[derive(Clone, Copy)]

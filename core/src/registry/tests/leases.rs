@@ -1,10 +1,10 @@
 //! Leases come and go under a directory with contested names: what is shown, told and found is what a naive look says.
 
 use super::*;
-use crate::registry::update::Record;
+use crate::registry::update::{Batch, Record};
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -72,6 +72,7 @@ struct Naive {
     listed: BTreeMap<Key, Listed>,
     lives: [u64; OWNERS as usize],
     leases: [Option<u64>; OWNERS as usize],
+    suspected: [bool; OWNERS as usize],
 }
 
 impl Naive {
@@ -94,12 +95,13 @@ impl Naive {
     }
 }
 
+/// Names the second and the third one alike as far as hashes tell: one chain holds both.
 fn name_of(name: u8) -> Bytes {
-    bytes(&format!("name-{name}"))
+    Bytes::copy_from_slice(&if name == 0 { [0; 32] } else { twin(name).0 })
 }
 
 fn key_of(service: &Service) -> Key {
-    (service.owner.0[31], service.name[5] - b'0', service.instance)
+    (service.owner.0[31], service.name[8], service.instance)
 }
 
 fn record(name: u8, instance: u64, age: u64, is_unique: bool, meta: u8) -> Arc<Record> {
@@ -127,6 +129,9 @@ fn take(registry: &mut Registry, naive: &mut Naive, step: &Step) {
                 (None, Some(lease)) => registry.end_life(number, lease, ServiceLoss::Dead),
                 (None, None) => {}
             }
+            if naive.leases[usize::from(owner)] != life {
+                naive.suspected[usize::from(owner)] = false; // that was another life
+            }
             naive.leases[usize::from(owner)] = life;
         }
         Step::Life { owner, life } => {
@@ -136,14 +141,25 @@ fn take(registry: &mut Registry, naive: &mut Naive, step: &Step) {
             naive.listed.retain(|(of, ..), _| *of != owner);
             naive.lives[usize::from(owner)] = life;
         }
-        Step::Suspect { owner, is_suspected } => registry.suspect(number(registry, owner), is_suspected),
+        Step::Suspect { owner, is_suspected } => {
+            registry.suspect(number(registry, owner), is_suspected);
+            if naive.leases[usize::from(owner)].is_some() {
+                naive.suspected[usize::from(owner)] = is_suspected;
+            }
+        }
     }
 }
 
-/// Follows what is told as a watcher would.
-fn follow(registry: &mut Registry, seen: &mut BTreeMap<Key, Service>) -> Result<(), TestCaseError> {
+/// Follows what is told as a watcher would. A lease shows a service or hides it, and never both.
+fn follow(
+    registry: &mut Registry,
+    seen: &mut BTreeMap<Key, Service>,
+    step: &Step,
+) -> Result<(), TestCaseError> {
+    let mut told = BTreeSet::new();
     for news in core::mem::take(&mut registry.news) {
         let key = key_of(news.service().unwrap());
+        prop_assert!(told.insert(key) || !matches!(step, Step::Lease { .. }), "shown for a moment");
         match news {
             News::Registered(it) => prop_assert!(seen.insert(key, it).is_none(), "told twice"),
             News::Updated(it) => prop_assert!(seen.insert(key, it).is_some(), "changed before it came"),
@@ -178,10 +194,20 @@ fn check(registry: &Registry, naive: &Naive, seen: &BTreeMap<Key, Service>) -> R
     }
     prop_assert_eq!(registry.len(), all.len());
     all.sort_unstable();
+    let mut own: Vec<Key> = all.iter().filter(|(owner, ..)| *owner == ME).copied().collect();
+    own.sort_unstable_by_key(|(_, name, instance)| (name_of(*name), *instance));
+    prop_assert_eq!(&registry.local().map(|it| key_of(&it)).collect::<Vec<_>>(), &own);
+    for name in 0..3 {
+        let found: Vec<Key> = registry.lookup_local(&name_of(name)).map(|it| key_of(&it)).collect();
+        let named: Vec<Key> = own.iter().filter(|(_, of, _)| *of == name).copied().collect();
+        prop_assert_eq!(found, named);
+    }
     prop_assert_eq!(seen.keys().copied().collect::<Vec<_>>(), all);
     let services: Vec<Service> = seen.values().cloned().collect();
     let mut shown: Vec<Service> = registry.iter().collect();
     shown.sort_unstable_by_key(key_of);
+    let suspected = |it: &Service| it.is_suspected == naive.suspected[usize::from(it.owner.0[31])];
+    prop_assert!(shown.iter().all(suspected), "another life was suspected");
     prop_assert_eq!(shown, services);
     Ok(())
 }
@@ -192,15 +218,52 @@ proptest! {
         let mut registry = Registry::new(node(ME));
         registry.is_watched = true;
         for owner in 0..OWNERS {
-            registry.number_or_new(&node(owner));
+            let number = registry.number_or_new(&node(owner));
+            registry.set_version(number, Incarnation(1), 0, 0);
         }
         let (mut naive, mut seen) = (Naive::default(), BTreeMap::new());
+        naive.lives = [1; OWNERS as usize];
         for step in &steps {
             take(&mut registry, &mut naive, step);
             registry.lost.clear();
-            follow(&mut registry, &mut seen)?;
+            follow(&mut registry, &mut seen, step)?;
             check(&registry, &naive, &seen)?;
         }
+    }
+}
+
+#[test]
+fn a_lease_tells_of_a_set_in_the_order_of_its_keys() {
+    let mut registry = Registry::new(node(ME));
+    registry.is_watched = true;
+    registry.number_or_new(&node(ME));
+    let number = registry.number_or_new(&node(1));
+    let names: Vec<Bytes> = (0..9).map(|name| bytes(&format!("name-{name}"))).collect();
+    for name in &names {
+        let record = Record::new((name.clone(), 6), 0, MailboxId(1), Stamp(1), false);
+        registry.put(number, &Arc::new(record), false);
+    }
+    registry.begin_life(number, Incarnation(0));
+    registry.end_life(number, Incarnation(0), ServiceLoss::Dead);
+    let told = registry.news.iter().map(|news| news.service().unwrap().name.clone());
+    assert_eq!(told.collect::<Vec<_>>(), [&names[..], &names[..]].concat());
+}
+
+#[test]
+fn of_two_that_are_preferred_alike_in_short_the_full_preference_decides() {
+    let short = |salt: u64, instance: u64| crate::hash::mix(salt ^ instance) >> 48;
+    for is_first in [true, false] {
+        let mut registry = Registry::new(node(ME));
+        registry.number_or_new(&node(ME));
+        let number = registry.number_or_new(&node(1));
+        registry.begin_life(number, Incarnation(0));
+        let salt = registry.owners[number].salt;
+        let alike = (1..).find(|instance| short(salt, *instance) == short(salt, 0)).unwrap();
+        for instance in if is_first { [0, alike] } else { [alike, 0] } {
+            registry.put(number, &record(0, instance, 1, false, 0), false);
+        }
+        let preferred = [0, alike].into_iter().min_by_key(|instance| crate::hash::mix(salt ^ instance));
+        assert_eq!(registry.whereis(&name_of(0)).map(|it| it.instance), preferred);
     }
 }
 
@@ -222,6 +285,13 @@ fn owners_whose_ids_have_one_hash_are_told_apart() {
     assert_ne!(first, second);
     assert_eq!(registry.count_owners(), 3);
     registry.audit();
+    for number in [first, second] {
+        registry.set_version(number, Incarnation(5), 0, 0); // one name on the relay, too
+    }
+    for (twin, number) in [(twin(1), first), (twin(2), second)] {
+        let batch = Batch::of((twin, Incarnation(5)), None, 1, Vec::new());
+        assert_eq!(registry.number_of(&batch), Some(number));
+    }
     registry.forget(first);
     assert_eq!((registry.number(&twin(1)), registry.number(&twin(2))), (None, Some(second)));
     let again = registry.number_or_new(&twin(1));
