@@ -290,8 +290,9 @@ impl Cluster {
     }
 
     /// Tells why the node is by itself: no seed has let it in yet, with what came of each of them when they were tried last;
-    /// or it has lost everybody; or another process runs with its key, which is why. None while others are there, of a node whose seeds are still being tried for the first
-    /// time, and of one that is alone because it is the first, or because all others have left.
+    /// or it has lost everybody; or another process runs with its key, which is why. None while others are there, of a node
+    /// whose seeds are still being tried for the first time, and of one that is alone because it is the first, or because all
+    /// others have left.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -1,8 +1,9 @@
 //! HELLO: what two nodes say to each other first on a connection, before anything else is read.
 //!
 //! The dialler sends its HELLO, the accepting node answers with its own; each judges the other's, writes down what it
-//! must not forget, and acknowledges. Ends that know different revocations tell each other before they go on. A tag, keyed by the cluster's secret, binds each HELLO to this very TLS session,
-//! to its sender's role and to both keys: it cannot be replayed, reflected or relayed.
+//! must not forget, and acknowledges. Ends that know different revocations tell each other before they go on. A tag, keyed
+//! by the cluster's secret, binds each HELLO to this very TLS session, to its sender's role and to both keys: it cannot be
+//! replayed, reflected or relayed.
 
 use crate::trust::{Certificate, Rotation};
 use ring::hmac;
