@@ -402,8 +402,14 @@ impl Walk for Workload {
             f.required("from_s", Seconds, &mut self.from_ns);
             f.required("to_s", Seconds, &mut self.to_ns);
         }
-        let key = self.kind.key();
-        match &mut self.kind {
+        self.kind.walk(f);
+    }
+}
+
+impl Walk for WorkloadKind {
+    fn walk<F: Fields>(&mut self, f: &mut F) {
+        let key = self.key();
+        match self {
             WorkloadKind::Broadcast { topic, rate_ppm, size, senders, class } => f.table(key, |f| {
                 f.required("topic", Text, topic);
                 f.required("per_s", PER_S, rate_ppm);
