@@ -557,6 +557,11 @@ fn a_lease_that_runs_out_leads_to_a_doubt_and_never_to_a_verdict() {
 }
 
 #[test]
+fn a_row_is_one_cache_line() {
+    assert_eq!(size_of::<Option<Row>>(), 64, "a heartbeat looks at more memory than it must");
+}
+
+#[test]
 fn who_answers_after_its_lease_has_run_out_is_told_to_stand_apart() {
     for is_direct in [true, false] {
         let mut bench = bench(5);

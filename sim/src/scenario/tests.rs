@@ -834,7 +834,9 @@ fn a_restarted_node_watches_registers_and_opens_again() {
 fn a_node_registers_one_by_one_or_all_at_once() {
     for (together, at_most) in [("true", 1), ("false", 3)] {
         let text = USERS.replace("together = true", &format!("together = {together}"));
-        let schedule = schedule(&read(&text));
+        let scenario = read(&text);
+        assert_eq!(scenario.explain().contains(", all of a node at once"), at_most == 1);
+        let schedule = schedule(&scenario);
         let is_first = |at_ns: u64| at_ns < 5_000_000_000; // nobody has restarted yet
         let times = |node| {
             let is_registered = |order: &Order| matches!(order, Order::Core(Command::Register { .. }));
