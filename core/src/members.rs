@@ -389,8 +389,7 @@ impl Members {
         MemberEntry { record: row.record.clone(), counter: row.counter, age_ms: self.age_to_tell(row, cx) }
     }
 
-    fn beat(&self, place: u32, cx: &Cx<'_>) -> Beat {
-        let row = self.table.row(place);
+    fn beat(&self, row: &Row, cx: &Cx<'_>) -> Beat {
         let (life, counter, revision) = (row.life, row.counter, row.revision());
         Beat { life, counter, revision, age_ms: self.age_to_tell(row, cx) }
     }

@@ -196,14 +196,14 @@ impl Members {
     /// Somebody doubts this node: it shows itself alive.
     pub(super) fn on_ping(&mut self, from: NodeId, nonce: u32, cx: &mut Cx<'_>) {
         self.show_alive(cx);
-        let beat = self.beat(ME, cx);
+        let beat = self.beat(self.me(), cx);
         send(from, MembersFrame::Pong { nonce, beat }, cx);
     }
 
     pub(super) fn on_ping_request(&mut self, from: NodeId, nonce: u32, target: Contact, cx: &mut Cx<'_>) {
         if target.id() == self.my_id() {
             self.show_alive(cx);
-            let beat = Some(self.beat(ME, cx));
+            let beat = Some(self.beat(self.me(), cx));
             return send(from, MembersFrame::PingAnswer { nonce, beat }, cx);
         }
         if self.helps.len() >= self.config.confirmations_max {

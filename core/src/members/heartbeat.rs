@@ -1,7 +1,7 @@
 //! Heartbeats: one's own, and how rises of all counters are handed on.
 
 use super::news::Subject;
-use super::{ME, Members, send};
+use super::{ME, Members, Neighbor, send};
 use crate::config::Canary;
 use crate::frame::{BEATS_MAX, Beat, MembersFrame};
 use crate::id::NodeId;
@@ -113,9 +113,7 @@ impl Members {
         if cx.now.mono < self.relay_at {
             return;
         }
-        for i in 0..self.neighbors.len() {
-            self.relay(i, cx);
-        }
+        self.relay(cx);
         let told = self.neighbors.iter().map(|neighbor| neighbor.cursor).min().unwrap_or(self.rises);
         let first = self.log.partition_point(|(rise, _)| *rise < told);
         self.log.drain(..first);
@@ -126,34 +124,41 @@ impl Members {
         self.schedule_relay(cx);
     }
 
-    fn relay(&mut self, i: usize, cx: &mut Cx<'_>) {
-        let neighbor = &self.neighbors[i];
-        let (peer, bit, cursor) = (neighbor.peer, neighbor.bit, neighbor.cursor);
-        if neighbor.is_lazy_full {
-            return; // later rises overtake what waits: a slow link loses nothing
-        }
-        let first = self.log.partition_point(|(rise, _)| *rise < cursor);
-        let mut beats = Vec::new();
+    /// Sends each neighbour what it lacks of the rises since it was told last. One walk serves all: a row is looked at once.
+    /// A slow link takes nothing, and loses nothing by it: later rises overtake what waits.
+    fn relay(&mut self, cx: &mut Cx<'_>) {
+        let rises = self.rises;
+        let ready = self.neighbors.iter().filter(|neighbor| !neighbor.is_lazy_full);
+        let untold = ready.map(|neighbor| neighbor.cursor).min().unwrap_or(rises);
+        let first = self.log.partition_point(|(rise, _)| *rise < untold);
+        let most = self.log.len() - first;
+        let mut frames: Vec<Vec<Beat>> = self.neighbors.iter().map(|_| Vec::with_capacity(most)).collect();
         for (rise, place) in &self.log[first..] {
-            let row = self.table.try_row(*place).filter(|row| row.rise == *rise && row.known_by & bit == 0);
-            if row.is_none_or(|row| row.state == MemberState::Dead) {
-                continue;
+            let row = self.table.try_row(*place).filter(|row| row.rise == *rise);
+            let Some(row) = row.filter(|row| row.state != MemberState::Dead) else { continue };
+            let beat = self.beat(row, cx);
+            let lacks = |it: &Neighbor| row.known_by & it.bit == 0 && it.cursor <= *rise && !it.is_lazy_full;
+            let lacking = self.neighbors.iter().zip(&mut frames).filter(|(neighbor, _)| lacks(neighbor));
+            lacking.for_each(|(_, beats)| beats.push(beat));
+        }
+        for (neighbor, mut beats) in self.neighbors.iter_mut().zip(frames) {
+            while beats.len() > BEATS_MAX {
+                let rest = beats.split_off(BEATS_MAX);
+                send_beats(neighbor.peer, core::mem::replace(&mut beats, rest), cx);
             }
-            beats.push(self.beat(*place, cx));
-            if beats.len() == BEATS_MAX {
-                send_beats(peer, core::mem::take(&mut beats), cx);
+            if !beats.is_empty() {
+                send_beats(neighbor.peer, beats, cx);
+            }
+            if !neighbor.is_lazy_full {
+                neighbor.cursor = rises;
             }
         }
-        if !beats.is_empty() {
-            send_beats(peer, beats, cx);
-        }
-        self.neighbors[i].cursor = self.rises;
     }
 
     /// Shows this node to a new neighbour, who asks for its record if that is missing.
     pub(super) fn introduce(&self, peer: NodeId, cx: &mut Cx<'_>) {
         if self.is_running {
-            let beats = Vec::from([self.beat(ME, cx)]);
+            let beats = Vec::from([self.beat(self.me(), cx)]);
             send_beats(peer, beats, cx);
         }
     }

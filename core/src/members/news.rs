@@ -177,7 +177,7 @@ impl Members {
             Subject::Record if row.state != MemberState::Dead => {
                 Some(Rumor::Record(self.entry(item.place, cx)))
             }
-            Subject::Life => Some(Rumor::Alive(self.beat(item.place, cx))),
+            Subject::Life => Some(Rumor::Alive(self.beat(self.table.row(item.place), cx))),
             Subject::Record => None,
         }
     }
