@@ -43,8 +43,9 @@ impl Machines {
     }
 
     fn on_frame(&mut self, from: NodeId, channel: Channel, frame: Frame, cx: &mut Cx<'_>) {
-        if !self.membership.heard(&from, cx.now.mono) {
-            self.links.heard(&from, cx.now.mono);
+        let now = cx.now.mono;
+        if !self.membership.touch(|membership| membership.heard(&from, now)) {
+            self.links.touch(|links| links.heard(&from, now));
         }
         if frame.channel() != channel || from == self.id {
             cx.stats.misplaced += 1;

@@ -22,6 +22,13 @@ impl<M: Machine> Kept<M> {
         Self { due: due(&machine), machine, is_awake: false }
     }
 
+    /// Changes a detail that no event and no invariant depends on: that wakes it only if its deadline moves.
+    pub(super) fn touch<R>(&mut self, change: impl FnOnce(&mut M) -> R) -> R {
+        let result = change(&mut self.machine);
+        self.is_awake |= due(&self.machine) != self.due;
+        result
+    }
+
     /// Tells whether it was reached in this step.
     pub(super) fn is_awake(&self) -> bool {
         self.is_awake
