@@ -87,23 +87,23 @@ impl Members {
 
     /// Looks through a part of the table for leases that have run out, and for those that are gone for good.
     pub(super) fn sweep_leases(&mut self, cx: &mut Cx<'_>) {
-        let now = cx.now.mono;
-        for _ in 0..self.table.end() / 4 + 1 {
-            self.sweep = if self.sweep + 1 >= self.table.end() { ME } else { self.sweep + 1 };
+        let (now, end, lease_ms) = (cx.now.mono, self.table.end(), self.lease_ms());
+        for _ in 0..end / 4 + 1 {
+            self.sweep = if self.sweep + 1 >= end { ME } else { self.sweep + 1 };
             let place = self.sweep;
             let Some(row) = self.table.try_row(place).filter(|_| place != ME) else { continue };
             if !row.state.is_present() {
                 if now.millis_since(row.gone_at()) > self.config.gone_retention_ms {
                     self.forget(place);
                 }
-            } else if self.is_lease_out(row, now) {
+            } else if self.is_out(row, lease_ms, now) {
                 self.on_lease_out(place, cx);
             }
         }
     }
 
-    fn is_lease_out(&self, row: &Row, now: Instant) -> bool {
-        now.millis_since(row.alive_at) > self.lease_ms() && now >= self.leases_from
+    fn is_out(&self, row: &Row, lease_ms: u64, now: Instant) -> bool {
+        now.millis_since(row.alive_at) > lease_ms && now >= self.leases_from
     }
 
     fn on_lease_out(&mut self, place: u32, cx: &mut Cx<'_>) {
@@ -259,7 +259,7 @@ impl Members {
         cx.stats.confirmed_alive += 1;
         self.health.improve();
         let row = self.table.try_row(place).filter(|row| row.life == beat.life);
-        if let Some(row) = row.filter(|row| self.is_lease_out(row, cx.now.mono)) {
+        if let Some(row) = row.filter(|row| self.is_out(row, self.lease_ms(), cx.now.mono)) {
             self.events.push_back(Event::Apart { contact: row.record.contact.clone() });
         }
     }

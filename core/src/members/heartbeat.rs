@@ -215,14 +215,18 @@ impl Members {
     ) {
         cx.stats.beats_new += 1;
         let rise = self.rises;
-        self.table.raise(place, |row| {
+        let was_well = self.table.raise(place, |row| {
             (row.counter, row.known_by, row.rise) = (counter, bit, rise);
             row.alive_at = row.alive_at.max(alive_at);
+            row.is_well()
         });
         if cx.now.mono.millis_since(alive_at) < self.lease_ms() {
             self.log.push((rise, place));
             self.rises += 1;
             self.trim_log();
+        }
+        if was_well == Some(true) {
+            return;
         }
         let row = self.table.row(place);
         if row.suspected_with().is_some_and(|with| counter > with) {

@@ -64,6 +64,11 @@ impl Row {
         self.record = record;
     }
 
+    /// Tells whether it is neither suspected nor gone.
+    pub(super) fn is_well(&self) -> bool {
+        matches!(self.fate, Fate::Well)
+    }
+
     pub(super) fn is_suspected(&self) -> bool {
         matches!(self.fate, Fate::Suspected { .. })
     }
@@ -226,11 +231,12 @@ impl Table {
 
     /// Notes a higher counter, the one change that is as frequent as heartbeats: no sum but its own depends on it.
     #[inline]
-    pub(super) fn raise(&mut self, place: u32, raise: impl FnOnce(&mut Row)) {
-        let Some(row) = self.rows.get_mut(place as usize).and_then(Option::as_mut) else { return };
-        self.beats = self.beats.wrapping_sub(u64::from(row.counter));
-        raise(row);
-        self.beats = self.beats.wrapping_add(u64::from(row.counter));
+    pub(super) fn raise<R>(&mut self, place: u32, raise: impl FnOnce(&mut Row) -> R) -> Option<R> {
+        let row = self.rows.get_mut(place as usize)?.as_mut()?;
+        let before = row.counter;
+        let result = raise(row);
+        self.beats = self.beats.wrapping_add(u64::from(row.counter.wrapping_sub(before)));
+        Some(result)
     }
 
     /// Gives the row at a place another life.
