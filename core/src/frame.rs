@@ -303,12 +303,12 @@ pub enum Frame {
     RegistryRows(Box<registry::Rows>),
     /// Asks for what is newer than these rows.
     RegistryPull(Vec<registry::Row>),
-    /// Changes of owners' sets, encoded one after another in the tail.
+    /// Changes of owners' sets, or sets as a whole.
     RegistryUpdates {
         /// Whether a pull is answered so far as it will be.
         is_last: bool,
-        /// Encoded updates.
-        updates: Bytes,
+        /// The changes.
+        updates: Vec<registry::Update>,
     },
     /// Changes of owners' sets on their way to everybody, and words about them.
     RegistryRelay(Box<registry::Relayed>),

@@ -46,7 +46,7 @@ use update::{Change, Numbered, Record};
 pub use directory::Registry;
 pub use owner::Row;
 pub use relay::{RELAYED_MAX, Relayed, TOLD_MAX, Told, Word};
-pub use session::{Hello, ROWS_MAX, Rows};
+pub use session::{Hello, ROWS_MAX, Rows, UPDATES_MAX};
 pub use update::{Batch, CHANGES_MAX, Update};
 pub(crate) use update::{CHANGE_HEADER_LEN_MAX, UPDATE_HEADER_LEN_MAX};
 

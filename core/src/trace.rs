@@ -164,7 +164,7 @@ impl Folded for Frame {
             }
             Frame::RegistryUpdates { is_last, updates } => {
                 into.word(head(kind, u16::from(*is_last), 0));
-                into.bytes(updates);
+                fold_updates(updates, into);
             }
             Frame::RegistryRelay(relayed) => fold_relayed(kind, relayed, into),
             Frame::Mail(mail) => fold_mail(kind, mail, into),
@@ -179,7 +179,11 @@ fn fold_relayed(kind: u16, relayed: &registry::Relayed, into: &mut Fold) {
         into.pair(*tag, *seq);
         into.word(*word as u64);
     }
-    for registry::Update { batch, age_ms } in rows {
+    fold_updates(rows, into);
+}
+
+fn fold_updates(updates: &[registry::Update], into: &mut Fold) {
+    for registry::Update { batch, age_ms } in updates {
         into.pair(batch.hash(), u64::from(*age_ms));
     }
 }

@@ -259,6 +259,7 @@ fn a_bad_body_is_skipped_and_the_next_frame_read() {
         (14, &[2], DecodeError::BadField { kind: 14, at: 0 }),
         (4, &[0xFF], DecodeError::BadField { kind: 4, at: 0 }),
         (3, &contact_and(&[]), DecodeError::BadField { kind: 3, at: 35 }),
+        (33, b"\x01junk", DecodeError::BadField { kind: 33, at: 1 }),
     ] {
         let mut input = Bytes::from([raw(kind, body), encoded(&Frame::Prune)].concat());
         assert_eq!(decode(&mut input), Err(expected));
@@ -411,7 +412,7 @@ fn golden_frames() -> Vec<Frame> {
             rows: vec![row()],
         })),
         Frame::RegistryPull(vec![row()]),
-        Frame::RegistryUpdates { is_last: true, updates: b"sets".to_vec().into() },
+        Frame::RegistryUpdates { is_last: true, updates: vec![update()] },
         relayed(),
         mail(MailKind::Ask { from: MailboxId(1), to: MailboxId(300), number: 5, timeout_ms: 1_000 }, b"why"),
     ];
@@ -446,11 +447,14 @@ fn the_whole_number_of_a_word_is_folded() {
 }
 
 fn relayed() -> Frame {
+    let told = vec![Told { tag: 300, seq: 5, word: Word::Graft }];
+    Frame::RegistryRelay(Box::new(Relayed { told, rows: vec![update()] }))
+}
+
+fn update() -> Update {
     let changes = b"sets".to_vec().into();
     let batch = Batch::new(NodeId([5; 32]), Incarnation(200), Some(3), 4, 1, changes);
-    let row = Update { batch: Arc::new(batch), age_ms: 300 };
-    let told = vec![Told { tag: 300, seq: 5, word: Word::Graft }];
-    Frame::RegistryRelay(Box::new(Relayed { told, rows: vec![row] }))
+    Update { batch: Arc::new(batch), age_ms: 300 }
 }
 
 fn mail(what: MailKind, payload: &'static [u8]) -> Frame {
@@ -618,7 +622,8 @@ const GOLDEN: [(u16, &str, u64); 34] = [
          ffffffffff01", 0x779b_5402_ee44_c3f9),
     (32, "31000000 2000 01200505050505050505050505050505050505050505050505050505050505050505c80103 \
          ffffffffffffffffff01", 0x56aa_4f16_93c8_03aa),
-    (33, "07000000 2100 0173657473", 0x523b_c649_3b7e_d58f),
+    (33, "31000000 2100 01200505050505050505050505050505050505050505050505050505050505050505c801010304ac020104 \
+         73657473", 0xe955_9073_736c_49e8),
     (34, "35000000 2200 01ac020502200505050505050505050505050505050505050505050505050505050505050505c801010304ac020104 \
          73657473", 0x0438_2170_61f0_d211),
     (40, "12000000 2800 c801070381010101ac0205e807776879", 0x1cac_ab93_3382_1f88),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::hlc::Stamp;
 use crate::id::{Contact, MessageId, Writer};
-use crate::registry::{RELAYED_MAX, ROWS_MAX, Relayed, Row, Rows, TOLD_MAX, Told, Update};
+use crate::registry::{RELAYED_MAX, ROWS_MAX, Relayed, Row, Rows, TOLD_MAX, Told, UPDATES_MAX, Update};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
@@ -304,7 +304,9 @@ impl Fields {
                 rows: self.list(ROWS_MAX)?,
             })),
             kinds::REGISTRY_PULL => Frame::RegistryPull(self.list(ROWS_MAX)?),
-            kinds::REGISTRY_UPDATES => Frame::RegistryUpdates { is_last: self.next()?, updates: self.tail() },
+            kinds::REGISTRY_UPDATES => {
+                Frame::RegistryUpdates { is_last: self.next()?, updates: self.updates(UPDATES_MAX)? }
+            }
             kinds::REGISTRY_RELAY => Frame::RegistryRelay(Box::new(Relayed {
                 told: self.list(TOLD_MAX)?,
                 rows: self.updates(RELAYED_MAX)?,
@@ -476,7 +478,7 @@ impl Frame {
             Frame::RegistryPull(rows) => put(rows, out),
             Frame::RegistryUpdates { is_last, updates } => {
                 put(is_last, out);
-                out.extend_from_slice(updates);
+                updates.iter().for_each(|update| update.encode(out));
             }
             Frame::RegistryRelay(relayed) => {
                 put(&relayed.told, out);
@@ -544,10 +546,8 @@ impl Frame {
                 varint_len(*mask) + 2 + after.map_or(0, |_| NODE_ID_LEN) + list_len(rows, row_len)
             }
             Frame::RegistryPull(rows) => list_len(rows, row_len),
-            Frame::RegistryUpdates { is_last: _, updates } => 1 + updates.len(),
-            Frame::RegistryRelay(relayed) => {
-                list_len(&relayed.told, told_len) + relayed.rows.iter().map(Update::wire_len).sum::<usize>()
-            }
+            Frame::RegistryUpdates { is_last: _, updates } => 1 + updates_len(updates),
+            Frame::RegistryRelay(relayed) => list_len(&relayed.told, told_len) + updates_len(&relayed.rows),
             Frame::Mail(mail) => mail_len(mail),
         }
     }
@@ -588,6 +588,10 @@ fn entry_len((writer, stamp): &(Writer, Stamp)) -> usize {
 fn row_len(row: &Row) -> usize {
     let Row { owner: _, incarnation, seq, fingerprint } = row;
     NODE_ID_LEN + varint_len(incarnation.0) + varint_len(*seq) + varint_len(*fingerprint)
+}
+
+fn updates_len(updates: &[Update]) -> usize {
+    updates.iter().map(Update::wire_len).sum()
 }
 
 fn told_len(told: &Told) -> usize {

@@ -21,11 +21,12 @@ use crate::rng::Purpose;
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Rows in one frame at most.
 pub const ROWS_MAX: usize = 1_024;
+/// Updates in one frame of a session at most.
+pub const UPDATES_MAX: usize = 1_024;
 
 /// How many intervals a node waits at most while its sessions find nothing, as for maps.
 const QUIET_MAX: u64 = 5;
@@ -273,7 +274,7 @@ impl Registrar {
             Frame::RegistryHello(hello) => self.on_hello(from, &hello, cx),
             Frame::RegistryRows(rows) => self.on_rows(from, &rows, cx),
             Frame::RegistryPull(rows) => self.on_pull(from, &rows, cx),
-            Frame::RegistryUpdates { is_last, updates } => self.on_updates(from, is_last, updates, cx),
+            Frame::RegistryUpdates { is_last, updates } => self.on_updates(from, is_last, &updates, cx),
             _ => cx.stats.misplaced += 1,
         }
     }
@@ -384,44 +385,47 @@ impl Registrar {
         if self.sync.full.contains(&to) {
             return false;
         }
-        let (mut chunk, mut sent, mut is_all) = (Vec::new(), 0, true);
+        let (mut updates, mut bytes, mut sent, mut is_all) = (Vec::new(), 0, 0, true);
         for row in held {
-            if sent + chunk.len() >= self.config.registry_sync_bytes {
+            if sent >= self.config.registry_sync_bytes {
                 is_all = false;
                 break;
             }
-            self.encode_newer(row, cx.now.mono, &mut chunk);
-            if chunk.len() >= self.config.sync_chunk_bytes {
-                sent += chunk.len();
-                let updates = Bytes::from(core::mem::take(&mut chunk));
-                cx.send(to, Channel::Sync, Frame::RegistryUpdates { is_last: false, updates });
+            for update in self.newer(row, cx.now.mono) {
+                bytes += update.wire_len();
+                sent += update.wire_len();
+                updates.push(update);
+                if bytes >= self.config.sync_chunk_bytes || updates.len() >= UPDATES_MAX {
+                    let updates = core::mem::take(&mut updates);
+                    cx.send(to, Channel::Sync, Frame::RegistryUpdates { is_last: false, updates });
+                    bytes = 0;
+                }
             }
         }
-        if is_answer || !chunk.is_empty() {
-            let updates = Bytes::from(chunk);
+        if is_answer || !updates.is_empty() {
             cx.send(to, Channel::Sync, Frame::RegistryUpdates { is_last: is_answer, updates });
         }
         is_all
     }
 
-    /// Appends what leads from a row to what is held here.
-    fn encode_newer(&self, held: &Row, now: Instant, out: &mut Vec<u8>) {
-        let Some(number) = self.registry.number(&held.owner) else { return };
+    /// Lists what leads from a row to what is held here.
+    fn newer(&self, held: &Row, now: Instant) -> Vec<Update> {
+        let Some(number) = self.registry.number(&held.owner) else { return Vec::new() };
         let owner = &self.registry.owners[number];
         let hides = owner.id != self.me && self.config.is_planted(Canary::NeighborsOnly)
             || owner.entries.is_empty() && self.config.is_planted(Canary::LostLastRemoval);
         if owner.seq == 0 || owner.row().version() <= held.version() || hides {
-            return;
+            return Vec::new();
         }
         let since = if owner.incarnation == held.incarnation { held.seq } else { 0 };
-        self.registry.rows_after(number, since, now).iter().for_each(|row| row.encode(out));
+        self.registry.rows_after(number, since, now)
     }
 
-    fn on_updates(&mut self, from: NodeId, is_last: bool, mut updates: Bytes, cx: &mut Cx<'_>) {
+    fn on_updates(&mut self, from: NodeId, is_last: bool, updates: &[Update], cx: &mut Cx<'_>) {
+        self.registry.warm_rows(updates);
         let mut has_news = false;
-        while !updates.is_empty() {
-            let Ok(update) = Update::split(&mut updates) else { return self.on_malformed(from, cx) };
-            has_news |= self.apply(from, &update, Path::Sync, cx);
+        for update in updates {
+            has_news |= self.apply(from, update, Path::Sync, cx);
         }
         if has_news {
             let Self { sync, registry, .. } = self;

@@ -202,12 +202,15 @@ fn registry_frame() -> impl Strategy<Value = Frame> {
     let rows = (number32(), option::of(node_id()), any::<bool>(), vec(row(), 0..5));
     let word = prop_oneof![Just(Word::Have), Just(Word::Prune), Just(Word::Graft)];
     let told = (number(), number(), word).prop_map(|(tag, seq, word)| Told { tag, seq, word });
-    let numbers = (node_id(), number(), any::<bool>(), number(), number(), number32());
-    let update = (numbers, bytes()).prop_map(|((owner, life, is_whole, a, b, age_ms), changes)| {
-        let (from, to, count) = ((!is_whole).then_some(a.min(b)), a.max(b), (changes.len() / 4) as u32);
-        let batch = Arc::new(Batch::new(owner, Incarnation(life), from, to, count, changes));
-        Update { batch, age_ms }
-    });
+    let numbers = || (node_id(), number(), any::<bool>(), number(), number(), number32());
+    let update = || {
+        (numbers(), bytes()).prop_map(|((owner, life, is_whole, a, b, age_ms), changes)| {
+            let (from, to, count) = ((!is_whole).then_some(a.min(b)), a.max(b), (changes.len() / 4) as u32);
+            let batch = Arc::new(Batch::new(owner, Incarnation(life), from, to, count, changes));
+            Update { batch, age_ms }
+        })
+    };
+    let updates = || vec(update(), 0..4);
     prop_oneof![
         proptest::array::uniform32(number())
             .prop_map(|buckets| Frame::RegistryHello(Box::new(Hello { buckets }))),
@@ -215,8 +218,8 @@ fn registry_frame() -> impl Strategy<Value = Frame> {
             Frame::RegistryRows(Box::new(Rows { mask, after, is_last, rows }))
         }),
         vec(row(), 0..5).prop_map(Frame::RegistryPull),
-        (any::<bool>(), bytes()).prop_map(|(is_last, updates)| Frame::RegistryUpdates { is_last, updates }),
-        (vec(told, 0..5), vec(update, 0..4))
+        (any::<bool>(), updates()).prop_map(|(is_last, updates)| Frame::RegistryUpdates { is_last, updates }),
+        (vec(told, 0..5), updates())
             .prop_map(|(told, rows)| Frame::RegistryRelay(Box::new(Relayed { told, rows }))),
     ]
 }

@@ -133,7 +133,7 @@ proptest! {
                 prop_assert_eq!(&left, &payload, "a refusal moves nothing");
             }
             reader.input(update_from(node(3), payload.clone()));
-            let frame = Frame::RegistryUpdates { is_last: true, updates: payload };
+            let frame = Frame::RegistryUpdates { is_last: true, updates: read(payload) };
             reader.input(Input::Frame { from: node(3), frame });
         }
     }
