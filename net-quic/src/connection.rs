@@ -28,6 +28,8 @@ const PRESSURE: usize = HIGH_WATER / 4;
 const OVERFLOW: usize = 8 << 20;
 /// Bytes that are encoded into one write.
 const BATCH: usize = 16 << 10;
+/// Frames that are handed over in one go. A guess, far below the number that may wait for the node.
+const TOGETHER: usize = 64;
 /// The longest body on the control channel.
 const CONTROL_BODY_LEN_MAX: usize = 64 << 10;
 /// How long what was sent before a close may take.
@@ -407,30 +409,50 @@ async fn read(
     let mut hold = holds.of(channel);
     let body_len_max = if channel == Channel::Control { CONTROL_BODY_LEN_MAX } else { BODY_LEN_MAX };
     let mut parser = Parser { pending: BytesMut::new(), missing: 0, body_len_max };
+    let mut told = Vec::new();
     while let Ok(Some(chunk)) = stream.read_chunk(usize::MAX, true).await {
         let mut bytes = parser.extend(chunk.bytes);
         loop {
-            let arrival = match parser.next(&mut bytes) {
-                Parsed::Frame(frame) => Arrival::Frame(channel, frame),
-                Parsed::Unknown => continue,
-                Parsed::Malformed => Arrival::Malformed,
-                Parsed::NeedsMore => break,
-                Parsed::Lost => {
-                    let _ = arrivals.send((id, Arrival::Malformed)).await;
-                    return connection.close(BROKEN, b"");
-                }
-            };
-            if let Some(hold) = &mut hold
-                && *hold.borrow()
-                && hold.wait_for(|is_held| !is_held).await.is_err()
-            {
+            let parsed = parser.next(&mut bytes);
+            let (is_over, is_lost) = (matches!(parsed, Parsed::NeedsMore), matches!(parsed, Parsed::Lost));
+            match parsed {
+                Parsed::Frame(frame) => told.push(Arrival::Frame(channel, frame)),
+                Parsed::Malformed | Parsed::Lost => told.push(Arrival::Malformed),
+                Parsed::Unknown | Parsed::NeedsMore => {}
+            }
+            let is_time = is_over || is_lost || told.len() == TOGETHER;
+            if is_time && tell(id, &mut told, &arrivals, &mut hold).await.is_none() {
                 return;
             }
-            if arrivals.send((id, arrival)).await.is_err() {
-                return;
+            if is_lost {
+                return connection.close(BROKEN, b"");
+            }
+            if is_over {
+                break;
             }
         }
     }
+}
+
+/// Tells the node what came, in one go; none when it does not listen any more.
+async fn tell(
+    id: ConnectionId,
+    told: &mut Vec<Arrival>,
+    arrivals: &Arrivals,
+    hold: &mut Option<watch::Receiver<bool>>,
+) -> Option<()> {
+    while !told.is_empty() {
+        // The room first: what waits for room while mail is held back has not come yet.
+        let room = arrivals.reserve_many(told.len()).await.ok()?;
+        match hold.as_mut().filter(|hold| *hold.borrow()) {
+            Some(hold) => {
+                drop(room);
+                hold.wait_for(|is_held| !is_held).await.ok()?;
+            }
+            None => told.drain(..).zip(room).for_each(|(arrival, place)| place.send((id, arrival))),
+        }
+    }
+    Some(())
 }
 
 /// Cuts a stream of bytes into frames.

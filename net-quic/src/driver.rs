@@ -32,6 +32,9 @@ use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 /// Inputs that are taken in one go before anything else is looked at.
 const BATCH: usize = 256;
 
+/// Inputs for which the clocks are read once: some ten microseconds' worth.
+const GLANCE: usize = 16;
+
 /// Frames that wait for others before they are written: those of one turn go out together.
 const UNFLUSHED_MAX: usize = 256;
 
@@ -112,7 +115,11 @@ pub(crate) struct Tools {
 /// The task that owns a node.
 pub(crate) struct Driver {
     node: Node,
+    /// How it introduces itself, as HELLOs know.
+    noted: Contact,
     clocks: Clocks,
+    /// What they showed a moment ago, while much is handed in at once.
+    glance: Option<Now>,
     tools: Tools,
     out: Output,
     /// Inputs that came of carrying out effects.
@@ -146,9 +153,11 @@ impl Driver {
         let node = Node::new(boot, now);
         let (links, dials) = (BTreeMap::new(), BTreeMap::new());
         let (out, queue) = (Output::default(), VecDeque::new());
-        let driver = Self {
+        let mut driver = Self {
+            noted: node.contact().clone(),
             node,
             clocks,
+            glance: None,
             tools,
             out,
             queue,
@@ -171,15 +180,14 @@ impl Driver {
     }
 
     /// Lets HELLOs say which life of the node speaks.
-    fn note_contact(&self) {
-        let mut contact = self.tools.contact.lock().unwrap_or_else(PoisonError::into_inner);
-        if *contact != *self.node.contact() {
-            *contact = self.node.contact().clone();
-        }
+    fn note_contact(&mut self) {
+        self.noted = self.node.contact().clone();
+        *self.tools.contact.lock().unwrap_or_else(PoisonError::into_inner) = self.noted.clone();
     }
 
     /// Runs the node until its users have all gone, or one of them ends it.
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
+        let mut came = Vec::with_capacity(BATCH);
         let sleep = sleep_until(TokioInstant::now());
         tokio::pin!(sleep);
         let token = self.token();
@@ -192,7 +200,7 @@ impl Driver {
                 Some(met) = inbox.met.recv() => self.on_met(met),
                 Some((token, is_durable)) = inbox.stored.recv() => self.on_stored(token, is_durable),
                 Some(forgotten) = inbox.forgotten.recv() => self.on_forgotten(forgotten),
-                Some((id, arrival)) = inbox.arrivals.recv() => self.on_arrival(id, arrival),
+                _ = inbox.arrivals.recv_many(&mut came, BATCH) => self.on_arrivals(came.drain(..)),
                 request = inbox.requests.recv() => match request {
                     Some(request) => self.on_request(request),
                     None => break,
@@ -228,10 +236,7 @@ impl Driver {
 
     /// Takes what is there without waiting: a burst costs one turn of the task.
     fn take_batch(&mut self, inbox: &mut Inbox) {
-        for _ in 0..BATCH {
-            let Ok((id, arrival)) = inbox.arrivals.try_recv() else { break };
-            self.on_arrival(id, arrival);
-        }
+        self.on_arrivals(std::iter::from_fn(|| inbox.arrivals.try_recv().ok()).take(BATCH));
         for _ in 0..BATCH {
             if self.ending.is_some() {
                 break;
@@ -314,7 +319,7 @@ impl Driver {
     /// Hands in everything that waits.
     fn work(&mut self) {
         while let Some(input) = self.queue.pop_front() {
-            let now = self.clocks.now();
+            let now = self.glance.unwrap_or_else(|| self.clocks.now());
             self.tools.recorder.iter_mut().for_each(|recorder| recorder.input(&now, &input));
             let mut out = std::mem::take(&mut self.out);
             self.node.handle(now, input, &mut out);
@@ -325,7 +330,9 @@ impl Driver {
             out.events.drain(..).for_each(|event| self.tell(event));
             self.out = out;
         }
-        self.note_contact();
+        if self.noted != *self.node.contact() {
+            self.note_contact();
+        }
     }
 
     fn on_time(&mut self) {
@@ -425,6 +432,14 @@ impl Driver {
         tracing::debug!(peer = peer.name, ?dialer, %addr, "linked");
         let (incarnation, version) = (peer.incarnation, peer.version);
         self.step(Input::LinkUp { peer: peer.id, incarnation, version, addr, dialer });
+    }
+
+    fn on_arrivals(&mut self, arrivals: impl Iterator<Item = (ConnectionId, Arrival)>) {
+        for (i, (id, arrival)) in arrivals.enumerate() {
+            self.glance_at(i);
+            self.on_arrival(id, arrival);
+        }
+        self.glance = None;
     }
 
     fn on_arrival(&mut self, id: ConnectionId, arrival: Arrival) {
@@ -532,12 +547,21 @@ impl Driver {
 
     /// Gives commands until one of them is refused.
     fn on_commands(&mut self, commands: Vec<Command>, batch: &Arc<Batch>) {
-        for command in commands {
+        for (i, command) in commands.into_iter().enumerate() {
             if batch.is_refused() {
                 break;
             }
+            self.glance_at(i);
             let hearer = Hearer::Part(batch.clone());
             self.on_request(Request::Command { command, hearer });
+        }
+        self.glance = None;
+    }
+
+    /// Looks at the clocks for every so many of what is handed in at once.
+    fn glance_at(&mut self, i: usize) {
+        if i.is_multiple_of(GLANCE) {
+            self.glance = Some(self.clocks.now());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Typed mailboxes: addresses that may travel inside messages, and what is sent to them.
 
-use crate::cluster::{Cluster, Error, decode, encode};
+use crate::cluster::{Cluster, Error, decode, encode, encode_all};
 use crate::hear::LETTERS_MAX;
 use crate::request::{Batch, Forgotten, Hearer, Letter, Outcome, Request};
 use bytes::Bytes;
@@ -260,9 +260,9 @@ impl<M> Mailbox<M> {
     /// [`SentSome`] tells how many were sent, and what [`Mailbox::send`] says of the next one.
     pub async fn send_all<T: Serialize>(&self, to: Address<T>, messages: &[T]) -> Result<(), SentSome> {
         let (from, to) = (self.id(), to.raw);
-        let mail = |message| Ok(Command::Send { from, to, payload: encode(message)? });
         let none = |error| SentSome { sent: 0, error };
-        let commands = messages.iter().map(mail).collect::<Result<Vec<_>, Error>>().map_err(none)?;
+        let payloads = encode_all(messages).map_err(none)?.into_iter();
+        let commands = payloads.map(|payload| Command::Send { from, to, payload }).collect();
         let (batch, outcome) = Batch::new();
         self.cluster.request(Request::Commands { commands, batch }).await.map_err(none)?;
         let Outcome { done, refused } = outcome.await.map_err(|_| none(Error::Ended))?;
