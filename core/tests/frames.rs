@@ -13,7 +13,7 @@ use rumormill_core::frame::{
     OrderKind, Rumor, SyncChunk, SyncEnd, SyncHello, SyncOutcome, SyncVector, VECTOR_ENTRIES_MAX, Verdict,
     Wanted, decode, decode_within,
 };
-use rumormill_core::registry::{Batch, Hello, ROWS_MAX, Relayed, Row, Rows, Told, Update, Word};
+use rumormill_core::registry::{Batch, Hello, ROWS_MAX, Relayed, Row, Rows, Told, UPDATES_MAX, Update, Word};
 use rumormill_core::{
     Class, ClusterNumbers, Config, Contact, Frame, Incarnation, Life, MailboxId, MapId, MemberRecord,
     MemberState, MessageId, NodeId, Stamp, Topic, Writer,
@@ -237,6 +237,15 @@ fn lists_hold_as_much_as_their_bound() {
     ] {
         assert_eq!(decode(&mut encoded(&frame)), Ok(Some(frame)));
     }
+}
+
+#[test]
+fn updates_are_bounded_where_nothing_tells_their_number() {
+    let frame = |count: usize| Frame::RegistryUpdates { is_last: false, updates: vec![update(); count] };
+    assert_eq!(decode(&mut encoded(&frame(UPDATES_MAX))), Ok(Some(frame(UPDATES_MAX))));
+    let (count, max) = (UPDATES_MAX as u64 + 1, UPDATES_MAX);
+    let refused = Err(DecodeError::TooMany { kind: 33, count, max });
+    assert_eq!(decode(&mut encoded(&frame(UPDATES_MAX + 1))), refused);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Facts that no other test would miss: each guards a line that once could be changed unseen.
 
 use super::*;
+use crate::frame::BEATS_MAX;
 
 // --- coming in
 
@@ -172,4 +173,36 @@ fn a_member_that_is_back_leaves_no_epitaph() {
     let back = entry_of(record(9, 6, 1, MemberState::Active), 1, 0);
     give(&mut bench, push(2, Answered::Lives, vec![back]));
     assert_eq!((bench.machine.epitaphs.len(), state(&bench, 9)), (0, Some((MemberState::Active, false))));
+}
+
+#[test]
+fn rises_beyond_what_a_frame_holds_go_out_in_several() {
+    const MANY: usize = 2 * BEATS_MAX + 9;
+    let mut bench = bench(3);
+    let other = |number: usize| {
+        let mut id = [9; 32];
+        id[1..3].copy_from_slice(&(number as u16).to_be_bytes());
+        let contact = Contact::new(NodeId(id), Incarnation(1), &[]);
+        MemberRecord { contact, ..record(9, 1, 1, MemberState::Active) }
+    };
+    let records: Vec<MemberRecord> = (0..MANY).map(other).collect();
+    for part in records.chunks(ENTRIES_MAX) {
+        let entries = part.iter().map(|record| entry_of(record.clone(), 1, 0)).collect();
+        give(&mut bench, push(2, Answered::LastPage, entries));
+    }
+    pass(&mut bench, 10_000);
+    for part in records.chunks(BEATS_MAX) {
+        let beat = |record: &MemberRecord| Beat { life: record.life(), counter: 7, revision: 1, age_ms: 0 };
+        give(&mut bench, beats(2, part.iter().map(beat).collect()));
+    }
+    let seen = pass(&mut bench, 3_000);
+    let lens = |to: u8| {
+        let lens = seen.to(to).into_iter().filter_map(|frame| match frame {
+            MembersFrame::Beats(beats) => Some(beats.iter().filter(|beat| beat.counter == 7).count()),
+            _ => None,
+        });
+        lens.filter(|len| *len > 0).collect::<Vec<_>>()
+    };
+    assert_eq!((lens(2), lens(3).iter().sum()), (vec![], MANY));
+    assert!(lens(3).iter().all(|len| *len <= BEATS_MAX), "{:?}", lens(3));
 }

@@ -179,3 +179,29 @@ fn a_neighbour_that_was_pruned_and_brings_what_is_new_is_part_of_the_tree_again(
     hear(&mut net, 3, 2);
     assert_eq!(sent(&mut net, 3, 2_000).0, [Word::Graft]);
 }
+
+#[test]
+fn a_frame_of_a_session_holds_no_more_updates_than_others_read() {
+    let mut net = Net::with(2, &Config { sync_chunk_bytes: 1 << 20, ..Config::default() });
+    let owner = |number: usize| {
+        let mut id = [9; 32];
+        id[1..3].copy_from_slice(&(number as u16).to_be_bytes());
+        NodeId(id)
+    };
+    let owners: Vec<NodeId> = (0..UPDATES_MAX + 5).map(owner).collect();
+    for owner in &owners {
+        let update =
+            Update { batch: Arc::new(Batch::new(*owner, LIFE, None, 1, 0, Bytes::new())), age_ms: 0 };
+        net.at(1).call(|machine, cx| assert!(machine.apply(node(9), &update, Path::Sync, cx)));
+    }
+    let nothing = |owner: &NodeId| Row { owner: *owner, incarnation: LIFE, seq: 0, fingerprint: 0 };
+    let frame = Frame::RegistryPull(owners.iter().map(nothing).collect());
+    net.at(1).call(|machine, cx| machine.handle(Input::Frame { from: node(2), frame }, cx));
+    let frames = net.at(1).effects.iter().filter_map(|effect| match effect {
+        Effect::Send { frame: Frame::RegistryUpdates { is_last, updates }, .. } => {
+            Some((*is_last, updates.len()))
+        }
+        _ => None,
+    });
+    assert_eq!(frames.collect::<Vec<_>>(), [(false, UPDATES_MAX), (true, 5)]);
+}
