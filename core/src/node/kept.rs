@@ -112,3 +112,40 @@ impl<M: Machine> Machine for Kept<M> {
         self.machine.audit();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine that has something to do at a time.
+    #[derive(Debug)]
+    struct Alarm(Instant);
+
+    impl Machine for Alarm {
+        type Input = Instant;
+        type Event = ();
+
+        fn handle(&mut self, input: Instant, _cx: &mut Cx<'_>) {
+            self.0 = input;
+        }
+        fn handle_timeout(&mut self, _cx: &mut Cx<'_>) {}
+        fn poll_timeout(&self) -> Option<Instant> {
+            Some(self.0)
+        }
+        fn poll_event(&mut self) -> Option<()> {
+            None
+        }
+        fn check(&self) {}
+    }
+
+    #[test]
+    fn a_detail_wakes_a_machine_only_if_its_deadline_moves() {
+        let (early, late) = (Instant::from_millis(1), Instant::from_millis(2));
+        let mut kept = Kept::new(Alarm(late));
+        assert_eq!(kept.touch(|alarm| alarm.0), late);
+        assert!(!kept.is_awake());
+        kept.touch(|alarm| alarm.0 = early);
+        assert!(kept.is_awake());
+        assert_eq!(kept.rest(), early);
+    }
+}
