@@ -1,5 +1,6 @@
 //! `rumormill`: runs scenarios, lists them, explains them.
 
+mod allocator;
 mod cost;
 mod library;
 mod out;
@@ -11,9 +12,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rumormill_sim::scenario::NODES_MAX;
 use std::io::Write;
 use std::process::ExitCode;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs thousands of nodes of the real protocol code from one seed, and judges what they do.
 #[derive(Parser)]
@@ -122,6 +120,7 @@ fn count(text: &str) -> Result<u32, String> {
 }
 
 fn main() -> ExitCode {
+    allocator::keep_memory();
     let outcome = match Cli::parse().command {
         Verb::Run(args) => run::run(&args),
         Verb::List { theme, json } => library::list(theme.as_deref(), json),

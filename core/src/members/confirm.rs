@@ -96,13 +96,13 @@ impl Members {
                 if now.millis_since(row.gone_at()) > self.config.gone_retention_ms {
                     self.forget(place);
                 }
-            } else if self.is_out(row, lease_ms, now) {
+            } else if self.is_lease_out(row, lease_ms, now) {
                 self.on_lease_out(place, cx);
             }
         }
     }
 
-    fn is_out(&self, row: &Row, lease_ms: u64, now: Instant) -> bool {
+    fn is_lease_out(&self, row: &Row, lease_ms: u64, now: Instant) -> bool {
         now.millis_since(row.alive_at) > lease_ms && now >= self.leases_from
     }
 
@@ -259,7 +259,7 @@ impl Members {
         cx.stats.confirmed_alive += 1;
         self.health.improve();
         let row = self.table.try_row(place).filter(|row| row.life == beat.life);
-        if let Some(row) = row.filter(|row| self.is_out(row, self.lease_ms(), cx.now.mono)) {
+        if let Some(row) = row.filter(|row| self.is_lease_out(row, self.lease_ms(), cx.now.mono)) {
             self.events.push_back(Event::Apart { contact: row.record.contact.clone() });
         }
     }

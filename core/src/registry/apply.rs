@@ -334,12 +334,13 @@ impl Registrar {
 
     /// Tells whether somebody else's row is of a set that we lack and may have.
     pub(super) fn is_wanted(&self, row: &Row) -> bool {
-        let is_beyond =
-            row.seq >= SEQ_MAX || self.leaps(self.registry.number(&row.owner), row.incarnation, row.seq);
+        let number = self.registry.number(&row.owner);
+        let is_beyond = row.seq >= SEQ_MAX || self.leaps(number, row.incarnation, row.seq);
         if self.is_buried(&row.owner, row.incarnation, row.seq) || is_beyond || row.seq == 0 {
             return false;
         }
-        let Some(owner) = self.registry.owner(&row.owner) else { return true };
+        let Some(number) = number else { return true };
+        let owner = &self.registry.owners[number];
         row.version() > owner.row().version() && (row.incarnation, row.seq) > owner.refused
     }
 }

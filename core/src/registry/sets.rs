@@ -55,7 +55,7 @@ impl Registry {
         self.buckets[bucket] = self.buckets[bucket].wrapping_sub(before).wrapping_add(after);
     }
 
-    /// Lists the rows of some buckets between two owners, in the order of owners.
+    /// Lists the rows of some buckets, in the order of owners.
     pub(super) fn rows(&self, mask: u32) -> Vec<Row> {
         // Ids are in the order of their first bytes, nearly always: rows are long, and stay where they are.
         let is_asked = |owner: &Owner| !owner.is_free && owner.seq > 0 && mask >> owner.bucket() & 1 == 1;
