@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use crate::mailboxes::{MAIL_HEADER_LEN_MAX, Mail, MailKind, OrderKind, Verdict};
+pub use crate::mailboxes::{Bundle, Bundler, MAIL_HEADER_LEN_MAX, Mail, MailKind, OrderKind, Verdict};
 pub use codec::{DecodeError, decode, decode_within};
 pub(crate) use codec::{NODE_ID_LEN, as_wire, put, varint_len};
 pub use members::{

@@ -47,7 +47,7 @@ mod watches;
 
 pub use app::{App, AppCx, Reads};
 pub use config::{Canary, Config, ConfigError, MapConfig};
-pub use frame::{Channel, Class, Frame};
+pub use frame::{Bundle, Bundler, Channel, Class, Frame};
 pub use hlc::{Ahead, Hlc, Stamp};
 pub use id::{
     ADDRS_MAX, Address, Contact, Incarnation, MailboxId, MapId, MessageId, NodeId, Question, Token, Topic,

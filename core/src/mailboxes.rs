@@ -11,6 +11,7 @@
 //!   known to be heard: it may have arrived. Then the session ends, and the next mail begins another. A refusal is
 //!   numbered too, and what it refuses is kept by its sender until the refusal is heard.
 //! - *What was forgotten is not guessed.* A node that no longer knows what it heard of a session says so; then it ends.
+//! - *Bundles.* Messages that are sent together are one mail: numbered, heard, refused and lost as one, and delivered one by one.
 //! - *Orders arrive.* What must not get lost (who monitors whom, which mailbox has closed) is repeated until it is
 //!   acknowledged, obeyed once and in order. So a monitor needs no standing link: the node that closes a mailbox
 //!   reaches out to those who wait for it.
@@ -18,6 +19,7 @@
 //!   only a dial that fails, or the end of the node's lease, is the end.
 
 mod bonds;
+mod bundle;
 mod closing;
 mod commands;
 mod delivery;
@@ -41,6 +43,7 @@ use indexmap::{IndexMap, IndexSet};
 use peer::{Order, Peer, Reach, Waiting};
 use timed::Timed;
 
+pub use bundle::{Bundle, Bundler};
 pub use mail::{MAIL_HEADER_LEN_MAX, Mail, MailKind, OrderKind, Verdict};
 
 /// What happens to mailboxes.

@@ -256,6 +256,7 @@ fn fold_mail(kind: u16, mail: &Mail, into: &mut Fold) {
         MailKind::Heard { session, seq, settled } => {
             (8, [session, u64::from(seq.is_some()), seq.unwrap_or(0), settled])
         }
+        MailKind::Bundle { from, to, token } => (9, [from.0, to.0, token, 0]),
     };
     into.word(head(kind, 0, tag));
     into.word(from.0);
@@ -419,6 +420,12 @@ impl Folded for Command {
             Command::Refuse { question } => {
                 into.word(head(24, 0, 0));
                 into.value(question);
+            }
+            Command::SendBundle { from, to, messages } => {
+                into.word(head(25, 0, 0));
+                into.word(from.0);
+                into.value(to);
+                into.bytes(messages.bytes());
             }
         }
     }

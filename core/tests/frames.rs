@@ -494,6 +494,7 @@ fn golden_mails() -> Vec<Frame> {
             MailKind::Refused { is_question: true, number: 5, mailbox: to, why: Verdict::NotUnderstood },
             b"",
         ),
+        mail(MailKind::Bundle { from, to, token: 128 }, b"\x05\x00hello\x00\x00"),
     ]
 }
 
@@ -508,7 +509,7 @@ fn the_bytes_of_every_kind_of_mail_never_change() {
 
 /// Length, type, lives, session and number; kind and fields; payload.
 #[rustfmt::skip]
-const GOLDEN_MAILS: [&str; 13] = [
+const GOLDEN_MAILS: [&str; 14] = [
     "13000000 2800 c80107038101 0001ac02800168656c6c6f",
     "11000000 2800 c80107038101 020562656361757365",
     "0e000000 2800 c80107038101 030105ac0201",
@@ -522,7 +523,20 @@ const GOLDEN_MAILS: [&str; 13] = [
     "0f000000 2800 c80107038101 07030181018001",
     "0c000000 2800 c80107038101 07030000",
     "0e000000 2800 c80107038101 030105ac0203",
+    "17000000 2800 c80107038101 0801ac028001050068656c6c6f0000",
 ];
+
+#[test]
+fn a_bundle_that_is_none_is_no_frame() {
+    let what = MailKind::Bundle { from: MailboxId(1), to: MailboxId(300), token: 128 };
+    for payload in [&b""[..], b"\x05\x00hell", b"\x05\x00hello\x00"] {
+        let bytes = encoded(&mail(what, b"\x00\x00"));
+        let head = &bytes[rumormill_core::frame::HEADER_LEN..bytes.len() - 2];
+        let len = (head.len() + payload.len()) as u32;
+        let mut bytes = Bytes::from([&len.to_le_bytes(), &bytes[4..6], head, payload].concat());
+        assert!(matches!(decode(&mut bytes), Err(DecodeError::BadField { kind: 40, .. })), "{payload:?}");
+    }
+}
 
 #[test]
 fn mail_without_a_payload_takes_none() {

@@ -332,12 +332,11 @@ impl Builder {
         let cookie = Cookie::new(&secret, &self.cluster);
         let (timeout, judge, shown) = (self.handshake, admission.clone(), ArcSwap::from_pointee(shown));
         let greeter = Greeter { contact: contact.clone(), cookie, process, admission: judge, shown, timeout };
+        let mail_len_max = self.config.mail_len_max;
         let boot = self.boot(id, addrs, &store)?;
         let (ways, inbox) = Ways::new();
         let writer = Writer::new(store, ways.stored).map_err(BuildError::Socket)?;
         let recorder = self.record.take().map(FileRecorder::create).transpose()?;
-        let (hold_mail, hold_topics) = (watch::Sender::new(false), watch::Sender::new(false));
-        let clocks = Clocks::new(self.wall.clone());
         // The node first: HELLOs must not go out before it knows which life this is.
         let (greeter, room) = (Arc::new(greeter), Room::new(self.half_open_max));
         let gate = Arc::new(Gate::new(endpoint, greeter, ways.met, room, local));
@@ -350,10 +349,10 @@ impl Builder {
             contact,
             recorder,
             gossip,
-            hold_mail,
-            hold_topics,
+            hold_mail: watch::Sender::new(false),
+            hold_topics: watch::Sender::new(false),
         };
-        let driver = Driver::new(boot, clocks, tools, Hearers::default());
+        let driver = Driver::new(boot, Clocks::new(self.wall.clone()), tools, Hearers::default());
         gate.open();
         tokio::spawn(driver.run(inbox));
         tokio::spawn(Gossip::run(errands, expel, Arc::downgrade(&admission), ways.requests.downgrade()));
@@ -371,6 +370,7 @@ impl Builder {
                 cluster: self.cluster,
                 half_open_max: self.half_open_max,
             }),
+            mail_len_max,
             id,
             name,
         };

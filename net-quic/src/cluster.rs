@@ -158,6 +158,8 @@ pub(crate) struct Inner {
     pub(crate) moving: Mutex<()>,
     /// Held by who changes its key.
     pub(crate) keys: Mutex<Keys>,
+    /// Bytes of a mail at most.
+    pub(crate) mail_len_max: usize,
     pub(crate) id: NodeId,
     pub(crate) name: String,
 }
@@ -201,26 +203,17 @@ fn in_encoding(error: postcard::Error) -> Error {
     Error::Encode(error.to_string())
 }
 
-/// Writes values one after another into common blocks of memory, for as many as are told at once.
-pub(crate) fn encode_all<T: Serialize>(values: &[T]) -> Result<Vec<bytes::Bytes>, Error> {
-    let (mut all, mut block, mut ends) = (Vec::with_capacity(values.len()), Vec::new(), Vec::new());
-    for (i, value) in values.iter().enumerate() {
-        block = postcard::to_extend(value, block).map_err(in_encoding)?;
-        ends.push(block.len());
-        if block.len() >= BLOCK || i + 1 == values.len() {
-            let bytes = bytes::Bytes::from(std::mem::take(&mut block));
-            let begins = std::iter::once(0).chain(ends.iter().copied());
-            all.extend(begins.zip(&ends).map(|(begin, end)| bytes.slice(begin..*end)));
-            ends.clear();
-        }
+/// Writes a value for as long as it is looked at.
+pub(crate) fn with_written<T: Serialize, R>(value: &T, look: impl FnOnce(&[u8]) -> R) -> Result<R, Error> {
+    let mut room = [0; VALUE_ROOM];
+    match postcard::to_slice(value, &mut room) {
+        Ok(bytes) => Ok(look(bytes)),
+        Err(_) => postcard::to_allocvec(value).map(|bytes| look(&bytes)).map_err(in_encoding),
     }
-    Ok(all)
 }
 
 /// Bytes of a value that is written without growing what it is written to.
 const VALUE_ROOM: usize = 512;
-/// Bytes that values share a block up to: as much as goes out in one write.
-const BLOCK: usize = 16 << 10;
 
 /// Bytes of a key that is looked up without allocating for it.
 const KEY_ROOM: usize = 128;

@@ -19,12 +19,14 @@ use crate::request::{Batch, Forgotten, Hearer, Request};
 use crate::store::{Store, Write};
 use crate::trust::{Gossip, Refusal, TOPIC};
 use rumormill_core::{
-    Boot, Channel, Command, CommandError, Contact, Dialer, DownReason, Effect, Event, Frame, Input, Instant,
-    Node, NodeId, Now, Output, Token, Wall, Watch,
+    Address, Boot, Channel, Command, CommandError, Contact, Dialer, DownReason, Effect, Event, Frame, Input,
+    Instant, MailboxId, Node, NodeId, Now, Output, Token, Wall, Watch,
 };
 use std::collections::{BTreeMap, VecDeque};
+use std::iter::Peekable;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use std::vec::Drain;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
@@ -327,7 +329,11 @@ impl Driver {
             self.tools.published.note(&out.events, &self.node, self.watches);
             self.tools.published.note_ring(&self.node);
             out.effects.drain(..).for_each(|effect| self.carry_out(effect));
-            out.events.drain(..).for_each(|event| self.tell(event));
+            let mut events = out.events.drain(..).peekable();
+            while let Some(event) = events.next() {
+                self.tell(event, &mut events);
+            }
+            drop(events);
             self.out = out;
         }
         if self.noted != *self.node.contact() {
@@ -569,7 +575,7 @@ impl Driver {
     fn must_wait(&self, command: &Command) -> bool {
         let own = self.node.contact().id();
         match command {
-            Command::Send { to, .. } | Command::Call { to, .. } => {
+            Command::Send { to, .. } | Command::SendBundle { to, .. } | Command::Call { to, .. } => {
                 to.node == own && *self.tools.hold_mail.borrow()
             }
             Command::Publish { topic, .. } => *topic != TOPIC && *self.tools.hold_topics.borrow(),
@@ -634,7 +640,8 @@ impl Driver {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    /// Tells an event, and with a message those behind it that are from the same mailbox to the same.
+    fn tell(&mut self, event: Event, behind: &mut Peekable<Drain<'_, Event>>) {
         if let Event::Message { topic: TOPIC, payload, .. } = event {
             return self.tools.gossip.heard(payload);
         }
@@ -644,11 +651,27 @@ impl Driver {
         if self.app.is_some() && !self.hearers.own(&event) {
             self.react(Stimulus::Event(&event));
         }
-        if let Some(command) = self.hearers.tell(event) {
+        let command = match event {
+            Event::Mail { mailbox, from, payload } if is_more_of(mailbox, from, behind.peek()) => {
+                let mut payloads = vec![payload];
+                let mut next = || behind.next_if(|event| is_more_of(mailbox, from, Some(event)));
+                while let Some(Event::Mail { payload, .. }) = next() {
+                    payloads.push(payload);
+                }
+                self.hearers.tell_bundle(mailbox, from, payloads)
+            }
+            event => self.hearers.tell(event),
+        };
+        if let Some(command) = command {
             let token = self.token();
             self.queue.push_back(Input::Command { token, command });
         }
     }
+}
+
+/// Tells whether an event is a message between the same mailboxes.
+fn is_more_of(to: MailboxId, by: Address, event: Option<&Event>) -> bool {
+    matches!(event, Some(Event::Mail { mailbox, from, .. }) if *mailbox == to && *from == by)
 }
 
 /// Where writes go.

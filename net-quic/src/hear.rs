@@ -2,7 +2,8 @@
 
 use crate::driver::Answer;
 use crate::request::{Feed, Hearer, Letter, Message};
-use rumormill_core::{Command, Event, MailLoss, MailboxId, MapId, News, Reply, Token, Topic};
+use bytes::Bytes;
+use rumormill_core::{Address, Command, Event, MailLoss, MailboxId, MapId, News, Reply, Token, Topic};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -118,6 +119,16 @@ impl Hearers {
             Event::MailboxDown { monitor, .. } => self.monitors.contains_key(monitor),
             _ => false,
         }
+    }
+
+    /// Puts messages that came as one into their mailbox: one letter, so that no more letters come than mails did.
+    pub(crate) fn tell_bundle(
+        &mut self,
+        mailbox: MailboxId,
+        from: Address,
+        payloads: Vec<Bytes>,
+    ) -> Option<Command> {
+        self.deliver(mailbox, Letter::Bundle { from, payloads })
     }
 
     /// Tells an event to whom it concerns. Where nobody listens any more, gives back what the core must be told.

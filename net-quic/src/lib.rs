@@ -90,7 +90,7 @@ pub use maps::{Change, Changes, Map, schema_of};
 pub use migrate::{MigrateError, Move, Moved};
 pub use node_ref::NodeRef;
 pub use paths::{Path, Use};
-pub use request::{Letter, Message};
+pub use request::Message;
 pub use rotate::RotateError;
 pub use rumormill_core as core;
 pub use rumormill_core::{

@@ -1,16 +1,20 @@
 //! Typed mailboxes: addresses that may travel inside messages, and what is sent to them.
 
-use crate::cluster::{Cluster, Error, decode, encode, encode_all};
+use crate::cluster::{Cluster, Error, decode, encode, with_written};
 use crate::hear::LETTERS_MAX;
 use crate::request::{Batch, Forgotten, Hearer, Letter, Outcome, Request};
 use bytes::Bytes;
-use rumormill_core::{Command, CommandError, MailLoss, MailboxId, Question, Reply, Token};
+use rumormill_core::{Bundle, Bundler, Command, CommandError, MailLoss, MailboxId, Question, Reply, Token};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
+use std::vec;
 use tokio::sync::{mpsc, oneshot};
+
+/// Bytes of messages that travel as one: as much as goes out in one write. A guess.
+const BUNDLE_ROOM: usize = 16 << 10;
 
 /// Where messages of type `M` are taken: by one mailbox of one life of a node. It may travel inside messages.
 pub struct Address<M> {
@@ -168,6 +172,8 @@ pub struct Mailbox<M> {
     address: rumormill_core::Address,
     token: Token,
     letters: mpsc::Receiver<Letter>,
+    /// Who sent messages as one, and those of them that were not read yet.
+    rest: (rumormill_core::Address, vec::IntoIter<Bytes>),
     types: PhantomData<fn() -> M>,
 }
 
@@ -212,7 +218,8 @@ impl Cluster {
         self.request(Request::Command { command: Command::OpenMailbox, hearer }).await?;
         let (token, answer) = begun.await.map_err(|_| Error::Ended)?;
         let Reply::Opened { address } = answer? else { return Err(Error::Ended) };
-        Ok(Mailbox { cluster: self.clone(), address, token, letters, types: PhantomData })
+        let rest = (address, Vec::new().into_iter());
+        Ok(Mailbox { cluster: self.clone(), address, token, letters, rest, types: PhantomData })
     }
 }
 
@@ -237,8 +244,9 @@ impl<M> Mailbox<M> {
         self.cluster.ask(Command::Send { from: self.id(), to: to.raw, payload }).await.map(drop)
     }
 
-    /// Sends messages in their order, as one: a fraction of what as many calls of [`Mailbox::send`] cost. The first that is
-    /// refused ends it, and none behind that one is sent.
+    /// Sends messages in their order, as one: a fraction of what as many calls of [`Mailbox::send`] cost. They travel in
+    /// bundles of some kilobytes, each of which arrives as a whole, is refused or is lost. The first that is refused ends
+    /// it, and none behind that one is sent.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -261,14 +269,18 @@ impl<M> Mailbox<M> {
     pub async fn send_all<T: Serialize>(&self, to: Address<T>, messages: &[T]) -> Result<(), SentSome> {
         let (from, to) = (self.id(), to.raw);
         let none = |error| SentSome { sent: 0, error };
-        let payloads = encode_all(messages).map_err(none)?.into_iter();
-        let commands = payloads.map(|payload| Command::Send { from, to, payload }).collect();
+        let parts = parts(messages, self.cluster.inner.mail_len_max).map_err(none)?;
+        let counts: Vec<usize> = parts.iter().map(Part::count).collect();
+        let commands = parts.into_iter().map(|part| part.command(from, to)).collect();
         let (batch, outcome) = Batch::new();
         self.cluster.request(Request::Commands { commands, batch }).await.map_err(none)?;
         let Outcome { done, refused } = outcome.await.map_err(|_| none(Error::Ended))?;
         match refused {
-            None if done == messages.len() => Ok(()),
-            refused => Err(SentSome { sent: done, error: refused.map_or(Error::Ended, Error::Refused) }),
+            None if done == counts.len() => Ok(()),
+            refused => {
+                let error = refused.map_or(Error::Ended, Error::Refused);
+                Err(SentSome { sent: counts.iter().take(done).sum(), error })
+            }
         }
     }
 
@@ -335,15 +347,67 @@ impl<M> Mailbox<M> {
     }
 }
 
+/// What goes as one mail.
+enum Part {
+    One(Bytes),
+    Many(Bundle),
+}
+
+impl Part {
+    fn count(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(messages) => messages.count() as usize,
+        }
+    }
+
+    fn command(self, from: MailboxId, to: rumormill_core::Address) -> Command {
+        match self {
+            Self::One(payload) => Command::Send { from, to, payload },
+            Self::Many(messages) => Command::SendBundle { from, to, messages },
+        }
+    }
+}
+
+/// Puts messages into as few mails as hold them. What is too long for a bundle goes alone.
+fn parts<T: Serialize>(messages: &[T], mail_len_max: usize) -> Result<Vec<Part>, Error> {
+    let room = mail_len_max.min(BUNDLE_ROOM);
+    let (mut parts, mut bundler) = (Vec::new(), Bundler::default());
+    for message in messages {
+        with_written(message, |bytes| {
+            if bundler.push(bytes, room) {
+                return;
+            }
+            parts.extend(bundler.take().map(Part::Many));
+            if !bundler.push(bytes, room) {
+                parts.push(Part::One(Bytes::copy_from_slice(bytes)));
+            }
+        })?;
+    }
+    parts.extend(bundler.take().map(Part::Many));
+    Ok(parts)
+}
+
+/// Reads a message.
+fn message_of<M: DeserializeOwned>(from: rumormill_core::Address, payload: &[u8]) -> Incoming<M> {
+    match decode(payload) {
+        Ok(message) => Incoming::Message { from, message },
+        Err(_) => Incoming::Unreadable { from },
+    }
+}
+
 impl<M: DeserializeOwned> Mailbox<M> {
     /// Waits for what comes next; `None` when the node has ended.
     pub async fn recv(&mut self) -> Option<Incoming<M>> {
-        let letter = self.letters.recv().await?;
-        Some(match letter {
-            Letter::Mail { from, payload } => match decode(&payload) {
-                Ok(message) => Incoming::Message { from, message },
-                Err(_) => Incoming::Unreadable { from },
-            },
+        if let Some(payload) = self.rest.1.next() {
+            return Some(message_of(self.rest.0, &payload));
+        }
+        Some(match self.letters.recv().await? {
+            Letter::Mail { from, payload } => message_of(from, &payload),
+            Letter::Bundle { from, payloads } => {
+                self.rest = (from, payloads.into_iter());
+                message_of(from, &self.rest.1.next()?)
+            }
             Letter::Asked { question, payload } => match decode(&payload) {
                 Ok(message) => {
                     let cluster = self.cluster.clone();
@@ -357,5 +421,38 @@ impl<M: DeserializeOwned> Mailbox<M> {
             },
             Letter::Closed { because_of, reason } => Incoming::Closed { because_of, reason },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each part as the messages that it holds.
+    fn messages_of(parts: Vec<Part>) -> Vec<Vec<Vec<u8>>> {
+        let read = |bytes: &[u8]| decode::<Vec<u8>>(bytes).expect("a message");
+        let of = |part: Part| match part {
+            Part::One(payload) => vec![read(&payload)],
+            Part::Many(bundle) => bundle.into_messages().map(|payload| read(&payload)).collect(),
+        };
+        parts.into_iter().map(of).collect()
+    }
+
+    #[test]
+    fn messages_go_in_as_few_mails_as_hold_them_and_in_order() {
+        let messages: Vec<Vec<u8>> = (0..100).map(|i| vec![i; 1_000]).collect();
+        let parts = parts(&messages, 64 << 10).expect("they can be written");
+        let counts: Vec<usize> = parts.iter().map(Part::count).collect();
+        assert_eq!(counts, [16, 16, 16, 16, 16, 16, 4], "each takes 1,004 bytes of 16 KiB");
+        assert_eq!(messages_of(parts).concat(), messages);
+    }
+
+    #[test]
+    fn no_bundle_is_longer_than_a_mail_may_be_and_what_fits_in_none_goes_alone() {
+        let messages = [vec![1; 10], vec![2; 10], vec![3; 70_000], vec![4; 27], vec![5; 10]];
+        let parts = parts(&messages, 30).expect("they can be written");
+        assert!(matches!(parts[..], [Part::Many(_), Part::One(_), Part::Many(_), Part::Many(_)]));
+        let lens: Vec<usize> = messages_of(parts).iter().map(Vec::len).collect();
+        assert_eq!(lens, [2, 1, 1, 1], "two of 13 bytes, one too long, one of 30, one of 13");
     }
 }

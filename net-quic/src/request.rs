@@ -157,13 +157,20 @@ pub struct Message {
 
 /// What comes to a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Letter {
+pub(crate) enum Letter {
     /// A message.
     Mail {
         /// Who sent it.
         from: Address,
         /// The message.
         payload: Bytes,
+    },
+    /// Messages that came as one.
+    Bundle {
+        /// Who sent them.
+        from: Address,
+        /// The messages.
+        payloads: Vec<Bytes>,
     },
     /// A question that waits for an answer.
     Asked {

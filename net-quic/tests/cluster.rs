@@ -3,7 +3,9 @@
 use rumormill_net_quic::core::log::{LogHeader, Reader};
 use rumormill_net_quic::core::{Boot, CommandError, MailLoss, MemberState, News, Node, Output};
 use rumormill_net_quic::testing::{TestCluster, Weather};
-use rumormill_net_quic::{Builder, Cluster, Error, Found, Identity, Incoming, Offer, ServiceExt as _};
+use rumormill_net_quic::{
+    Builder, Cluster, Error, Found, Identity, Incoming, Offer, SentSome, ServiceExt as _,
+};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -127,6 +129,38 @@ async fn a_mailbox_that_nobody_reads_makes_its_senders_wait_and_loses_nothing() 
         }
     }
     ours.send(theirs.address(), &sent).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn messages_that_are_sent_as_one_wait_as_one_and_none_is_lost() {
+    const PATIENCE: u32 = 5_000;
+    let nodes = start(2).await;
+    let mut theirs = nodes[1].mailbox::<(u32, Vec<u8>)>().await.expect("a mailbox");
+    let ours = nodes[0].mailbox::<()>().await.expect("a mailbox");
+    let (mut sent, mut refused) = (0, 0);
+    while refused < PATIENCE {
+        let messages: Vec<_> = (sent..sent + 20).map(|number| (number, vec![0; 1_000])).collect();
+        let taken = match ours.send_all(theirs.address(), &messages).await {
+            Ok(()) => 20,
+            Err(SentSome { sent, error: Error::Refused(CommandError::Busy | CommandError::Full { .. }) }) => {
+                sent
+            }
+            Err(error) => panic!("{error}"),
+        };
+        assert!([0, 16, 20].contains(&taken), "{taken} of two bundles");
+        sent += taken as u32;
+        refused = if taken == 0 { refused + 1 } else { 0 };
+        assert!(sent < 200_000, "nobody reads, and all was taken");
+    }
+    assert!(sent >= 10 * 2_048, "{sent} messages were taken: two bundles, of 16 and of 4, are two letters");
+    for expected in 0..sent {
+        match timeout(SOON, theirs.recv()).await.expect("soon").expect("running") {
+            Incoming::Message { message: (number, _), .. } => assert_eq!(number, expected),
+            _ => panic!("not a message"),
+        }
+    }
+    let again = ours.send_all(theirs.address(), &[(sent, Vec::new())]).await;
+    assert_eq!(again, Ok(()), "there is room again");
 }
 
 #[tokio::test]

@@ -127,6 +127,11 @@ fn mail() {
 }
 
 #[test]
+fn bundles() {
+    insta::assert_snapshot!(table(&["mail/bundles"]));
+}
+
+#[test]
 fn placement() {
     insta::assert_snapshot!(table(&["placement/pause"]));
 }

@@ -135,14 +135,14 @@ pub enum MailOrder {
         /// The place.
         place: u32,
     },
-    /// Send a message.
+    /// Send a message, or several as one.
     Send {
         /// From the mailbox in this place.
         from: u32,
         /// To whom.
         to: Recipient,
-        /// The message.
-        payload: Bytes,
+        /// The messages.
+        messages: Vec<Bytes>,
     },
     /// Ask a question. The world answers it at once, unless its first byte is zero.
     Call {

@@ -8,8 +8,8 @@
 //! longer than the frame's [`Frame::wire_len`] is refused, so byte counts are the same at both ends.
 
 use super::{
-    ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, CONTACTS_MAX, Frame, Gossip, HEADER_LEN, Mail,
-    MailKind, MembersFrame, SyncChunk, SyncEnd, SyncHello, SyncVector, VECTOR_ENTRIES_MAX,
+    ANNOUNCEMENTS_MAX, Aged, Announcement, BODY_LEN_MAX, Bundle, CONTACTS_MAX, Frame, Gossip, HEADER_LEN,
+    Mail, MailKind, MembersFrame, SyncChunk, SyncEnd, SyncHello, SyncVector, VECTOR_ENTRIES_MAX,
 };
 use crate::hlc::Stamp;
 use crate::id::{Contact, MessageId, Writer};
@@ -340,7 +340,11 @@ impl Fields {
     fn mail(&mut self) -> Result<Mail, DecodeError> {
         let (from, to, session, seq) = (self.next()?, self.next()?, self.next()?, self.next()?);
         let what: MailKind = self.next()?;
+        let at = self.at;
         let payload = if what.has_payload() { self.tail() } else { Bytes::new() };
+        if matches!(what, MailKind::Bundle { .. }) && Bundle::read(payload.clone()).is_none() {
+            return Err(DecodeError::BadField { kind: self.kind, at });
+        }
         Ok(Mail { from, to, session, seq, what, payload })
     }
 
@@ -608,7 +612,9 @@ fn mail_len(mail: &Mail) -> usize {
     let Mail { from, to, session, seq, what, payload } = mail;
     let head = varint_len(from.0) + varint_len(to.0) + varint_len(*session) + varint_len(*seq);
     let kind = 1 + match what {
-        MailKind::Send { from, to, token } => varint_len(from.0) + varint_len(to.0) + varint_len(*token),
+        MailKind::Send { from, to, token } | MailKind::Bundle { from, to, token } => {
+            varint_len(from.0) + varint_len(to.0) + varint_len(*token)
+        }
         MailKind::Ask { from, to, number, timeout_ms } => {
             varint_len(from.0) + varint_len(to.0) + varint_len(*number) + varint_len(*timeout_ms)
         }

@@ -3,6 +3,7 @@
 use crate::frame::Class;
 use crate::hlc::Stamp;
 use crate::id::{Address, Contact, MailboxId, MapId, MessageId, NodeId, Question, Token, Topic, Version};
+use crate::mailboxes::Bundle;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
@@ -164,6 +165,16 @@ pub enum Command {
     Refuse {
         /// The question, from [`Event::Asked`](super::Event::Asked).
         question: Question,
+    },
+    /// Send messages to a mailbox anywhere, as one: a fraction of what sending each costs. They are delivered one by one, in
+    /// their order, or refused or lost together; they count as one with whatever bounds count messages.
+    SendBundle {
+        /// From which of this node's mailboxes.
+        from: MailboxId,
+        /// To which mailbox.
+        to: Address,
+        /// The messages, all together within `mail_len_max`.
+        messages: Bundle,
     },
 }
 

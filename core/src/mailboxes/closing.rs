@@ -1,6 +1,7 @@
 //! How things end: mailboxes that close, nodes that are gone, and everything that was bound to them.
 
 use super::bonds::Monitor;
+use super::mail::count;
 use super::peer::Waiting;
 use super::{Canary, Mailboxes};
 use crate::frame::{MailKind, OrderKind, Verdict};
@@ -196,10 +197,10 @@ impl Mailboxes {
 
     /// Tells that mail which waited was not sent.
     fn lose(&mut self, waiting: Waiting, reason: MailLoss, cx: &mut Cx<'_>) {
-        let Waiting { to, token, is_told, .. } = waiting;
+        let Waiting { to, what, payload, token, is_told } = waiting;
         let Some(token) = token else { return }; // a question: its call is ended too
         if is_told {
-            cx.stats.mail_lost += 1;
+            cx.stats.mail_lost += count(what, &payload);
             self.tell(Event::MailLost { token, to, reason });
         } else {
             self.done(token, Err(error_of(reason)));

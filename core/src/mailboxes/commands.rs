@@ -2,7 +2,7 @@
 
 use super::bonds::Monitor;
 use super::peer::{Reach, Waiting};
-use super::{Call, Mailboxes};
+use super::{Bundle, Call, Mailboxes};
 use crate::frame::{MailKind, OrderKind, Verdict};
 use crate::id::{Address, Incarnation, MailboxId, Question, Token};
 use crate::machine::{Command, CommandError, Cx, Event, MailLoss, Reply};
@@ -24,6 +24,7 @@ impl Mailboxes {
                 DONE
             }
             Command::Send { from, to, payload } => self.on_send(token, from, to, payload, cx),
+            Command::SendBundle { from, to, messages } => self.on_send_bundle(token, from, to, messages, cx),
             Command::Call { from, to, payload, timeout_ms } => {
                 self.on_call(Call { token, to }, from, payload, timeout_ms, cx)
             }
@@ -69,6 +70,36 @@ impl Mailboxes {
         let answer = self.post(to, what, payload, Some(token), cx)?;
         cx.stats.mail_sent += 1;
         Ok(answer)
+    }
+
+    fn on_send_bundle(
+        &mut self,
+        token: Token,
+        from: MailboxId,
+        to: Address,
+        messages: Bundle,
+        cx: &mut Cx<'_>,
+    ) -> Answer {
+        self.check_open(from)?;
+        self.check_len(messages.bytes())?;
+        let count = u64::from(messages.count());
+        if to.node == self.me {
+            self.check_here(&to)?;
+            cx.stats.mail_sent += count;
+            self.deliver(to.mailbox, self.address(from), messages, cx);
+            return DONE;
+        }
+        let what = MailKind::Bundle { from, to: to.mailbox, token: token.0 };
+        let answer = self.post(to, what, messages.bytes().clone(), Some(token), cx)?;
+        cx.stats.mail_sent += count;
+        Ok(answer)
+    }
+
+    pub(super) fn deliver(&mut self, mailbox: MailboxId, from: Address, messages: Bundle, cx: &mut Cx<'_>) {
+        cx.stats.mail_delivered += u64::from(messages.count());
+        for payload in messages.into_messages() {
+            self.tell(Event::Mail { mailbox, from, payload });
+        }
     }
 
     fn on_call(

@@ -1,5 +1,6 @@
 //! What was sent and not heard yet, and what was heard and not told yet.
 
+use super::mail::count;
 use super::peer::Sent;
 use super::{Call, Mailboxes};
 use crate::frame::{Frame, Mail, MailKind};
@@ -163,24 +164,28 @@ impl Mailboxes {
         let lost: VecDeque<Sent> = core::mem::take(&mut peer.outbox);
         peer.end_session();
         peer.is_torn |= lost.iter().any(|sent| sent.refuses != 0);
-        for Sent { to, what, token, .. } in lost {
+        for Sent { to, what, payload, token, .. } in lost {
             if let MailKind::Ask { number, .. } = what
                 && let Some(Call { token, .. }) = self.calls.remove(&number)
             {
                 self.done(token, Err(super::closing::error_of(reason)));
             }
             if let Some(token) = token {
-                cx.stats.mail_lost += 1;
+                cx.stats.mail_lost += count(what, &payload);
                 self.tell(Event::MailLost { token, to, reason });
             }
         }
     }
 
-    /// Lets go of a message that was refused; only its number is kept. Tells whether its loss is not told yet.
-    pub(super) fn forget_sent(&mut self, node: NodeId, token: Token) -> bool {
+    /// Lets go of a message that was refused; only its number is kept. Tells how many messages it was, if
+    /// their loss is not told yet.
+    pub(super) fn forget_sent(&mut self, node: NodeId, token: Token) -> Option<u64> {
         let sent = self.peers.get_mut(&node).map(|peer| &mut peer.outbox).into_iter().flatten();
         let refused = sent.into_iter().find(|sent| sent.token == Some(token));
-        refused.map(|sent| (sent.token, sent.payload) = (None, Bytes::new())).is_some()
+        refused.map(|sent| {
+            sent.token = None;
+            count(sent.what, &core::mem::take(&mut sent.payload))
+        })
     }
 
     /// Refuses a message or question while too much of this node's is not heard yet.

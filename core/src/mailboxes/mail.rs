@@ -1,5 +1,6 @@
 //! What two lives of nodes say to each other for their mailboxes: one frame, with what it is about inside.
 
+use super::Bundle;
 use crate::id::{Incarnation, MailboxId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ pub struct Mail {
     pub seq: u64,
     /// What it is.
     pub what: MailKind,
-    /// The message, question or answer; empty for everything else.
+    /// The message, messages, question or answer; empty for everything else.
     pub payload: Bytes,
 }
 
@@ -105,19 +106,36 @@ pub enum MailKind {
         /// Up to where the receiver may forget its mail: whatever was refused of it, that has been told and heard.
         settled: u64,
     },
+    /// Messages, one behind the other: the payload is a [`Bundle`](super::Bundle).
+    Bundle {
+        /// From which mailbox.
+        from: MailboxId,
+        /// To which mailbox.
+        to: MailboxId,
+        /// The sender's name for all of them, given back when they are refused.
+        token: u64,
+    },
 }
 
 impl MailKind {
     /// Tells whether a payload follows.
     pub fn has_payload(&self) -> bool {
         match self {
-            Self::Send { .. } | Self::Ask { .. } | Self::Answer { .. } => true,
+            Self::Send { .. } | Self::Bundle { .. } | Self::Ask { .. } | Self::Answer { .. } => true,
             Self::Refused { .. }
             | Self::Order { .. }
             | Self::Ack { .. }
             | Self::Resume { .. }
             | Self::Heard { .. } => false,
         }
+    }
+}
+
+/// Counts the messages of a mail that carries some.
+pub(super) fn count(what: MailKind, payload: &Bytes) -> u64 {
+    match what {
+        MailKind::Bundle { .. } => Bundle::read(payload.clone()).map_or(0, |bundle| bundle.count().into()),
+        _ => 1,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Mail of other nodes: its order, and what it asks for.
 
 use super::closing::refusal_of;
-use super::{Mailboxes, Peer};
+use super::{Bundle, Mailboxes, Peer};
 use crate::config::Canary;
 use crate::frame::{Mail, MailKind, OrderKind, Verdict};
 use crate::id::{Address, Incarnation, MailboxId, NodeId, Question};
@@ -21,6 +21,7 @@ impl Mailboxes {
                 | MailKind::Resume { .. }
                 | MailKind::Heard { .. } => self.take(from, *mail, cx),
                 MailKind::Send { .. }
+                | MailKind::Bundle { .. }
                 | MailKind::Ask { .. }
                 | MailKind::Answer { .. }
                 | MailKind::Order { .. } => cx.stats.misplaced += 1,
@@ -93,7 +94,7 @@ impl Mailboxes {
     /// Says that a mail was not taken; it is not passed over in silence unless nobody waits for a word.
     fn refuse(&mut self, from: NodeId, mail: &Mail, why: Verdict, cx: &mut Cx<'_>) {
         let what = match mail.what {
-            MailKind::Send { to, token, .. } => {
+            MailKind::Send { to, token, .. } | MailKind::Bundle { to, token, .. } => {
                 MailKind::Refused { is_question: false, number: token, mailbox: to, why }
             }
             MailKind::Ask { to, number, .. } => {
@@ -135,6 +136,14 @@ impl Mailboxes {
                 }
                 cx.stats.mail_delivered += 1;
                 self.tell(Event::Mail { mailbox: to, from: sender(mailbox), payload: mail.payload });
+            }
+            MailKind::Bundle { from: mailbox, to, .. } => {
+                if !self.open.contains(&to) {
+                    return self.refuse(from, &mail, Verdict::Gone, cx);
+                }
+                if let Some(messages) = Bundle::read(mail.payload) {
+                    self.deliver(to, sender(mailbox), messages, cx);
+                }
             }
             MailKind::Ask { from: mailbox, to, number, timeout_ms } => {
                 let question = Question { from: sender(mailbox), number };
@@ -195,11 +204,11 @@ impl Mailboxes {
             self.end_call(number, node, life, Err(refusal_of(why)), cx);
         } else if is_heard {
             let token = crate::id::Token(number);
-            if !self.forget_sent(node, token) {
+            let Some(lost) = self.forget_sent(node, token) else {
                 cx.stats.mail_stale += 1; // it was given up, and that was told
                 return;
-            }
-            cx.stats.mail_lost += 1;
+            };
+            cx.stats.mail_lost += lost;
             self.tell(Event::MailLost { token, to: mailbox, reason });
         }
         if !is_heard {

@@ -289,6 +289,55 @@ fn a_message_that_is_too_long_is_refused() {
     assert_eq!(given(&mut bench, send(3, address(1, 7, 2))), [err(3, TooLarge { len: 2, max: 1 })]);
 }
 
+// --- bundles
+
+fn bundle(messages: &[&str]) -> Bundle {
+    let mut bundler = Bundler::default();
+    assert!(messages.iter().all(|message| bundler.push(message.as_bytes(), 100)));
+    bundler.take().expect("there are messages")
+}
+
+fn send_bundle(token: u64, to: Address) -> Input {
+    let messages = bundle(&["m1", "", "m3"]);
+    command(token, Command::SendBundle { from: MailboxId(1), to, messages })
+}
+
+#[test]
+fn messages_that_are_sent_together_come_one_by_one() {
+    let mut bench = bench(Config { mail_len_max: 10, ..config() });
+    let own =
+        ["2 has b\"m1\" from n1.7/1", "2 has b\"\" from n1.7/1", "2 has b\"m3\" from n1.7/1", "3 Ok(Ok)"];
+    given(&mut bench, command(2, Command::OpenMailbox));
+    assert_eq!(given(&mut bench, send_bundle(3, address(1, 7, 2))), own);
+    assert_eq!((bench.stats.mail_sent, bench.stats.mail_delivered), (3, 3));
+    given(&mut bench, up(2, 5));
+    let what = MailKind::Bundle { from: MailboxId(9), to: MailboxId(1), token: 77 };
+    let payload = bundle(&["a", "b"]).bytes().clone();
+    let mail = Mail { from: Incarnation(5), to: LIFE, session: 1, seq: 1, what, payload };
+    let came = given(&mut bench, Input::Frame { from: node(2), mail: Box::new(mail.clone()) });
+    assert_eq!(came, ["1 has b\"a\" from n2.5/9", "1 has b\"b\" from n2.5/9"]);
+    let again = given(&mut bench, Input::Frame { from: node(2), mail: Box::new(mail) });
+    assert_eq!(again, [""; 0], "at most once");
+}
+
+#[test]
+fn messages_that_are_sent_together_are_refused_and_lost_together() {
+    let mut bench = bench(Config { mail_len_max: 9, ..config() });
+    assert_eq!(given(&mut bench, send_bundle(3, address(2, 5, 9))), [err(3, TooLarge { len: 10, max: 9 })]);
+    let mut bench = linked();
+    let sent = to_2(1, 1, "Bundle { from: MailboxId(1), to: MailboxId(9), token: 3 }");
+    assert_eq!(given(&mut bench, send_bundle(3, address(2, 5, 9))), [sent, "3 Ok(Ok)".into()]);
+    let refused =
+        MailKind::Refused { is_question: false, number: 3, mailbox: MailboxId(9), why: Verdict::Gone };
+    assert_eq!(given(&mut bench, mail(1, 1, refused)), ["3 lost n2.5/9 Gone"]);
+    let to_nobody = MailKind::Bundle { from: MailboxId(9), to: MailboxId(8), token: 77 };
+    let payload = bundle(&["a", "b"]).bytes().clone();
+    let mail = Mail { from: Incarnation(5), to: LIFE, session: 1, seq: 2, what: to_nobody, payload };
+    assert_eq!(bench.stats.mail_lost, 3);
+    let told = "Refused { is_question: false, number: 77, mailbox: MailboxId(8), why: Gone }";
+    assert_eq!(given(&mut bench, Input::Frame { from: node(2), mail: Box::new(mail) }), [to_2(1, 2, told)]);
+}
+
 // --- sending
 
 const SEND_3: &str = "Send { from: MailboxId(1), to: MailboxId(9), token: 3 }";

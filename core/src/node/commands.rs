@@ -66,6 +66,7 @@ impl Machines {
             Command::OpenMailbox
             | Command::CloseMailbox { .. }
             | Command::Send { .. }
+            | Command::SendBundle { .. }
             | Command::Call { .. }
             | Command::Answer { .. }
             | Command::Refuse { .. }

@@ -12,9 +12,9 @@ use rumormill_core::frame::{
 };
 use rumormill_core::registry::{Batch, Hello, Relayed, Row, Rows, Told, Update, Word};
 use rumormill_core::{
-    Address, Channel, Class, ClusterNumbers, Command, Contact, Dialer, DownReason, Frame, Incarnation, Input,
-    Instant, Life, MailboxId, MapId, MemberRecord, MemberState, MessageId, NodeId, Now, Question, Stamp,
-    Token, Topic, Wall, Watch, Writer,
+    Address, Bundle, Bundler, Channel, Class, ClusterNumbers, Command, Contact, Dialer, DownReason, Frame,
+    Incarnation, Input, Instant, Life, MailboxId, MapId, MemberRecord, MemberState, MessageId, NodeId, Now,
+    Question, Stamp, Token, Topic, Wall, Watch, Writer,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -30,6 +30,15 @@ fn number32() -> impl Strategy<Value = u32> {
 
 pub(crate) fn bytes() -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+/// Messages as they travel together.
+fn bundle() -> impl Strategy<Value = Bundle> {
+    vec(bytes(), 1..6).prop_map(|messages| {
+        let mut bundler = Bundler::default();
+        assert!(messages.iter().all(|message| bundler.push(message, usize::MAX)));
+        bundler.take().expect("there are messages")
+    })
 }
 
 pub(crate) fn node_id() -> impl Strategy<Value = NodeId> {
@@ -257,14 +266,17 @@ fn mail_kind() -> impl Strategy<Value = MailKind> {
             MailKind::Order { number, after, what, ours, theirs }
         }),
         (number(), verdict()).prop_map(|(number, verdict)| MailKind::Ack { number, verdict }),
+        (mailbox(), mailbox(), number()).prop_map(|(from, to, token)| MailKind::Bundle { from, to, token }),
     ]
 }
 
 fn mail_frame() -> impl Strategy<Value = Frame> {
-    (number(), number(), number(), number(), mail_kind(), bytes()).prop_map(
-        |(from, to, session, seq, what, payload)| {
+    (number(), number(), number(), number(), mail_kind(), bytes(), bundle()).prop_map(
+        |(from, to, session, seq, what, payload, bundle)| {
             let (from, to) = (Incarnation(from), Incarnation(to));
             let payload = if what.has_payload() { payload } else { Bytes::new() };
+            let is_bundle = matches!(what, MailKind::Bundle { .. });
+            let payload = if is_bundle { bundle.bytes().clone() } else { payload };
             Frame::Mail(Box::new(Mail { from, to, session, seq, what, payload }))
         },
     )
@@ -334,6 +346,11 @@ fn mail_command() -> impl Strategy<Value = Command> {
         Just(Command::OpenMailbox),
         mailbox().prop_map(|mailbox| Command::CloseMailbox { mailbox }),
         (mailbox(), address(), bytes()).prop_map(|(from, to, payload)| Command::Send { from, to, payload }),
+        (mailbox(), address(), bundle()).prop_map(|(from, to, messages)| Command::SendBundle {
+            from,
+            to,
+            messages
+        }),
         (mailbox(), address(), bytes(), number()).prop_map(|(from, to, payload, timeout_ms)| Command::Call {
             from,
             to,

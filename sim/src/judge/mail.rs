@@ -11,6 +11,7 @@ use rumormill_core::{
     Observed, Question, Reply, Token,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// How long after either has come a node may not know where another one is: two heartbeats and a second.
 const KNOWN_NS: u64 = 5_000 * NANOS_PER_MILLI;
@@ -71,7 +72,7 @@ pub(crate) struct Mail {
     /// The mailboxes that are open, and when each was opened.
     open: BTreeMap<Address, u64>,
     pairs: BTreeMap<(Address, Address), Pair>,
-    sent: BTreeMap<Token, (Address, Address, u32)>,
+    sent: BTreeMap<Token, (Address, Address, Range<usize>)>,
     /// Whom each question was for, by asker and hash.
     questions: BTreeMap<(Address, u64), Address>,
     asked: BTreeSet<Question>,
@@ -205,10 +206,11 @@ impl Mail {
             }
             Command::Send { from, to, payload } => {
                 let Some(from) = own(*from) else { return };
-                let pair = self.pairs.entry((from, *to)).or_default();
-                self.sent.insert(token, (from, *to, pair.messages.len() as u32));
-                let (hash, sent_at) = (hash_bytes(payload), seen.at_ns);
-                pair.messages.push(Message { hash, sent_at, fate: Fate::Asked });
+                self.on_sent(token, (from, *to), seen.at_ns, [payload.clone()]);
+            }
+            Command::SendBundle { from, to, messages } => {
+                let Some(from) = own(*from) else { return };
+                self.on_sent(token, (from, *to), seen.at_ns, messages.clone().into_messages());
             }
             Command::Call { from, to, payload, timeout_ms } => {
                 let Some(from) = own(*from) else { return };
@@ -233,6 +235,20 @@ impl Mail {
             Command::Demonitor { monitor } => self.forget_monitor(*monitor),
             _ => {}
         }
+    }
+
+    fn on_sent(
+        &mut self,
+        token: Token,
+        (from, to): (Address, Address),
+        sent_at: u64,
+        messages: impl IntoIterator<Item = Bytes>,
+    ) {
+        let pair = self.pairs.entry((from, to)).or_default();
+        let first = pair.messages.len();
+        let message = |payload: Bytes| Message { hash: hash_bytes(&payload), sent_at, fate: Fate::Asked };
+        pair.messages.extend(messages.into_iter().map(message));
+        self.sent.insert(token, (from, to, first..pair.messages.len()));
     }
 
     fn on_event(&mut self, seen: &Observation<'_>, event: &Event, lives: &Lives, troubles: &Troubles) {
@@ -293,13 +309,12 @@ impl Mail {
 
     /// Notes what became of a message. What was delivered stays so.
     fn settle(&mut self, token: Token, fate: Fate) {
-        let Some((from, to, index)) = self.sent.get(&token).copied() else { return };
+        let Some((from, to, numbers)) = self.sent.get(&token).cloned() else { return };
         if fate != Fate::Accepted {
             self.sent.remove(&token);
         }
         let Some(pair) = self.pairs.get_mut(&(from, to)) else { return };
-        let message = &mut pair.messages[index as usize];
-        if message.fate != Fate::Delivered {
+        for message in pair.messages[numbers].iter_mut().filter(|message| message.fate != Fate::Delivered) {
             message.fate = fate;
         }
     }

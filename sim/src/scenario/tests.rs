@@ -317,6 +317,11 @@ const BAD: &[(&str, &str)] = &[
         "bad.toml:4:1: nods: unknown key; did you mean `nodes`? (one of: name, about, nodes, \
          app, end_s, bootstrap, network, clocks, config, config_of, phase, workload, fault, property)",
     ),
+    (
+        "[config]\nmembers = true\nmailboxes = true\n[[workload]]\nfrom_s = 0\nto_s = 1\n\
+         mail = { mailboxes_per_node = 1, send_per_s = 1, bundle = 1000 }",
+        "bad.toml:10:59: workload[0].mail.bundle: makes mails of 66000 bytes; at most config.mail_len_max = 65536",
+    ),
     ("about = 3", "bad.toml:4:9: about: expected text in quotes, found 3"),
     ("[network]\nloss = 1.5", "bad.toml:5:8: network.loss: 1.5 is not a share from 0 to 1"),
     ("[network]\nloss = nan", "bad.toml:5:8: network.loss: NaN is not a share from 0 to 1"),
@@ -879,7 +884,7 @@ fn no_two_messages_are_alike_and_silent_questions_say_so() {
     let (mut payloads, mut silent, mut calls) = (Vec::new(), 0, 0);
     for (_, order) in (0..20).flat_map(|node| orders(&schedule, node)) {
         match order {
-            Order::Mail(MailOrder::Send { payload, .. }) => payloads.push(payload),
+            Order::Mail(MailOrder::Send { messages, .. }) => payloads.extend(messages),
             Order::Mail(MailOrder::Call { payload, timeout_ms: 700, .. }) => {
                 silent += u32::from(payload[0] == 0);
                 calls += 1;

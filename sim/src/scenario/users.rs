@@ -187,8 +187,10 @@ impl Expansion<'_> {
         for (k, at_ns) in self.times(workload, mail.send_ppm, "mail.send.time") {
             let (node, from) = self.mailbox(workload, mail, "mail.send.from", k);
             let to = self.recipient(workload, mail, "mail.send.to", k);
-            let payload = self.payload(workload, mail.size, "mail.send.payload", k, 1);
-            self.mail_order(at_ns, node, MailOrder::Send { from, to, payload });
+            let number = |i: u32| k * u64::from(mail.bundle) + u64::from(i);
+            let payload = |i| self.payload(workload, mail.size, "mail.send.payload", number(i), 1);
+            let messages = (0..mail.bundle).map(payload).collect();
+            self.mail_order(at_ns, node, MailOrder::Send { from, to, messages });
         }
         for (k, at_ns) in self.times(workload, mail.call_ppm, "mail.call.time") {
             let (node, from) = self.mailbox(workload, mail, "mail.call.from", k);

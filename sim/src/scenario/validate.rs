@@ -8,6 +8,7 @@ use super::workloads::{MailLoad, Phase, Watched, Workload, WorkloadKind};
 use super::{ConfigOf, Scenario};
 use crate::judge::LOOK_EVERY_NS;
 use crate::schedule::{LatencyModel, Profile};
+use rumormill_core::Bundle;
 use std::collections::BTreeSet;
 use std::mem::discriminant;
 
@@ -270,9 +271,17 @@ impl Scenario {
                 let count = check_rate(&format!("{path}.{key}_per_s"), rate_ppm, span_ns)?;
                 let path = format!("{path}.size");
                 self.check_len(&path, mail.size, "mail_len_max", self.config.mail_len_max)?;
-                check_bytes(&path, mail.size, count)?;
+                check_bytes(&path, mail.size, count.saturating_mul(u64::from(mail.bundle)))?;
             }
         }
+        let (len, max) = (Bundle::wire_len(mail.bundle, mail.size), self.config.mail_len_max);
+        ensure(mail.bundle == 1 || len <= max, format!("{path}.bundle"), || {
+            format!("makes mails of {len} bytes; at most config.mail_len_max = {max}")
+        })?;
+        let longest = Bundle::MESSAGE_LEN_MAX;
+        ensure(mail.bundle == 1 || mail.size as usize <= longest, format!("{path}.size"), || {
+            format!("{} bytes; at most {longest} each in a bundle", mail.size)
+        })?;
         Ok(())
     }
 

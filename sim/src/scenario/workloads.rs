@@ -6,7 +6,7 @@ use super::units::{
     Flag, NodeChoice, Ratio, Seconds, SenderChoice, Share, Text, Texts, millionths, nanos, parts, whole, word,
 };
 use super::walk::{Fields, Variant, Walk};
-use rumormill_core::Class;
+use rumormill_core::{Bundle, Class};
 
 /// Bytes of a message or value at most.
 pub(super) const SIZE_MAX: i64 = 1 << 20;
@@ -19,6 +19,8 @@ const REPEAT_MAX: i64 = 1_000_000;
 const SERVICES_MAX: i64 = 100_000;
 /// Mailboxes of one node, and monitors of one mailbox, of a workload at most.
 pub(super) const MAILBOXES_MAX: i64 = 1_000;
+/// Messages of a bundle at most.
+const BUNDLE_MAX: i64 = Bundle::COUNT_MAX as i64;
 /// The longest that a call may wait, in milliseconds.
 const TIMEOUT_MS_MAX: i64 = 3_600_000;
 
@@ -63,6 +65,8 @@ pub struct MailLoad {
     pub per_node: u32,
     /// Messages a second in the whole cluster, in millionths.
     pub send_ppm: u64,
+    /// Messages that are sent as one, each time.
+    pub bundle: u32,
     /// Questions a second in the whole cluster, in millionths.
     pub call_ppm: u64,
     /// Mailboxes a second that are closed and opened anew, in millionths.
@@ -252,6 +256,7 @@ impl Workload {
         Self::new(WorkloadKind::Mail(MailLoad {
             per_node,
             send_ppm: millionths(sends_per_s.into()),
+            bundle: 1,
             call_ppm: millionths(calls_per_s.into()),
             close_ppm: 0,
             monitors: 0,
@@ -499,6 +504,7 @@ impl Walk for MailLoad {
     fn walk<F: Fields>(&mut self, f: &mut F) {
         f.required("mailboxes_per_node", whole(1, MAILBOXES_MAX), &mut self.per_node);
         f.defaulted("send_per_s", PER_S, &mut self.send_ppm);
+        f.defaulted("bundle", whole(1, BUNDLE_MAX), &mut self.bundle);
         f.defaulted("call_per_s", PER_S, &mut self.call_ppm);
         f.defaulted("close_per_s", PER_S, &mut self.close_ppm);
         f.defaulted("monitors", whole(0, MAILBOXES_MAX), &mut self.monitors);

@@ -1,7 +1,8 @@
 //! The mailboxes that the schedule has a node open: their addresses, known only as the run goes.
 
 use crate::schedule::{MailOrder, Recipient};
-use rumormill_core::{Address, Command, Event, MailboxId, Reply, Token};
+use bytes::Bytes;
+use rumormill_core::{Address, Bundle, Bundler, Command, Event, MailboxId, Reply, Token};
 
 /// The mailboxes of one node by place, and the address that each had before.
 #[derive(Clone, Debug, Default)]
@@ -110,8 +111,12 @@ pub(crate) fn resolve(
     Some(match order {
         MailOrder::Open { .. } => Command::OpenMailbox,
         MailOrder::Close { place } => Command::CloseMailbox { mailbox: own.own(*place)? },
-        MailOrder::Send { from, to, payload: message } => {
-            Command::Send { from: own.own(*from)?, to: address(*to)?, payload: message.clone() }
+        MailOrder::Send { from, to, messages } => {
+            let (from, to) = (own.own(*from)?, address(*to)?);
+            match &messages[..] {
+                [payload] => Command::Send { from, to, payload: payload.clone() },
+                messages => Command::SendBundle { from, to, messages: bundle(messages)? },
+            }
         }
         MailOrder::Call { from, to, payload: question, timeout_ms } => {
             let (from, to) = (own.own(*from)?, address(*to)?);
@@ -122,10 +127,15 @@ pub(crate) fn resolve(
     })
 }
 
+/// Puts messages into one mail; none where there are too many for one.
+fn bundle(messages: &[Bytes]) -> Option<Bundle> {
+    let mut bundler = Bundler::default();
+    messages.iter().all(|message| bundler.push(message, usize::MAX)).then(|| bundler.take())?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use rumormill_core::{Incarnation, NodeId, Question};
 
     fn address(incarnation: u64, mailbox: u64) -> Address {
@@ -185,7 +195,7 @@ mod tests {
     fn an_order_is_carried_out_once_both_ends_are_known() {
         let mut mailboxes = Mailboxes::default();
         let payload = Bytes::from_static(b"hi");
-        let send = MailOrder::Send { from: 3, to: recipient(false), payload: payload.clone() };
+        let send = MailOrder::Send { from: 3, to: recipient(false), messages: vec![payload.clone()] };
         assert_eq!(resolve(&send, &mailboxes, |_| Some(address(1, 9))), None);
         open(&mut mailboxes, 1, 3, address(1, 5));
         assert_eq!(resolve(&send, &mailboxes, |_| None), None);
