@@ -445,11 +445,18 @@ impl Judge {
             Check::Exact { map } | Check::NothingLost { map } | Check::EventsFoldToView { map } => {
                 (state.is_written(MapId::named(map)), "nothing was ever written to the map")
             }
-            Check::NoFalseVerdict { .. }
-            | Check::NoFalseSuspicion { .. }
-            | Check::DetectedByNeighbors { .. }
-            | Check::DetectedByAll { .. }
-            | Check::LeaveSeenAsLeave { .. } => (members.is_heard, "no watch ever told of members"),
+            Check::NoFalseVerdict { .. } | Check::NoFalseSuspicion { .. } => {
+                (members.is_heard, "no watch ever told of members")
+            }
+            Check::DetectedByNeighbors { .. } => {
+                (members.has_noticed().0, "no watch ever told of a neighbour that crashed")
+            }
+            Check::DetectedByAll { .. } => {
+                (members.has_noticed().1, "no watch ever told of a node that crashed")
+            }
+            Check::LeaveSeenAsLeave { .. } => {
+                (members.has_seen_leave(), "no watch ever told of a node that left")
+            }
             Check::DirectoryExact | Check::NamesUnique => {
                 (registry.is_offered, "no service was ever registered")
             }

@@ -171,7 +171,7 @@ impl Members {
                 self.mistaken_leave.get_or_insert((at, by, what));
             }
             None => {
-                self.false_verdicts += 1;
+                self.false_verdicts += u64::from(paused_ns == 0);
                 let what = || format!("takes node {subject} for dead, which lives");
                 keep_least(&mut self.false_verdict, (paused_ns, at, by), what);
             }
@@ -224,6 +224,16 @@ impl Members {
     /// No node was suspected that lived and stood still for no longer than it may.
     pub(crate) fn no_false_suspicion(&self, pause_ns: u64) -> Result<(), Fault> {
         mistake(self.false_suspicion.as_ref(), pause_ns)
+    }
+
+    /// Tells whether a neighbour, or anybody, was ever seen to notice a crash.
+    pub(crate) fn has_noticed(&self) -> (bool, bool) {
+        (!self.by_neighbors.took_ns.is_empty(), !self.by_all.took_ns.is_empty())
+    }
+
+    /// Tells whether anybody was ever seen to notice that a node left.
+    pub(crate) fn has_seen_leave(&self) -> bool {
+        !self.leaves.took_ns.is_empty()
     }
 
     pub(crate) fn detected_by_neighbors(

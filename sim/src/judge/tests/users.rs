@@ -185,6 +185,8 @@ fn what_was_never_tried_does_not_hold() {
         Check::NoFalseVerdict { pause_ns: second },
         Check::NoFalseSuspicion { pause_ns: second },
         Check::DetectedByAll { within_ns: second },
+        Check::DetectedByNeighbors { within_ns: second },
+        Check::LeaveSeenAsLeave { within_ns: second },
         Check::DirectorySafe { within_ns: second },
         Check::TopologySafe { pause_ns: second },
         Check::ServiceEventsOnce,
@@ -201,6 +203,15 @@ fn what_was_never_tried_does_not_hold() {
     ];
     for check in checks {
         Case::joined(2, PropertySpec::always(check)).fails(None, "ever ");
+    }
+    for check in [
+        Check::DetectedByAll { within_ns: second },
+        Check::DetectedByNeighbors { within_ns: second },
+        Check::LeaveSeenAsLeave { within_ns: second },
+    ] {
+        let mut watched = Case::joined(2, PropertySpec::always(check));
+        watched.watch_members(0, 2);
+        watched.fails(None, "ever told of a n"); // of members, but of no node or neighbour that went
     }
     for check in [Check::DirectoryExact, Check::MailAccounted { min_ppm: 1 }] {
         Case::joined(2, PropertySpec::eventually(10, check)).fails(None, "ever ");
@@ -323,7 +334,7 @@ fn a_leave_is_seen_as_one_and_in_time() {
     let mut dead = case.clone();
     dead.at_ms(3_000).verdict(0, watch, 1, MemberState::Dead);
     dead.fails(0, "for dead, which has left");
-    case.at_ms(11_000).holds();
+    case.at_ms(11_000).clone().fails(None, "no watch ever told of a node that left");
     case.clone().at_ms(11_001).fails(0, "the departed node 1");
     case.at_ms(2_000).verdict(0, watch, 1, MemberState::Left);
     case.at_ms(30_000).holds();
