@@ -382,7 +382,7 @@ impl Builder {
     /// Takes the secret; a node that checks nobody says so, loudly, and needs none.
     fn take_secret(&mut self) -> Result<Zeroizing<Vec<u8>>, BuildError> {
         if self.trust.is_on() {
-            return self.secret.take().ok_or(BuildError::NoSecret);
+            return self.secret.take().filter(|secret| !secret.is_empty()).ok_or(BuildError::NoSecret);
         }
         tracing::warn!(
             cluster = self.cluster,

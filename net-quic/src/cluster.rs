@@ -39,7 +39,7 @@ pub enum Error {
     /// A value has no form in bytes.
     #[error("the value has no form in bytes: {0}")]
     Encode(String),
-    /// Bytes are no value of the type.
+    /// Bytes are no value of the type, as far as they tell: they name no types, and some are a value of several.
     #[error("the bytes are no value of this type: {0}")]
     Decode(String),
     /// None of the addresses could be joined through.
@@ -232,7 +232,11 @@ pub(crate) fn with_encoded<K: Serialize + ?Sized, T>(
 
 /// Reads a value.
 pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    postcard::from_bytes(bytes).map_err(|error| Error::Decode(error.to_string()))
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(Error::Decode(format!("{} bytes are left over", rest.len()))),
+        Err(error) => Err(Error::Decode(error.to_string())),
+    }
 }
 
 /// Itself.

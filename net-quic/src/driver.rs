@@ -648,6 +648,9 @@ impl Driver {
         if matches!(&event, Event::Watched { watch, .. } if self.watches.holds(*watch)) {
             return;
         }
+        if let Event::MemberRefused { peer, key, ours, theirs } = &event {
+            tracing::warn!(%peer, key, ours, theirs, "it is no member to this node: their configurations differ");
+        }
         if self.app.is_some() && !self.hearers.own(&event) {
             self.react(Stimulus::Event(&event));
         }

@@ -108,7 +108,7 @@ pub struct SentSome {
     pub error: Error,
 }
 
-/// A question that waits for its answer.
+/// A question that waits for its answer. Dropped without one, it leaves its asker waiting until the time of the call is over.
 pub struct Asked {
     cluster: Cluster,
     question: Question,

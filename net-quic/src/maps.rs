@@ -61,7 +61,8 @@ pub struct Changes<K, V> {
 
 impl Cluster {
     /// Hosts a replicated map, if this node does not host it yet. Nodes that are to share it all call this, or name it
-    /// when they are built.
+    /// when they are built. Nothing checks that they mean the same types: what one wrote that is no value of another's
+    /// types is an [`Error::Decode`] where it is read. [`Cluster::map_with`] refuses it at the write.
     ///
     /// # Errors
     /// [`Error::Refused`] beyond the bound on maps, or when it is hosted with a schema.

@@ -48,7 +48,7 @@ impl Cluster {
         self.inner.published.ring(|ring| ring.owner_of(partition)).flatten()
     }
 
-    /// Tells how many partitions the ring has; none where placement is off.
+    /// Tells how many partitions the ring has; none where placement is off, and just after a start, before the node is active.
     pub fn ring_size(&self) -> Option<u32> {
         self.inner.published.ring(rumormill_core::Ring::partitions)
     }

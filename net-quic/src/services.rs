@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, Error, decode, encode, with_encoded};
 use crate::watch::Watching;
 use bytes::Bytes;
-use rumormill_core::{Address, Command, MailboxId, NodeId, Service, Watch};
+use rumormill_core::{Address, Command, CommandError, MailboxId, NodeId, Service, Watch};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -35,7 +35,7 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::f
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
     instance: u64,
-    mailbox: MailboxId,
+    at: Option<Address>,
     meta: Bytes,
     is_unique: bool,
 }
@@ -53,10 +53,11 @@ impl Offer {
         self
     }
 
-    /// Where the service is reached.
+    /// Where the service is reached: a mailbox of the node that offers it. Whoever closes the mailbox unregisters the
+    /// service too, or those who find it are told `Gone`.
     #[must_use]
     pub fn at(mut self, mailbox: Address) -> Self {
-        self.mailbox = mailbox.mailbox;
+        self.at = Some(mailbox);
         self
     }
 
@@ -131,9 +132,14 @@ impl Cluster {
     /// Offers a service under a name; the same name and instance again changes what it says of itself.
     ///
     /// # Errors
-    /// [`Error::Refused`]: a name or metadata too long, too many registrations, a unique name that is taken.
+    /// [`Error::Refused`]: a name or metadata too long, too many registrations, a unique name that is taken, or
+    /// `NoSuchMailbox` when the mailbox is another node's.
     pub async fn register<N: Serialize + ?Sized>(&self, name: &N, offer: Offer) -> Result<(), Error> {
-        let Offer { instance, mailbox, meta, is_unique } = offer;
+        let Offer { instance, at, meta, is_unique } = offer;
+        if at.is_some_and(|address| address.node != self.id()) {
+            return Err(Error::Refused(CommandError::NoSuchMailbox));
+        }
+        let mailbox = at.map_or(MailboxId::default(), |address| address.mailbox);
         let name = encode(name)?;
         self.ask(Command::Register { name, instance, mailbox, meta, is_unique }).await.map(drop)
     }

@@ -223,6 +223,20 @@ async fn an_application_of_the_simulator_runs_on_a_real_node() {
     assert_eq!(echo.with(|echo| echo.mail), 0, "the mail of handles is not the application's");
 }
 
+#[tokio::test]
+async fn a_service_is_at_a_mailbox_of_its_own_node_and_takes_only_its_own_type() {
+    let cluster = TestCluster::start(2).await.expect("settled");
+    let (here, there) = (cluster.node(0), cluster.node(1));
+    let mut ours = here.mailbox::<u64>().await.expect("a mailbox");
+    let elsewhere = there.register("wrong", Offer::new().at(ours.address().raw())).await;
+    assert_eq!(elsewhere, Err(Error::Refused(CommandError::NoSuchMailbox)));
+    here.register("right", Offer::new().at(ours.address().raw())).await.expect("registered");
+    let longer = Address::<(u64, u64)>::new(ours.address().raw());
+    ours.send(longer, &(3, 4)).await.expect("sent");
+    let came = timeout(SOON, ours.recv()).await.expect("soon").expect("running");
+    assert!(matches!(came, Incoming::Unreadable { .. }), "a part of it is a number, the whole is none");
+}
+
 /// What a drop says must not wait for room among the requests of others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_mailbox_is_closed_though_requests_pile_up() {

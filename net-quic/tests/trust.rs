@@ -468,6 +468,8 @@ async fn auth_on_and_auth_off_do_not_meet() {
     assert_eq!(refused(&guarded, &open).await, Refusal::Auth { is_on: true });
     assert!(!open.trust().is_on() && guarded.trust().is_on());
     meet(&other, &open).await;
-    let without = Cluster::builder("test").listen(loopback).start().await.err();
-    assert!(matches!(without, Some(BuildError::NoSecret)), "{without:?}");
+    for builder in [Cluster::builder("test"), Cluster::builder("test").secret("")] {
+        let without = builder.listen(loopback).start().await.err();
+        assert!(matches!(without, Some(BuildError::NoSecret)), "{without:?}");
+    }
 }

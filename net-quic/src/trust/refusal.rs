@@ -19,7 +19,9 @@ pub enum Refusal {
     #[error("its key is weak: anybody can sign for it")]
     WeakKey,
     /// It shows a key of this node.
-    #[error("it shows a key of this node")]
+    #[error(
+        "it shows a key of this node: one of the two runs on a copy of the other's folder, or this is the node itself"
+    )]
     OwnKey,
     /// TLS did not come about: another cluster, no Ed25519 key, or no proof that the key is its own.
     #[error("TLS: {0}")]
