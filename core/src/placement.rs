@@ -265,6 +265,18 @@ mod tests {
     }
 
     #[test]
+    fn weights_and_zones_of_members_are_those_of_the_ring() {
+        let (mut bench, mut ring) = (bench(64), Ring::new(64).expect("a size"));
+        for (number, weight, zone) in [(1, 1, 5), (2, 3, 5), (3, 1, 7)] {
+            let member = Member { weight, zone, ..member(number, MemberState::Active) };
+            give(&mut bench, Input::Member(member), Some(1));
+            ring.insert(node(number), weight, zone).expect("room");
+        }
+        let owners = |ring: &Ring| (0..200_u8).map(|key| ring.owners(&[key], 2)).collect::<Vec<_>>();
+        assert_eq!(owners(bench.machine.ring()), owners(&ring));
+    }
+
+    #[test]
     fn nothing_is_acquired_before_a_stamp_may_leave_and_what_is_lost_is_released_at_once() {
         let mut bench = bench(64);
         let active = |number| Input::Member(member(number, MemberState::Active));

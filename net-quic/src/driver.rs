@@ -18,9 +18,10 @@ use crate::published::{Published, Watches};
 use crate::request::{Batch, Forgotten, Hearer, Request};
 use crate::store::{Store, Write};
 use crate::trust::{Gossip, Refusal, TOPIC};
+use rumormill_core::frame::BODY_LEN_MAX;
 use rumormill_core::{
-    Address, Boot, Channel, Command, CommandError, Contact, Dialer, DownReason, Effect, Event, Frame, Input,
-    Instant, MailboxId, Node, NodeId, Now, Output, Token, Wall, Watch,
+    Address, Boot, Bundle, Channel, Command, CommandError, Contact, Dialer, DownReason, Effect, Event, Frame,
+    Input, Instant, MailboxId, Node, NodeId, Now, Output, Token, Wall, Watch,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::iter::Peekable;
@@ -558,6 +559,9 @@ impl Driver {
                 break;
             }
             self.glance_at(i);
+            if i.is_multiple_of(GLANCE) {
+                self.hold(); // they may be for mailboxes of this node
+            }
             let hearer = Hearer::Part(batch.clone());
             self.on_request(Request::Command { command, hearer });
         }
@@ -640,7 +644,8 @@ impl Driver {
         }
     }
 
-    /// Tells an event, and with a message those behind it that are from the same mailbox to the same.
+    /// Tells an event. Messages behind one another from the same mailbox to the same are one letter, up to what a frame holds: so
+    /// a bundle is never more than one.
     fn tell(&mut self, event: Event, behind: &mut Peekable<Drain<'_, Event>>) {
         if let Event::Message { topic: TOPIC, payload, .. } = event {
             return self.tools.gossip.heard(payload);
@@ -655,13 +660,17 @@ impl Driver {
             self.react(Stimulus::Event(&event));
         }
         let command = match event {
-            Event::Mail { mailbox, from, payload } if is_more_of(mailbox, from, behind.peek()) => {
+            Event::Mail { mailbox, from, payload } if self.hearers.has(mailbox) => {
                 let mut payloads = vec![payload];
-                let mut next = || behind.next_if(|event| is_more_of(mailbox, from, Some(event)));
-                while let Some(Event::Mail { payload, .. }) = next() {
+                let (mut count, mut room) = (1, BODY_LEN_MAX.saturating_sub(payloads[0].len()));
+                while let Some(Event::Mail { payload, .. }) = behind.next_if(|event| {
+                    let len = len_between(from, mailbox, event);
+                    count < Bundle::COUNT_MAX && len.is_some_and(|len| len <= room)
+                }) {
+                    (count, room) = (count + 1, room - payload.len());
                     payloads.push(payload);
                 }
-                self.hearers.tell_bundle(mailbox, from, payloads)
+                self.hearers.tell_mail(mailbox, from, payloads)
             }
             event => self.hearers.tell(event),
         };
@@ -672,9 +681,12 @@ impl Driver {
     }
 }
 
-/// Tells whether an event is a message between the same mailboxes.
-fn is_more_of(to: MailboxId, by: Address, event: Option<&Event>) -> bool {
-    matches!(event, Some(Event::Mail { mailbox, from, .. }) if *mailbox == to && *from == by)
+/// Tells how long a message is, if that is what an event tells, and it is between these mailboxes.
+fn len_between(by: Address, to: MailboxId, event: &Event) -> Option<usize> {
+    match event {
+        Event::Mail { mailbox, from, payload } if *mailbox == to && *from == by => Some(payload.len()),
+        _ => None,
+    }
 }
 
 /// Where writes go.

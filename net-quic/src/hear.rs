@@ -121,14 +121,19 @@ impl Hearers {
         }
     }
 
-    /// Puts messages that came as one into their mailbox: one letter, so that no more letters come than mails did.
-    pub(crate) fn tell_bundle(
+    /// Tells whether a mailbox is one of these.
+    pub(crate) fn has(&self, mailbox: MailboxId) -> bool {
+        self.mailboxes.contains_key(&mailbox)
+    }
+
+    /// Puts messages into their mailbox, as one letter.
+    pub(crate) fn tell_mail(
         &mut self,
         mailbox: MailboxId,
         from: Address,
         payloads: Vec<Bytes>,
     ) -> Option<Command> {
-        self.deliver(mailbox, Letter::Bundle { from, payloads })
+        self.deliver(mailbox, Letter::Mail { from, payloads })
     }
 
     /// Tells an event to whom it concerns. Where nobody listens any more, gives back what the core must be told.
@@ -145,7 +150,7 @@ impl Hearers {
                 hearers.retain(|(_, feed)| feed.tell(event.clone()) == Ear::Open);
                 None
             }
-            Event::Mail { mailbox, from, payload } => self.deliver(mailbox, Letter::Mail { from, payload }),
+            Event::Mail { mailbox, from, payload } => self.tell_mail(mailbox, from, vec![payload]),
             Event::Asked { mailbox, question, payload } => {
                 self.deliver(mailbox, Letter::Asked { question, payload })
             }

@@ -172,7 +172,7 @@ pub struct Mailbox<M> {
     address: rumormill_core::Address,
     token: Token,
     letters: mpsc::Receiver<Letter>,
-    /// Who sent messages as one, and those of them that were not read yet.
+    /// What was not read yet of a letter, and who sent it.
     rest: (rumormill_core::Address, vec::IntoIter<Bytes>),
     types: PhantomData<fn() -> M>,
 }
@@ -403,8 +403,7 @@ impl<M: DeserializeOwned> Mailbox<M> {
             return Some(message_of(self.rest.0, &payload));
         }
         Some(match self.letters.recv().await? {
-            Letter::Mail { from, payload } => message_of(from, &payload),
-            Letter::Bundle { from, payloads } => {
+            Letter::Mail { from, payloads } => {
                 self.rest = (from, payloads.into_iter());
                 message_of(from, &self.rest.1.next()?)
             }

@@ -158,18 +158,11 @@ pub struct Message {
 /// What comes to a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Letter {
-    /// A message.
+    /// Messages.
     Mail {
-        /// Who sent it.
-        from: Address,
-        /// The message.
-        payload: Bytes,
-    },
-    /// Messages that came as one.
-    Bundle {
         /// Who sent them.
         from: Address,
-        /// The messages.
+        /// The messages: at least one.
         payloads: Vec<Bytes>,
     },
     /// A question that waits for an answer.

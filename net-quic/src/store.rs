@@ -7,7 +7,7 @@ mod trust;
 
 pub(crate) use trust::Kept;
 
-use crate::identity::create_private_folder;
+use crate::identity::{create_private_file, create_private_folder};
 use redb::backends::InMemoryBackend;
 use redb::{
     Database, DatabaseError, Durability as Flush, ReadableDatabase as _, ReadableTable as _, TableDefinition,
@@ -47,6 +47,7 @@ impl Store {
         let path: Arc<Path> = folder.join(FILE).into();
         let error = |what: String| StoreError { path: path.to_path_buf(), what };
         create_private_folder(folder).map_err(|source| error(source.to_string()))?;
+        create_private_file(&path).map_err(|source| error(source.to_string()))?;
         let database = Database::create(&path).map_err(|source| {
             error(match source {
                 DatabaseError::DatabaseAlreadyOpen => {

@@ -4,8 +4,8 @@
 use rumormill_net_quic::core::{App, AppCx, Command, Event, Reply, Token};
 use rumormill_net_quic::testing::TestCluster;
 use rumormill_net_quic::{
-    Address, Builder, Cluster, CommandError, Error, Found, Incoming, MailLoss, MemberState, News, Offer, Use,
-    schema_of,
+    Address, Builder, Cluster, CommandError, Error, Found, Incoming, MailLoss, MemberState, News, Offer,
+    SentSome, Use, schema_of,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -183,7 +183,7 @@ async fn all_nodes_place_a_key_alike() {
 struct Echo {
     lines: Vec<String>,
     mailbox: Option<Token>,
-    is_open: bool,
+    address: Option<rumormill_net_quic::core::Address>,
     mail: u32,
 }
 
@@ -194,8 +194,8 @@ impl App for Echo {
 
     fn on_event(&mut self, event: &Event, _cx: &mut AppCx<'_>) {
         match event {
-            Event::Done { token, result: Ok(Reply::Opened { .. }) } => {
-                self.is_open |= self.mailbox == Some(*token);
+            Event::Done { token, result: Ok(Reply::Opened { address }) } if self.mailbox == Some(*token) => {
+                self.address = Some(*address);
             }
             Event::Mail { .. } | Event::Asked { .. } => self.mail += 1,
             _ => {}
@@ -214,13 +214,36 @@ async fn an_application_of_the_simulator_runs_on_a_real_node() {
     let mut echo = node.host(Echo::default()).await.expect("hosted");
     assert_eq!(node.host(Echo::default()).await.err(), Some(Error::Refused(CommandError::Full { max: 1 })));
     echo.say("hello").await.expect("said");
-    while !echo.with(|echo| echo.is_open && echo.lines == ["hello"]) {
+    while !echo.with(|echo| echo.address.is_some() && echo.lines == ["hello"]) {
         timeout(SOON, echo.moved()).await.expect("soon").expect("running");
     }
     let mut ours = node.mailbox::<u32>().await.expect("a mailbox");
     ours.send(ours.address(), &1).await.expect("sent");
     timeout(SOON, ours.recv()).await.expect("soon").expect("running");
     assert_eq!(echo.with(|echo| echo.mail), 0, "the mail of handles is not the application's");
+    let theirs = Address::<u32>::new(echo.with(|echo| echo.address).expect("it is open"));
+    ours.send_all(theirs, &[1, 2, 3]).await.expect("sent");
+    while echo.with(|echo| echo.mail) < 3 {
+        timeout(SOON, echo.moved()).await.expect("each of what was sent as one").expect("running");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_to_ones_own_node_is_cut_short_and_what_was_taken_is_there() {
+    let cluster = TestCluster::start(1).await.expect("settled");
+    let mut ours = cluster.node(0).mailbox::<(u32, Vec<u8>)>().await.expect("a mailbox");
+    let messages: Vec<_> = (0..6_000).map(|number| (number, vec![0; 20_000])).collect();
+    let flood = ours.send_all(ours.address(), &messages).await;
+    let Err(SentSome { sent, error: Error::Refused(CommandError::Busy) }) = flood else {
+        panic!("all of it was taken, and nobody reads: {flood:?}")
+    };
+    assert!(sent >= 2_048, "{sent} were taken: half of a mailbox's room");
+    for expected in 0..sent as u32 {
+        match timeout(SOON, ours.recv()).await.expect("soon").expect("running") {
+            Incoming::Message { message: (number, _), .. } => assert_eq!(number, expected),
+            _ => panic!("not a message"),
+        }
+    }
 }
 
 #[tokio::test]

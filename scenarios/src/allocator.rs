@@ -2,6 +2,7 @@
 
 use std::env;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 #[global_allocator]
@@ -20,11 +21,12 @@ pub(crate) fn keep_memory() {
     if env::var_os(PURGE_DELAY).is_some() {
         return;
     }
-    let Ok(program) = env::current_exe() else { return };
     let mut arguments = env::args_os();
-    let mut again = Command::new(program);
-    if let Some(name) = arguments.next() {
-        again.arg0(name);
+    let (Ok(program), Some(name)) = (env::current_exe(), arguments.next()) else { return };
+    if program.file_name() != Path::new(&name).file_name() {
+        return; // another program runs this one
     }
+    let mut again = Command::new(program);
+    again.arg0(name);
     let _ = again.args(arguments).env(PURGE_DELAY, "-1").exec(); // comes back only with an error
 }

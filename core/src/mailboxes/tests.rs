@@ -324,6 +324,12 @@ fn messages_that_are_sent_together_come_one_by_one() {
 fn messages_that_are_sent_together_are_refused_and_lost_together() {
     let mut bench = bench(Config { mail_len_max: 9, ..config() });
     assert_eq!(given(&mut bench, send_bundle(3, address(2, 5, 9))), [err(3, TooLarge { len: 10, max: 9 })]);
+    given(&mut bench, close(4, 1));
+    assert_eq!(given(&mut bench, send_bundle(3, address(1, 7, 1))), [err(3, NoSuchMailbox)]);
+    given(&mut bench, command(5, Command::OpenMailbox));
+    let (from, to) = (MailboxId(2), address(1, 7, 1));
+    let to_closed = Command::SendBundle { from, to, messages: bundle(&["m"]) };
+    assert_eq!(given(&mut bench, command(3, to_closed)), [err(3, Gone)]);
     let mut bench = linked();
     let sent = to_2(1, 1, "Bundle { from: MailboxId(1), to: MailboxId(9), token: 3 }");
     assert_eq!(given(&mut bench, send_bundle(3, address(2, 5, 9))), [sent, "3 Ok(Ok)".into()]);
@@ -336,6 +342,13 @@ fn messages_that_are_sent_together_are_refused_and_lost_together() {
     assert_eq!(bench.stats.mail_lost, 3);
     let told = "Refused { is_question: false, number: 77, mailbox: MailboxId(8), why: Gone }";
     assert_eq!(given(&mut bench, Input::Frame { from: node(2), mail: Box::new(mail) }), [to_2(1, 2, told)]);
+    given(&mut bench, send_bundle(4, address(2, 5, 9)));
+    given(&mut bench, gone(5, MailLoss::Gone));
+    assert_eq!(bench.stats.mail_lost, 6, "unheard");
+    given(&mut bench, send_bundle(5, address(3, 5, 9)));
+    given(&mut bench, Input::Reaching { node: node(3) });
+    given(&mut bench, Input::Unreached { node: node(3) });
+    assert_eq!(bench.stats.mail_lost, 9, "waiting");
 }
 
 // --- sending

@@ -165,7 +165,7 @@ impl Registry {
         let slot = self.owners[number].entries[at].slot;
         let entry = self.entry(slot);
         let old = &entry.record;
-        if old == record {
+        if old == record && is_refused == (entry.role == Role::Refused) {
             return;
         }
         let is_same = (old.is_unique, old.registered_at) == (record.is_unique, record.registered_at);

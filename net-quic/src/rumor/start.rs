@@ -136,6 +136,7 @@ pub(crate) async fn start(mut options: Options) -> Result<(), Failure> {
     }
     let mut interrupts = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let mut ends = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(no_signals)?;
     let node = build(&options).await?;
     let control = Control::open(&options.data.folder)?;
     announce(&options, &node)?;
@@ -143,6 +144,7 @@ pub(crate) async fn start(mut options: Options) -> Result<(), Failure> {
         biased;
         _ = interrupts.recv() => true,
         _ = ends.recv() => false,
+        _ = hangups.recv() => false, // its terminal is gone
         () = control.serve(&node, &options.cluster) => false,
         told = tell(&node, options.json) => return told,
     };

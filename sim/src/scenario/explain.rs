@@ -225,9 +225,10 @@ fn explain_workload(workload: &Workload) -> String {
 
 fn explain_mail(mail: &MailLoad) -> String {
     let mut text = format!(
-        "{} on each node, {} messages and {} questions a second of {} B, answered within {}",
+        "{} on each node, {} {} and {} questions a second of {} B, answered within {}",
         counted(u64::from(mail.per_node), "mailbox").replace("mailboxs", "mailboxes"),
         rate(mail.send_ppm),
+        if mail.bundle > 1 { format!("bundles of {} messages", mail.bundle) } else { "messages".into() },
         rate(mail.call_ppm),
         mail.size,
         time(mail.timeout_ms * MILLI)

@@ -322,6 +322,11 @@ const BAD: &[(&str, &str)] = &[
          mail = { mailboxes_per_node = 1, send_per_s = 1, bundle = 1000 }",
         "bad.toml:10:59: workload[0].mail.bundle: makes mails of 66000 bytes; at most config.mail_len_max = 65536",
     ),
+    (
+        "[config]\nmembers = true\nmailboxes = true\n[[workload]]\nfrom_s = 0\nto_s = 1\n\
+         mail = { mailboxes_per_node = 1, send_per_s = 20000, bundle = 1000, size = 16 }",
+        "bad.toml:10:63: workload[0].mail.bundle: makes 20000000 messages; at most 10000000",
+    ),
     ("about = 3", "bad.toml:4:9: about: expected text in quotes, found 3"),
     ("[network]\nloss = 1.5", "bad.toml:5:8: network.loss: 1.5 is not a share from 0 to 1"),
     ("[network]\nloss = nan", "bad.toml:5:8: network.loss: NaN is not a share from 0 to 1"),

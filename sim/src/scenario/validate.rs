@@ -266,12 +266,18 @@ impl Scenario {
         ensure(mailboxes + monitors <= OPERATIONS_MAX, format!("{path}.mailboxes_per_node"), || {
             format!("makes {mailboxes} mailboxes and {monitors} monitors; at most {OPERATIONS_MAX}")
         })?;
-        for (key, rate_ppm) in [("send", mail.send_ppm), ("call", mail.call_ppm), ("close", mail.close_ppm)] {
+        let rates =
+            [("send", mail.send_ppm, mail.bundle), ("call", mail.call_ppm, 1), ("close", mail.close_ppm, 1)];
+        for (key, rate_ppm, bundle) in rates {
             if rate_ppm > 0 {
                 let count = check_rate(&format!("{path}.{key}_per_s"), rate_ppm, span_ns)?;
                 let path = format!("{path}.size");
                 self.check_len(&path, mail.size, "mail_len_max", self.config.mail_len_max)?;
-                check_bytes(&path, mail.size, count.saturating_mul(u64::from(mail.bundle)))?;
+                let messages = count.saturating_mul(u64::from(bundle));
+                ensure(messages <= OPERATIONS_MAX, path.replace(".size", ".bundle"), || {
+                    format!("makes {messages} messages; at most {OPERATIONS_MAX}")
+                })?;
+                check_bytes(&path, mail.size, messages)?;
             }
         }
         let (len, max) = (Bundle::wire_len(mail.bundle, mail.size), self.config.mail_len_max);

@@ -543,6 +543,13 @@ fn mail_comes_at_most_once_and_only_what_was_sent() {
     let mut again = case.clone();
     again.asked(1, from, "why");
     again.fails(1, "asked a second time");
+    let mut refused = case.clone();
+    let (mailbox, payload) = (MailboxId(1), Bytes::from_static(b"four"));
+    let token = refused.command(0, &Command::Send { from: mailbox, to, payload });
+    refused.done(0, token, Err(CommandError::Busy));
+    refused.holds();
+    refused.mail(1, from, "four");
+    refused.fails(1, "was refused and yet delivered");
     case.mail(1, from, "three");
     case.fails(1, "never sent");
 }
