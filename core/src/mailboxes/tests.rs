@@ -732,6 +732,18 @@ fn a_question_is_answered_once_and_forgotten_when_its_asker_waits_no_longer() {
 }
 
 #[test]
+fn a_question_is_told_once_and_kept_no_longer_than_calls_last() {
+    let mut bench = bench(Config { call_ms_max: 2_000, ..config() });
+    given(&mut bench, up(2, 5));
+    let ask = MailKind::Ask { from: MailboxId(9), to: MailboxId(1), number: 4, timeout_ms: u64::MAX };
+    assert_eq!(given(&mut bench, mail(1, 1, ask)).len(), 1);
+    assert_eq!(given(&mut bench, mail(1, 2, ask)), [""; 0], "it is known");
+    let question = Question { from: address(2, 5, 9), number: 4 };
+    run_to(&mut bench, 2_100);
+    assert_eq!(given(&mut bench, answer(6, question)), [err(6, NoSuchQuestion)]);
+}
+
+#[test]
 fn questions_of_one_node_are_bounded_and_the_one_too_many_is_told() {
     let mut bench = bench(Config { questions_peer_max: 1, ..config() });
     given(&mut bench, up(2, 5));

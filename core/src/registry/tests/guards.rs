@@ -113,6 +113,36 @@ fn sets_asked_for_at_once_are_sent_within_the_bound() {
 }
 
 #[test]
+fn grafts_of_many_sets_are_answered_within_the_bound() {
+    let mut net = Net::with(12, &Config { registry_sync_bytes: 1_000, ..Config::default() });
+    net.loses_changes = false;
+    for number in 2..=12 {
+        net.register(number, "name", &"x".repeat(200)).unwrap();
+    }
+    net.pair(1, 2);
+    net.run_for(5_000);
+    net.loses_changes = true;
+    let tags: Vec<u64> = net.at(1).machine.registry.known().map(|owner| owner.tag).collect();
+    assert!(tags.len() >= 11, "it knows {} sets", tags.len());
+    net.forget_told();
+    let told = tags.into_iter().map(|tag| Told { tag, seq: 0, word: Word::Graft }).collect();
+    let frame = Frame::RegistryRelay(Box::new(Relayed { told, rows: Vec::new() }));
+    net.input(1, Input::Frame { from: node(2), frame });
+    let len = |frame: &Frame| if let Frame::RegistryRelay(_) = frame { frame.wire_len() } else { 0 };
+    let sent: usize = net.frames.iter().map(len).sum();
+    assert!((1_000..1_400).contains(&sent), "{sent} bytes");
+}
+
+#[test]
+fn a_set_with_names_or_metadata_beyond_the_bounds_is_refused() {
+    let config = Config { registry_name_len_max: 3, registry_meta_len_max: 4, ..Config::default() };
+    let mut net = Net::with(2, &config);
+    assert!(!apply(&mut net, 1, &whole(2, 1, "name", "meta")));
+    assert!(!apply(&mut net, 1, &whole(2, 2, "nam", "metas")));
+    assert!(apply(&mut net, 1, &whole(2, 3, "nam", "meta")));
+}
+
+#[test]
 fn a_set_that_is_back_leaves_no_epitaph() {
     let mut net = Net::new(2);
     net.at(1).machine.epitaphs.insert(node(2), (LIFE, 3));
