@@ -1,7 +1,8 @@
 //! Who hears what: the one place where a node's events find those that wait for them.
 
 use crate::driver::Answer;
-use crate::request::{Feed, Hearer, Letter, Message};
+use crate::letters::{LETTERS_MAX, Letter, ROOM_LEFT, Slot};
+use crate::request::{Feed, Hearer, Message};
 use bytes::Bytes;
 use rumormill_core::{Address, Command, Event, MailLoss, MailboxId, MapId, News, Reply, Token, Topic};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,7 @@ pub(crate) struct Hearers {
     news: BTreeMap<Token, Feed<News>>,
     topics: BTreeMap<Topic, Vec<(Token, Feed<Message>)>>,
     maps: BTreeMap<MapId, Vec<(Token, Feed<Event>)>>,
-    mailboxes: BTreeMap<MailboxId, (Token, mpsc::Sender<Letter>)>,
+    mailboxes: BTreeMap<MailboxId, (Token, Slot)>,
     /// Those that were nearly full when something came.
     crowded: BTreeSet<MailboxId>,
     /// Who hears a topic and has nearly no room left, and until when broadcasts wait for that.
@@ -29,15 +30,11 @@ pub(crate) struct Hearers {
     node: Vec<(Token, Feed<Event>)>,
 }
 
-/// Letters that wait in a mailbox at most.
-pub(crate) const LETTERS_MAX: usize = 4 * crate::builder::ARRIVALS;
 /// Messages of a topic that wait for somebody who hears it at most.
 pub(crate) const MESSAGES_MAX: usize = LETTERS_MAX;
 /// How long broadcasts wait for a neighbour, or for somebody who does not read what he hears; then they go on without him. A
 /// guess: a pause, not an end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
-/// Room that must be left in a mailbox, or for messages of a topic: for everything that has come and is not delivered yet.
-const ROOM_LEFT: usize = 2 * crate::builder::ARRIVALS;
 
 /// Whether somebody still listens.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -184,11 +181,12 @@ impl Hearers {
     }
 
     fn deliver(&mut self, mailbox: MailboxId, letter: Letter) -> Option<Command> {
-        let (_, letters) = self.mailboxes.get(&mailbox)?;
-        if letters.capacity() <= ROOM_LEFT {
+        let (_, slot) = self.mailboxes.get(&mailbox)?;
+        let put = slot.put(letter);
+        if slot.is_crowded() {
             self.crowded.insert(mailbox);
         }
-        match letters.try_send(letter) {
+        match put {
             Ok(()) => None,
             Err(TrySendError::Full(_)) => {
                 tracing::error!(?mailbox, "a letter came where no room was left for it");
@@ -204,7 +202,7 @@ impl Hearers {
     /// Tells whether some mailbox is nearly full: mail must wait where it is until its owner reads.
     pub(crate) fn is_crowded(&mut self) -> bool {
         let Self { mailboxes, crowded, .. } = self;
-        crowded.retain(|mailbox| mailboxes.get(mailbox).is_some_and(|(_, it)| it.capacity() <= ROOM_LEFT));
+        crowded.retain(|mailbox| mailboxes.get(mailbox).is_some_and(|(_, slot)| slot.is_crowded()));
         !crowded.is_empty()
     }
 
@@ -238,8 +236,8 @@ impl Hearers {
                 is_done.then(|| self.topics.entry(topic).or_default().push((token, messages)));
                 began
             }
-            Hearer::Mail { began, letters } => {
-                opened.map(|mailbox| self.mailboxes.insert(mailbox, (token, letters)));
+            Hearer::Mail { began, slot } => {
+                opened.map(|mailbox| self.mailboxes.insert(mailbox, (token, slot)));
                 began
             }
             Hearer::Monitor { began, down } => {

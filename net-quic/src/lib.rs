@@ -60,6 +60,7 @@ mod handshake;
 mod hear;
 mod hello;
 mod identity;
+mod letters;
 mod mailboxes;
 mod maps;
 mod migrate;

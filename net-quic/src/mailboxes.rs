@@ -1,8 +1,8 @@
 //! Typed mailboxes: addresses that may travel inside messages, and what is sent to them.
 
 use crate::cluster::{Cluster, Error, decode, encode, with_written};
-use crate::hear::LETTERS_MAX;
-use crate::request::{Batch, Forgotten, Hearer, Letter, Outcome, Request};
+use crate::letters::{Letter, Letters, letters};
+use crate::request::{Batch, Forgotten, Hearer, Outcome, Request};
 use bytes::Bytes;
 use rumormill_core::{Bundle, Bundler, Command, CommandError, MailLoss, MailboxId, Question, Reply, Token};
 use serde::de::DeserializeOwned;
@@ -11,7 +11,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 use std::vec;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// Bytes of messages that travel as one: as much as goes out in one write. A guess.
 const BUNDLE_ROOM: usize = 16 << 10;
@@ -165,13 +165,13 @@ impl Asked {
 /// # Ok(()) }
 /// ```
 ///
-/// It holds a bounded number of letters. While one that nobody reads is nearly full, mail for the whole node waits with
-/// its senders, who are told that this node takes no more.
+/// What waits in it is bounded: some two thousand letters, or 32 MiB. While one that nobody reads is as full as that, mail for
+/// the whole node waits with its senders, who are told that this node takes no more.
 pub struct Mailbox<M> {
     cluster: Cluster,
     address: rumormill_core::Address,
     token: Token,
-    letters: mpsc::Receiver<Letter>,
+    letters: Letters,
     /// What was not read yet of a letter, and who sent it.
     rest: (rumormill_core::Address, vec::IntoIter<Bytes>),
     types: PhantomData<fn() -> M>,
@@ -212,9 +212,9 @@ impl Cluster {
     /// # Errors
     /// [`Error::Refused`] beyond the bound on mailboxes, or [`Error::Ended`].
     pub async fn mailbox<M>(&self) -> Result<Mailbox<M>, Error> {
-        let (letters_to, letters) = mpsc::channel(LETTERS_MAX);
+        let (slot, letters) = letters();
         let (began, begun) = oneshot::channel();
-        let hearer = Hearer::Mail { began, letters: letters_to };
+        let hearer = Hearer::Mail { began, slot };
         self.request(Request::Command { command: Command::OpenMailbox, hearer }).await?;
         let (token, answer) = begun.await.map_err(|_| Error::Ended)?;
         let Reply::Opened { address } = answer? else { return Err(Error::Ended) };

@@ -3,11 +3,12 @@
 use crate::app::AnyApp;
 use crate::driver::Answer;
 use crate::driver::Moving;
+use crate::letters::Slot;
 use bytes::Bytes;
 use quinn::{AsyncUdpSocket, Connection};
 use rumormill_core::{
-    Address, Command, CommandError, Dialer, Event, MailLoss, MapId, MessageId, News, Node, NodeId, Question,
-    Token, Topic,
+    Command, CommandError, Dialer, Event, MailLoss, MapId, MessageId, News, Node, NodeId, Question, Token,
+    Topic,
 };
 use std::io;
 use std::net::SocketAddr;
@@ -70,7 +71,7 @@ pub(crate) enum Hearer {
     /// Its answer, then messages of a topic.
     Topic { topic: Topic, began: Began, messages: Feed<Message> },
     /// Its answer, then the mail of the mailbox that it opens.
-    Mail { began: Began, letters: mpsc::Sender<Letter> },
+    Mail { began: Began, slot: Slot },
     /// Its answer, then the end of what it monitors.
     Monitor { began: Began, down: oneshot::Sender<MailLoss> },
     /// Its answer, as one of many.
@@ -153,32 +154,6 @@ pub struct Message {
     pub id: MessageId,
     /// The message.
     pub payload: Bytes,
-}
-
-/// What comes to a mailbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Letter {
-    /// Messages.
-    Mail {
-        /// Who sent them.
-        from: Address,
-        /// The messages: at least one.
-        payloads: Vec<Bytes>,
-    },
-    /// A question that waits for an answer.
-    Asked {
-        /// What to answer it by.
-        question: Question,
-        /// The question.
-        payload: Bytes,
-    },
-    /// A mailbox that it was linked with is gone, and it with that one: the last letter.
-    Closed {
-        /// The other one.
-        because_of: Address,
-        /// Why that one is gone.
-        reason: MailLoss,
-    },
 }
 
 #[cfg(test)]

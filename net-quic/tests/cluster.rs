@@ -132,6 +132,33 @@ async fn a_mailbox_that_nobody_reads_makes_its_senders_wait_and_loses_nothing() 
 }
 
 #[tokio::test]
+async fn long_messages_that_nobody_reads_wait_with_their_senders_before_they_fill_the_memory() {
+    const LEN: usize = 60_000;
+    const PATIENCE: u32 = 5_000;
+    let nodes = start(2).await;
+    let mut theirs = nodes[1].mailbox::<(u32, Vec<u8>)>().await.expect("a mailbox");
+    let ours = nodes[0].mailbox::<()>().await.expect("a mailbox");
+    let (mut sent, mut refused) = (0, 0);
+    while refused < PATIENCE {
+        match ours.send(theirs.address(), &(sent, vec![0; LEN])).await {
+            Ok(()) => (sent, refused) = (sent + 1, 0),
+            Err(Error::Refused(CommandError::Busy | CommandError::Full { .. })) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(sent < 2_000, "nobody reads, and 120 MB were taken");
+    }
+    let bytes = sent as usize * LEN;
+    assert!(bytes >= 32 << 20, "only {bytes} bytes were taken");
+    for expected in 0..sent {
+        match timeout(SOON, theirs.recv()).await.expect("soon").expect("running") {
+            Incoming::Message { message: (number, _), .. } => assert_eq!(number, expected),
+            _ => panic!("not a message"),
+        }
+    }
+    ours.send(theirs.address(), &(sent, vec![])).await.expect("there is room again");
+}
+
+#[tokio::test]
 async fn messages_that_are_sent_as_one_wait_as_one_and_none_is_lost() {
     const PATIENCE: u32 = 5_000;
     let nodes = start(2).await;
