@@ -479,6 +479,15 @@ impl Driver {
         }
     }
 
+    /// A node is in, and no member to this one. Of one that is not connected others have told.
+    fn note_stranger(&self, node: NodeId, why: Refusal) {
+        let of = |dialer| self.links.get(&(node, dialer));
+        match of(Dialer::Local).or_else(|| of(Dialer::Remote)) {
+            Some((link, _)) => self.tools.gate.note(link.connection(), &why),
+            None => tracing::warn!(%why, "refused"),
+        }
+    }
+
     fn on_stored(&mut self, token: Token, is_durable: bool) {
         self.step(if is_durable { Input::Persisted { token } } else { Input::PersistFailed { token } });
     }
@@ -653,8 +662,8 @@ impl Driver {
         if matches!(&event, Event::Watched { watch, .. } if self.watches.holds(*watch)) {
             return;
         }
-        if let Event::MemberRefused { peer, key, ours, theirs } = &event {
-            tracing::warn!(%peer, key, ours, theirs, "it is no member to this node: their configurations differ");
+        if let Event::MemberRefused { peer, key, ours, theirs } = event {
+            self.note_stranger(peer, Refusal::NoMember { node: peer, key, ours, theirs });
         }
         if self.app.is_some() && !self.hearers.own(&event) {
             self.react(Stimulus::Event(&event));

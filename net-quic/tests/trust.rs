@@ -109,6 +109,25 @@ async fn a_node_hears_that_another_process_runs_with_its_key() {
 }
 
 #[tokio::test]
+async fn nodes_that_are_configured_otherwise_are_no_members_to_each_other_and_both_say_why() {
+    let host = start(builder("host")).await;
+    let guest = start(builder("guest").configure(|config| config.ring_size = 128)).await;
+    let (mut host_hears, mut guest_hears) = (host.watch_trust(), guest.watch_trust());
+    guest.join(&[host.local_addr()]).await.expect("let in");
+    let no_member =
+        |node: &Cluster, ours, theirs| Refusal::NoMember { node: node.id(), key: "ring_size", ours, theirs };
+    let (at_host, at_guest) = (no_member(&guest, 64, 128), no_member(&host, 128, 64));
+    assert_eq!(refusal(&mut host_hears).await, at_host);
+    assert_eq!(refusal(&mut guest_hears).await, at_guest);
+    assert_eq!(host.last_refusals()[0].reason, at_host);
+    let said = at_guest.to_string();
+    assert!(
+        said.ends_with("ring_size is 64 there and 128 here; it must be the same in the whole cluster"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn two_processes_out_of_copies_of_one_folder_are_both_told() {
     let host = start(builder("host")).await;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("later").as_millis() as u64;

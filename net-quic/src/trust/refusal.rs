@@ -114,6 +114,19 @@ pub enum Refusal {
     /// The pin cannot be written.
     #[error("the pin cannot be written: {0}")]
     Store(String),
+    /// It was let in and its connection goes on, but each is no member to the other: their configurations differ, or a clock is
+    /// wrong.
+    #[error("{} is no member to this node: {}", short(node), differing(key, *ours, *theirs))]
+    NoMember {
+        /// The node.
+        node: NodeId,
+        /// The key of the configuration that differs, or that a clock is beyond.
+        key: &'static str,
+        /// What this node has; of a clock, the time of day here.
+        ours: u64,
+        /// What that node has; of a clock, when its life began by it.
+        theirs: u64,
+    },
 }
 
 impl Refusal {
@@ -146,8 +159,20 @@ impl Refusal {
             Self::Copied => "copied",
             Self::ByPeer => "by-peer",
             Self::Store(_) => "store",
+            Self::NoMember { .. } => "no-member",
         }
     }
+}
+
+/// What differs between two nodes, in the numbers of both.
+fn differing(key: &str, ours: u64, theirs: u64) -> String {
+    if key == "members_ahead_ms_max" {
+        let hours = theirs.saturating_sub(ours) / 3_600_000;
+        return format!(
+            "its life began {hours} hours from now by this node's clock; one of both clocks is wrong"
+        );
+    }
+    format!("{key} is {theirs} there and {ours} here; it must be the same in the whole cluster")
 }
 
 /// The beginning of a key, as logs show it.
