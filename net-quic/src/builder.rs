@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, Inner};
 use crate::connection::Arrivals;
 use crate::driver::{Clocks, Driver, Inbox, Tools, WallClock, Writer, system_clock};
-use crate::endpoint::{self, Gate, HALF_OPEN_MAX, Met, Room, Shown};
+use crate::endpoint::{self, Gate, HALF_OPEN_MAX, Met, Room, Shown, Terms};
 use crate::handshake::{Greeter, TIMEOUT};
 use crate::hear::Hearers;
 use crate::hello::{Cookie, NAME_LEN_MAX, is_name};
@@ -265,7 +265,8 @@ impl Builder {
         self
     }
 
-    /// Turns numbers of the core's configuration.
+    /// Turns numbers of the core's configuration. [`Config::tune_for_lan`] and [`Config::tune_for_idle`] turn several of them for a
+    /// purpose.
     #[must_use]
     pub fn configure(mut self, turn: impl FnOnce(&mut Config)) -> Self {
         turn(&mut self.config);
@@ -326,7 +327,8 @@ impl Builder {
         let local = socket.local_addr().map_err(BuildError::Socket)?;
         let addrs = reachable_at(&self.advertise, local, elsewhere(&self.seeds));
         self.warn_of_loopback(&addrs);
-        let shown = Shown::new(&identity, &self.cluster, self.half_open_max, admission.own())?;
+        let terms = Terms::new(self.half_open_max, self.config.probe_after_ms);
+        let shown = Shown::new(&identity, &self.cluster, terms, admission.own())?;
         let endpoint = endpoint::open(&shown, &store, socket, self.entropy)?;
         let contact = Arc::new(Mutex::new(Contact::new(id, Incarnation(0), &addrs)));
         let cookie = Cookie::new(&secret, &self.cluster);
@@ -364,12 +366,7 @@ impl Builder {
             admission,
             seeds: Mutex::default(),
             moving: tokio::sync::Mutex::default(),
-            keys: tokio::sync::Mutex::new(Keys {
-                identity,
-                file,
-                cluster: self.cluster,
-                half_open_max: self.half_open_max,
-            }),
+            keys: tokio::sync::Mutex::new(Keys { identity, file, cluster: self.cluster, terms }),
             mail_len_max,
             id,
             name,

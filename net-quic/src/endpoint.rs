@@ -55,6 +55,25 @@ pub(crate) enum Met {
     Accepted { connection: Connection, peer: Peer },
 }
 
+/// What holds for every connection of a node.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    /// Handshakes under way that others began, at most.
+    pub(crate) half_open_max: usize,
+    /// How long a connection is silent before somebody asks whether the other end is there.
+    pub(crate) keep_alive: Duration,
+}
+
+impl Terms {
+    /// A silent neighbour is probed first; a connection that nothing else goes over is looked after half as often.
+    pub(crate) fn new(half_open_max: usize, probe_after_ms: u64) -> Self {
+        Self {
+            half_open_max,
+            keep_alive: Duration::from_millis(probe_after_ms.saturating_mul(2).clamp(3_000, 15_000)),
+        }
+    }
+}
+
 /// What a node shows of itself: to TLS and in HELLO the same, on one connection.
 pub(crate) struct Shown {
     client: ClientConfig,
@@ -67,7 +86,7 @@ impl Shown {
     pub(crate) fn new(
         identity: &Identity,
         cluster: &str,
-        half_open_max: usize,
+        terms: Terms,
         own: Arc<Own>,
     ) -> Result<Self, BuildError> {
         let protocol = hello::protocol(cluster);
@@ -76,11 +95,12 @@ impl Shown {
         let no_cipher = |_| BuildError::Tls("no cipher suite for QUIC's first packets".into());
         let client = QuicClientConfig::try_from(client).map_err(no_cipher)?;
         let server = QuicServerConfig::try_from(server).map_err(no_cipher)?;
-        let transport = Arc::new(transport());
+        let transport = Arc::new(transport(terms.keep_alive));
         let mut client = ClientConfig::new(Arc::new(client));
         client.transport_config(transport.clone());
         let mut server = ServerConfig::with_crypto(Arc::new(server));
-        server.transport_config(transport).max_incoming(2 * half_open_max).incoming_buffer_size(64 << 10);
+        let max_incoming = 2 * terms.half_open_max;
+        server.transport_config(transport).max_incoming(max_incoming).incoming_buffer_size(64 << 10);
         Ok(Self { client, server: Arc::new(server), own })
     }
 }
@@ -140,12 +160,13 @@ fn endpoint_config(store: &Store, rng_seed: Option<[u8; 32]>) -> Result<Endpoint
     Ok(config)
 }
 
-fn transport() -> TransportConfig {
+fn transport(keep_alive: Duration) -> TransportConfig {
+    let given_up = (keep_alive * 10 / 3).as_millis() as u32; // three questions unanswered
     let mut transport = TransportConfig::default();
     transport
         .initial_rtt(Duration::from_millis(50))
-        .max_idle_timeout(Some(VarInt::from_u32(10_000).into()))
-        .keep_alive_interval(Some(Duration::from_secs(3)))
+        .max_idle_timeout(Some(VarInt::from_u32(given_up).into()))
+        .keep_alive_interval(Some(keep_alive))
         .max_concurrent_bidi_streams(BEFORE_HELLO.into())
         .max_concurrent_uni_streams(0_u32.into())
         .stream_receive_window(VarInt::from_u32(1 << 20))
@@ -458,6 +479,12 @@ mod tests {
     fn why(local: &str, addr: &str) -> String {
         let addr_of = |text: &str| text.parse().expect("an address");
         why_no_way(addr_of(local), addr_of(addr)).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_silent_connection_is_looked_after_less_often_than_a_neighbour_and_within_bounds() {
+        let keep_alive = |probe_after_ms| Terms::new(1, probe_after_ms).keep_alive.as_millis();
+        assert_eq!([0, 1_500, 5_200, u64::MAX].map(keep_alive), [3_000, 3_000, 10_400, 15_000]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A node that changes its key while it runs.
 
 use crate::cluster::Cluster;
-use crate::endpoint::Shown;
+use crate::endpoint::{Shown, Terms};
 use crate::trust::Flaw;
 use crate::{BuildError, Identity, IdentityError};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) struct Keys {
     /// Where it is kept; none where the user keeps it, or nobody does.
     pub(crate) file: Option<PathBuf>,
     pub(crate) cluster: String,
-    pub(crate) half_open_max: usize,
+    pub(crate) terms: Terms,
 }
 
 /// Why a node shows the key that it had.
@@ -87,7 +87,7 @@ impl Cluster {
             None => keys.identity.rotated_for(overlap)?,
         };
         let own = Arc::new(admission.own().with(&new));
-        let shown = Shown::new(&new, &keys.cluster, keys.half_open_max, own.clone());
+        let shown = Shown::new(&new, &keys.cluster, keys.terms, own.clone());
         self.inner.gate.show(shown.map_err(RotateError::Tls)?);
         admission.follow(&own);
         keys.identity = new.clone();

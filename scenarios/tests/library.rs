@@ -1,5 +1,6 @@
 //! Facts about the library of scenarios.
 
+use rumormill_core::Config;
 use rumormill_sim::Scenario;
 use std::path::Path;
 
@@ -66,4 +67,12 @@ fn every_explanation_fits_a_terminal() {
             assert!(line.chars().count() <= 100, "{name}: {line}");
         }
     }
+}
+
+#[test]
+fn the_scenario_of_idle_nodes_runs_what_tune_for_idle_sets() {
+    let (_, scenario) = library().into_iter().find(|(name, _)| name == "idle").expect("members/idle");
+    let mut tuned = Config { members: true, ..Config::default() };
+    tuned.tune_for_idle();
+    assert_eq!(scenario.config, tuned);
 }

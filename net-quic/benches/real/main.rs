@@ -79,7 +79,7 @@ async fn be(role: &str, arguments: &[&str]) {
         (mail::COUNT, _) => mail::count().await,
         (raw::ROLE, _) => raw::read().await,
         (streams::ROLE, _) => streams::read().await,
-        (idle::ROLE, [seed]) => idle::idle(seed).await,
+        (idle::ROLE, [tuning, seed]) => idle::idle(tuning, seed).await,
         _ => panic!("no such role: {role}"),
     }
 }
