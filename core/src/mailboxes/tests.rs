@@ -952,6 +952,19 @@ fn a_tie_to_a_node_that_is_lost_closes_this_end_and_tells_the_other_if_it_ever_c
 }
 
 #[test]
+fn a_tie_is_told_again_when_a_lost_link_is_found_again() {
+    let mut bench = linked();
+    given(&mut bench, link(3, address(2, 5, 9)));
+    given(&mut bench, heard(2, Some(1)));
+    given(&mut bench, ack(1, Verdict::Done));
+    given(&mut bench, down(2, true));
+    given(&mut bench, Input::Reaching { node: node(2) });
+    let again = given(&mut bench, up(2, 5));
+    assert_eq!(again.len(), 1, "{again:?}");
+    assert!(again[0].contains("what: Link, ours: MailboxId(1), theirs: MailboxId(9)"), "{again:?}");
+}
+
+#[test]
 fn orders_to_a_life_that_is_over_end() {
     let mut bench = linked();
     given(&mut bench, order(1, 6, 0, OrderKind::Monitor));

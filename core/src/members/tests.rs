@@ -720,6 +720,7 @@ fn who_tells_of_a_life_that_only_an_epitaph_remembers_hears_that_it_is_over() {
     let seen = give(&mut bench, news(3, &told(4, MemberState::Active)));
     let [Rumor::Record(over)] = &seen.told(3)[..] else { panic!("told nothing: {seen:?}") };
     assert_eq!((&over.record.contact, over.record.state), (&contact_in(9, 5), MemberState::Left));
+    assert_eq!(over.record.revision, 4, "its last word would not be believed");
     assert!(
         give(&mut bench, news(3, &told(4, MemberState::Left))).frames.is_empty(),
         "it knows that already"
@@ -767,6 +768,7 @@ fn counters_and_revisions_that_leap_are_nobodys() {
         &mut bench,
         push(3, Answered::Lives, vec![entry_of(record(2, 1, u32::MAX, MemberState::Left), u32::MAX, 0)]),
     );
+    give(&mut bench, push(3, Answered::Lives, vec![entry(2, u32::MAX)]));
     give(&mut bench, beats(2, vec![beat(2, 2, 0)]));
     let row = bench.machine.table.row(bench.machine.table.place(&node(2)).expect("a member"));
     assert_eq!((row.counter, row.state), (2, MemberState::Active));

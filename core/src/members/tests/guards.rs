@@ -83,6 +83,39 @@ fn after_a_pause_a_doubt_waits_for_its_answers_again() {
 // --- helping others
 
 #[test]
+fn a_rise_from_before_the_doubt_does_not_end_it() {
+    for (age_ms, is_proof) in [(300, false), (0, true)] {
+        let mut bench = bench(6);
+        let doubted = give(&mut bench, down(2, NeighborLoss::LinkLost));
+        refuse_help(&mut bench, &doubted);
+        pass(&mut bench, 200);
+        give(&mut bench, beats(3, vec![beat(2, 7, age_ms)]));
+        let told = pass(&mut bench, 1_260).news;
+        assert_eq!(told.contains(&suspicion(2, 7)), !is_proof, "it came {age_ms} ms late");
+    }
+}
+
+#[test]
+fn a_member_is_doubted_once_and_helps_nobody_against_itself() {
+    let mut bench = bench(3);
+    let seen = give(&mut bench, Input::Quiet { peer: node(2) });
+    let asked = |(_, frame): &&(u8, MembersFrame)| matches!(frame, MembersFrame::PingRequest { .. });
+    let helpers: Vec<u8> = seen.frames.iter().filter(asked).map(|(to, _)| *to).collect();
+    assert_eq!((seen.pings(), helpers), (1, vec![3]));
+    let again = give(&mut bench, down(2, NeighborLoss::LinkLost));
+    assert_eq!((again.pings(), bench.stats.confirmations), (0, 1));
+}
+
+#[test]
+fn who_is_suspected_helps_nobody() {
+    let mut bench = bench(4);
+    give(&mut bench, news(4, &Rumor::Suspect { life: life(3), counter: 1 }));
+    let seen = give(&mut bench, Input::Quiet { peer: node(2) });
+    let asked = |(_, frame): &&(u8, MembersFrame)| matches!(frame, MembersFrame::PingRequest { .. });
+    assert_eq!(seen.frames.iter().filter(asked).map(|(to, _)| *to).collect::<Vec<_>>(), [4]);
+}
+
+#[test]
 fn only_the_target_itself_answers_a_helpers_ping() {
     let mut bench = bench(4);
     let request = MembersFrame::PingRequest { nonce: 70, target: contact(3) };
@@ -173,6 +206,19 @@ fn a_member_that_is_back_leaves_no_epitaph() {
     let back = entry_of(record(9, 6, 1, MemberState::Active), 1, 0);
     give(&mut bench, push(2, Answered::Lives, vec![back]));
     assert_eq!((bench.machine.epitaphs.len(), state(&bench, 9)), (0, Some((MemberState::Active, false))));
+}
+
+#[test]
+fn a_rise_older_than_a_lease_is_believed_and_not_handed_on() {
+    for (age_ms, told) in [(6_100, 0), (5_000, 1)] {
+        let mut bench = bench(4);
+        pass(&mut bench, 1_000);
+        give(&mut bench, beats(3, vec![beat(2, 7, age_ms)]));
+        let handed = pass(&mut bench, 700).beats_to(4);
+        assert_eq!(handed.iter().filter(|it| it.life == life(2)).count(), told, "{age_ms} ms");
+        let row = bench.machine.table.row(bench.machine.table.place(&node(2)).expect("a member"));
+        assert_eq!(row.counter, 7);
+    }
 }
 
 #[test]

@@ -235,3 +235,29 @@ fn a_frame_of_a_session_holds_no_more_updates_than_others_read() {
     });
     assert_eq!(frames.collect::<Vec<_>>(), [(false, UPDATES_MAX), (true, 5)]);
 }
+
+#[test]
+fn sessions_that_find_nothing_come_ever_more_rarely_until_one_finds_something() {
+    let hellos =
+        |net: &Net| net.frames.iter().filter(|frame| matches!(frame, Frame::RegistryHello(_))).count();
+    let mut net = Net::new(2);
+    net.loses_changes = true;
+    net.pair(1, 2);
+    net.run_for(600_000);
+    let quiet = hellos(&net);
+    assert!((18..=34).contains(&quiet), "{quiet}: every 10 s at first, every minute after some three");
+    net.run_for(600_000);
+    let later = hellos(&net) - quiet;
+    assert!((16..=24).contains(&later), "{later}: every minute, from each side");
+    net.input(1, Input::NeighborDown { peer: node(2) });
+    net.input(2, Input::NeighborDown { peer: node(1) });
+    net.register(2, "a", "x").unwrap();
+    net.run_for(100);
+    net.pair(1, 2);
+    net.run_for(10_000);
+    assert_eq!(net.names(1), ["a"]);
+    net.frames.clear();
+    net.run_for(200_000);
+    let again = hellos(&net);
+    assert!(again >= 8, "{again}: there may be more to find");
+}
