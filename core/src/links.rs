@@ -53,6 +53,12 @@ pub enum Input {
         /// The peer.
         peer: NodeId,
     },
+    /// Somebody has reason to believe that a node is there and reached so, whatever becomes of earlier dials: it is dialled when
+    /// that is next asked for, and now if it is being dialled, which may go to where it was before.
+    Forgive {
+        /// The node.
+        contact: Contact,
+    },
     /// The link, or a dial, ends now.
     Close {
         /// The peer.
@@ -424,6 +430,15 @@ impl Links {
         }
     }
 
+    fn on_forgive(&mut self, contact: &Contact, cx: &mut Cx<'_>) {
+        if let Some(link) = self.table.get_mut(&contact.id()) {
+            (link.failures, link.retry_at) = (0, Instant::default());
+            if link.is_dialing {
+                link.dial(contact, cx);
+            }
+        }
+    }
+
     fn on_close(&mut self, peer: NodeId, reason: CloseReason, cx: &mut Cx<'_>) {
         if let Some(link) = self.table.swap_remove(&peer)
             && (link.is_up() || link.is_dialing)
@@ -501,6 +516,7 @@ impl Machine for Links {
             }
             Input::Hold { peer } => self.on_hold(peer),
             Input::Release { peer } => self.on_release(peer, cx),
+            Input::Forgive { contact } => self.on_forgive(&contact, cx),
             Input::Close { peer, reason } => self.on_close(peer, reason, cx),
             Input::CloseAll(reason) => {
                 while let Some((&peer, _)) = self.table.first() {

@@ -779,6 +779,37 @@ fn alone(config: Config) -> Node {
     Node::new(boot, Now { mono: Instant(0), wall: Wall(WALL_MS) })
 }
 
+#[test]
+fn whom_a_user_names_is_dialled_at_once_however_often_that_failed() {
+    let mut node = alone(Config::default());
+    let contact = Contact::new(id(1), Incarnation(1), &[addr(1)]);
+    let (mut now_ms, mut dials) = (0, 0);
+    let mut join = |node: &mut Node, now_ms, token| {
+        let command = Command::Join { contacts: vec![contact.clone()] };
+        give(node, now_ms, Input::Command { token: Token(token), command })
+    };
+    let mut is_dialled = join(&mut node, 0, 1);
+    while now_ms < 120_000 {
+        if is_dialled {
+            dials += 1;
+            let (peer, dialer, reason) = (id(1), Dialer::Local, DownReason::Unreachable);
+            give(&mut node, now_ms, Input::LinkDown { peer, dialer, reason });
+        }
+        now_ms += 50;
+        is_dialled = give(&mut node, now_ms, Input::Timeout);
+    }
+    assert!((6..40).contains(&dials), "{dials} dials in two minutes: they come ever more rarely");
+    assert!(join(&mut node, now_ms, 2), "its user has to wait");
+}
+
+/// Hands an input to a node that is by itself; tells whether it dials.
+fn give(node: &mut Node, now_ms: u64, input: Input) -> bool {
+    let (now, mut out) =
+        (Now { mono: Instant::from_millis(now_ms), wall: Wall(WALL_MS + now_ms) }, Output::default());
+    node.handle(now, input, &mut out);
+    out.effects.iter().any(|effect| matches!(effect, Effect::Dial { .. }))
+}
+
 /// Few peers, so that inputs meet: ids become those of twelve nodes, this one among them.
 fn among_few(input: Input, pick: u8) -> Input {
     let few = id(usize::from(pick % 12));

@@ -86,6 +86,10 @@ impl Machines {
             self.begin_life(self.marks.incarnation(), cx, out);
         }
         let is_first = contacts.iter().all(|contact| contact.id() == self.id);
+        for contact in &contacts {
+            let contact = contact.clone(); // its user has just heard of it
+            self.links.handle(links::Input::Forgive { contact }, cx);
+        }
         self.membership.handle(membership::Input::Join { token, contacts }, cx);
         let contact = self.membership.contact().clone();
         hand(&mut self.members, members::Input::Join { contact, is_first }, cx);
