@@ -784,7 +784,7 @@ fn whom_a_user_names_is_dialled_at_once_however_often_that_failed() {
     let mut node = alone(Config::default());
     let contact = Contact::new(id(1), Incarnation(1), &[addr(1)]);
     let (mut now_ms, mut dials) = (0, 0);
-    let mut join = |node: &mut Node, now_ms, token| {
+    let join = |node: &mut Node, now_ms, token| {
         let command = Command::Join { contacts: vec![contact.clone()] };
         give(node, now_ms, Input::Command { token: Token(token), command })
     };
