@@ -53,11 +53,10 @@ pub enum Input {
         /// The peer.
         peer: NodeId,
     },
-    /// Somebody has reason to believe that a node is there and reached so, whatever becomes of earlier dials: it is dialled when
-    /// that is next asked for, and now if it is being dialled, which may go to where it was before.
+    /// Somebody has reason to believe that a node is there, whatever became of earlier dials: the next one waits for nothing.
     Forgive {
         /// The node.
-        contact: Contact,
+        peer: NodeId,
     },
     /// The link, or a dial, ends now.
     Close {
@@ -430,12 +429,9 @@ impl Links {
         }
     }
 
-    fn on_forgive(&mut self, contact: &Contact, cx: &mut Cx<'_>) {
-        if let Some(link) = self.table.get_mut(&contact.id()) {
+    fn on_forgive(&mut self, peer: &NodeId) {
+        if let Some(link) = self.table.get_mut(peer) {
             (link.failures, link.retry_at) = (0, Instant::default());
-            if link.is_dialing {
-                link.dial(contact, cx);
-            }
         }
     }
 
@@ -516,7 +512,7 @@ impl Machine for Links {
             }
             Input::Hold { peer } => self.on_hold(peer),
             Input::Release { peer } => self.on_release(peer, cx),
-            Input::Forgive { contact } => self.on_forgive(&contact, cx),
+            Input::Forgive { peer } => self.on_forgive(&peer),
             Input::Close { peer, reason } => self.on_close(peer, reason, cx),
             Input::CloseAll(reason) => {
                 while let Some((&peer, _)) = self.table.first() {

@@ -189,8 +189,7 @@ pub enum Input {
 /// What a node asks of its driver, to be carried out in the order pushed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Open a connection to a node; answered by `LinkUp` or `LinkDown` with [`Dialer::Local`]. It takes the place of a dial to that
-    /// node that is under way, which is not answered any more.
+    /// Open a connection to a node; answered by `LinkUp` or `LinkDown` with [`Dialer::Local`].
     Dial {
         /// Whom, and where.
         contact: Contact,

@@ -41,11 +41,12 @@ pub(crate) enum Letter {
 }
 
 impl Letter {
-    /// Bytes of what it carries.
+    /// Bytes that it takes while it waits, but for what its payloads are slices of.
     fn len(&self) -> usize {
+        let taken = |payload: &Bytes| size_of::<Bytes>() + payload.len();
         match self {
-            Self::Mail { payloads, .. } => payloads.iter().map(Bytes::len).sum(),
-            Self::Asked { payload, .. } => payload.len(),
+            Self::Mail { payloads, .. } => payloads.iter().map(taken).sum(),
+            Self::Asked { payload, .. } => taken(payload),
             Self::Closed { .. } => 0,
         }
     }
@@ -100,9 +101,11 @@ mod tests {
     use super::*;
     use rumormill_core::{Incarnation, MailboxId, NodeId};
 
-    fn mail(len: usize) -> Letter {
+    /// A letter of two payloads that takes so much.
+    fn mail(taken: usize) -> Letter {
         let from = Address { node: NodeId([1; 32]), incarnation: Incarnation(1), mailbox: MailboxId(1) };
-        Letter::Mail { from, payloads: vec![Bytes::from(vec![0; len - 1]), Bytes::from_static(b"m")] }
+        let payloads = vec![Bytes::from(vec![0; taken - 2 * size_of::<Bytes>()]), Bytes::new()];
+        Letter::Mail { from, payloads }
     }
 
     #[tokio::test]
@@ -113,7 +116,7 @@ mod tests {
         }
         slot.put(mail((1 << 20) - 1)).expect("room");
         assert!(!slot.is_crowded(), "one byte is left");
-        slot.put(mail(2)).expect("held back is not full");
+        slot.put(mail(64)).expect("held back is not full");
         assert!(slot.is_crowded());
         letters.recv().await.expect("a letter");
         assert!(!slot.is_crowded(), "some was read");
@@ -123,13 +126,13 @@ mod tests {
     async fn what_finds_no_room_does_not_count_as_waiting() {
         let (slot, mut letters) = letters();
         for _ in 0..LETTERS_MAX - ROOM_LEFT - 1 {
-            slot.put(mail(2)).expect("room");
+            slot.put(mail(64)).expect("room");
         }
         assert!(!slot.is_crowded());
-        slot.put(mail(2)).expect("room");
+        slot.put(mail(64)).expect("room");
         assert!(slot.is_crowded(), "by their number");
         for _ in 0..ROOM_LEFT {
-            slot.put(mail(2)).expect("room for what was under way");
+            slot.put(mail(64)).expect("room for what was under way");
         }
         assert!(matches!(slot.put(mail(BYTES_HELD)), Err(TrySendError::Full(_))));
         for _ in 0..LETTERS_MAX {
@@ -137,6 +140,6 @@ mod tests {
         }
         assert!(!slot.is_crowded(), "the refused one does not wait");
         drop(letters);
-        assert!(matches!(slot.put(mail(2)), Err(TrySendError::Closed(_))));
+        assert!(matches!(slot.put(mail(64)), Err(TrySendError::Closed(_))));
     }
 }

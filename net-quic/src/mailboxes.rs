@@ -166,7 +166,7 @@ impl Asked {
 /// ```
 ///
 /// What waits in it is bounded: some two thousand letters, or 32 MiB. While one that nobody reads is as full as that, mail for
-/// the whole node waits with its senders, who are told that this node takes no more.
+/// the whole node waits with its senders, who are told that this node takes no more; so do answers to calls of this node.
 pub struct Mailbox<M> {
     cluster: Cluster,
     address: rumormill_core::Address,

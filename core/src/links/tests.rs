@@ -107,25 +107,12 @@ fn a_connection_resets_the_back_off() {
 fn whom_somebody_believes_to_be_there_is_dialled_at_once() {
     let mut bench = bench(Config::default());
     back_offs(&mut bench, 6);
-    given(&mut bench, [reach(2), down(2, Local), Input::Forgive { contact: contact(2) }]);
+    given(&mut bench, [reach(2), down(2, Local), Input::Forgive { peer: node(2) }]);
     assert_eq!(bench.input(reach(2))[0], DIAL_2);
     given(&mut bench, [down(2, Local)]);
     let delay_ms = bench.machine.table[&node(2)].retry_at.millis_since(bench.now.mono);
     assert!(delay_ms <= 313, "the back-off begins anew, not with {delay_ms} ms");
-    assert_eq!(
-        bench.input(Input::Forgive { contact: contact(9) })[0],
-        "due at 60000 ms",
-        "nobody is no news"
-    );
-}
-
-#[test]
-fn a_dial_under_way_goes_to_where_the_node_is_now() {
-    let mut bench = bench(Config::default());
-    given(&mut bench, [reach(2)]);
-    let contact = crate::bench::contact_in(2, 9);
-    assert_eq!(bench.input(Input::Forgive { contact }), ["Dial { contact: n2@9 }", "idle"]);
-    assert_eq!(bench.input(up_in(2, 9, Local))[0], PROBE_2, "what waits goes out");
+    assert_eq!(bench.input(Input::Forgive { peer: node(9) })[0], "due at 60000 ms", "nobody is no news");
 }
 
 #[test]
@@ -389,7 +376,7 @@ fn arbitrary_input() -> impl Strategy<Value = Input> {
         2 => number().prop_map(|number| Input::Hold { peer: node(number) }),
         2 => number().prop_map(|number| Input::Release { peer: node(number) }),
         1 => number().prop_map(|number| Input::Malformed { from: node(number) }),
-        1 => number().prop_map(|number| Input::Forgive { contact: contact(number) }),
+        1 => number().prop_map(|number| Input::Forgive { peer: node(number) }),
         1 => number().prop_map(|number| Input::Close { peer: node(number), reason: CloseReason::Silent }),
         1 => Just(Input::CloseAll(CloseReason::Leaving)),
     ]

@@ -87,8 +87,7 @@ impl Machines {
         }
         let is_first = contacts.iter().all(|contact| contact.id() == self.id);
         for contact in &contacts {
-            let contact = contact.clone(); // its user has just heard of it
-            self.links.handle(links::Input::Forgive { contact }, cx);
+            self.links.handle(links::Input::Forgive { peer: contact.id() }, cx); // its user has just heard of it
         }
         self.membership.handle(membership::Input::Join { token, contacts }, cx);
         let contact = self.membership.contact().clone();
