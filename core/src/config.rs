@@ -591,9 +591,9 @@ impl Config {
 
     /// Leaves nodes alone that have nothing to say, for batteries and for hosts of hundreds of nodes: some three frames a second
     /// instead of twelve. In exchange a crash is known everywhere after five to nine seconds instead of four and a half, a lease
-    /// lasts 48 s, a cluster whose nodes all start anew takes part after a minute instead of some seven seconds, connections
-    /// without a link of the overlay are given up after 35 s of silence instead of ten, and anti-entropy takes minutes to mend
-    /// what broadcasts lost. All nodes of a cluster must be tuned so, as all are refused as members whose leases differ.
+    /// lasts 48 s, a cluster whose nodes all start anew takes part after a minute instead of some seven seconds, a connection
+    /// for streams whose other end is gone ends after 35 s instead of ten, and anti-entropy takes minutes to mend what
+    /// broadcasts lost. All nodes of a cluster must be tuned so, as all are refused as members whose leases differ.
     pub fn tune_for_idle(&mut self) {
         (self.heartbeat_ms, self.ttl_ms) = (16_000, 48_000);
         // Up to 4,096 members neighbours hear each other every five seconds at most (a quarter of a heartbeat and its jitter): then

@@ -11,7 +11,8 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 pub(crate) const LETTERS_MAX: usize = 4 * crate::builder::ARRIVALS;
 /// Bytes that wait in a mailbox before mail is held back. A guess: far more than a reader that keeps up leaves waiting.
 pub(crate) const BYTES_HELD: usize = 32 << 20;
-/// Letters that must find room in it once mail is held back: everything that has come and is not delivered yet.
+/// Letters, or messages of a topic, that must find room once more are held back: everything that has come and is not
+/// delivered yet.
 pub(crate) const ROOM_LEFT: usize = 2 * crate::builder::ARRIVALS;
 
 /// What comes to a mailbox.

@@ -4,8 +4,9 @@ use rumormill_net_quic::core::log::{LogHeader, Reader};
 use rumormill_net_quic::core::{Boot, CommandError, MailLoss, MemberState, News, Node, Output};
 use rumormill_net_quic::testing::{TestCluster, Weather};
 use rumormill_net_quic::{
-    Builder, Cluster, Error, Found, Identity, Incoming, Offer, SentSome, ServiceExt as _,
+    Builder, Cluster, Error, Found, Identity, Incoming, Mailbox, Offer, SentSome, ServiceExt as _,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -101,6 +102,16 @@ async fn a_map_is_shared_and_watched() {
     assert_eq!(there.entries(), Ok(vec![]));
 }
 
+/// Reads so many numbered messages, each once and in their order.
+async fn assert_reads<M: DeserializeOwned>(mailbox: &mut Mailbox<M>, count: u32, number: impl Fn(M) -> u32) {
+    for expected in 0..count {
+        match timeout(SOON, mailbox.recv()).await.expect("soon").expect("running") {
+            Incoming::Message { message, .. } => assert_eq!(number(message), expected),
+            _ => panic!("not a message"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_mailbox_that_nobody_reads_makes_its_senders_wait_and_loses_nothing() {
     const FLOOD: u32 = 60_000;
@@ -122,12 +133,7 @@ async fn a_mailbox_that_nobody_reads_makes_its_senders_wait_and_loses_nothing() 
         sent >= 2_048,
         "only {sent} letters were taken: half of a mailbox's room is for what is under way"
     );
-    for expected in 0..sent {
-        match timeout(SOON, theirs.recv()).await.expect("soon").expect("running") {
-            Incoming::Message { message, .. } => assert_eq!(message, expected),
-            _ => panic!("not a message"),
-        }
-    }
+    assert_reads(&mut theirs, sent, |number| number).await;
     ours.send(theirs.address(), &sent).await.expect("there is room again");
 }
 
@@ -149,12 +155,7 @@ async fn long_messages_that_nobody_reads_wait_with_their_senders_before_they_fil
     }
     let bytes = sent as usize * LEN;
     assert!(bytes >= 32 << 20, "only {bytes} bytes were taken");
-    for expected in 0..sent {
-        match timeout(SOON, theirs.recv()).await.expect("soon").expect("running") {
-            Incoming::Message { message: (number, _), .. } => assert_eq!(number, expected),
-            _ => panic!("not a message"),
-        }
-    }
+    assert_reads(&mut theirs, sent, |(number, _)| number).await;
     ours.send(theirs.address(), &(sent, vec![])).await.expect("there is room again");
 }
 
@@ -180,12 +181,7 @@ async fn messages_that_are_sent_as_one_wait_as_one_and_none_is_lost() {
         assert!(sent < 200_000, "nobody reads, and all was taken");
     }
     assert!(sent >= 10 * 2_048, "{sent} messages were taken: two bundles, of 16 and of 4, are two letters");
-    for expected in 0..sent {
-        match timeout(SOON, theirs.recv()).await.expect("soon").expect("running") {
-            Incoming::Message { message: (number, _), .. } => assert_eq!(number, expected),
-            _ => panic!("not a message"),
-        }
-    }
+    assert_reads(&mut theirs, sent, |(number, _)| number).await;
     let again = ours.send_all(theirs.address(), &[(sent, Vec::new())]).await;
     assert_eq!(again, Ok(()), "there is room again");
 }

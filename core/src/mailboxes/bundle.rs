@@ -1,11 +1,10 @@
 //! Messages that travel as one mail.
 
+use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
 use core::iter::FusedIterator;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use alloc::vec::Vec;
 
 /// Bytes before each message: its length.
 const LEN_LEN: usize = 2;

@@ -114,8 +114,8 @@ pub enum Refusal {
     /// The pin cannot be written.
     #[error("the pin cannot be written: {0}")]
     Store(String),
-    /// It was let in and its connection goes on, but each is no member to the other: their configurations differ, or a clock is
-    /// wrong.
+    /// It was let in and its connection goes on, but by what is told of it, by itself or by another member, it is no member to
+    /// this node: their configurations differ, or a clock is wrong.
     #[error("{} is no member to this node: {}", short(node), differing(key, *ours, *theirs))]
     NoMember {
         /// The node.
