@@ -17,6 +17,7 @@ use crate::hello::Purpose;
 use crate::published::{Published, Watches};
 use crate::request::{Batch, Forgotten, Hearer, Request};
 use crate::store::{Store, Write};
+use crate::timers;
 use crate::trust::{Gossip, Refusal, TOPIC};
 use rumormill_core::frame::BODY_LEN_MAX;
 use rumormill_core::{
@@ -289,7 +290,7 @@ impl Driver {
             deadline = deadline.min(TokioInstant::now() + CROWDED); // nobody tells when a reader has read
         }
         if sleep.deadline() != deadline {
-            sleep.reset(deadline);
+            timers::set(sleep, deadline);
         }
     }
 

@@ -6,13 +6,14 @@ use crate::hello::Purpose;
 use crate::identity::Identity;
 use crate::store::Store;
 use crate::streams::Hub;
+use crate::timers::Timers;
 use crate::tls::Tls;
 use crate::trust::{Own, Proven, Refusal, Told};
 use crate::{BuildError, hello};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
     AsyncUdpSocket, ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, Incoming,
-    ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    ServerConfig, TransportConfig, VarInt,
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
@@ -142,7 +143,7 @@ pub(crate) fn open(
 ) -> Result<Endpoint, BuildError> {
     let config = endpoint_config(store, rng_seed)?;
     let server = Some((*shown.server).clone());
-    let endpoint = Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime));
+    let endpoint = Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(Timers));
     endpoint.map_err(BuildError::Socket)
 }
 

@@ -75,6 +75,7 @@ mod services;
 mod store;
 mod streams;
 pub mod testing;
+mod timers;
 mod tls;
 mod topics;
 mod trust;
