@@ -600,7 +600,8 @@ impl Members {
         let suspect = self.suspects.first().map_or(Instant::NEVER, |(at, _)| *at);
         let confirmation = self.confirmations.iter().map(|confirmation| confirmation.at).min();
         let help = self.helps.iter().map(|help| help.until).min();
-        let outlived = if self.outlived.is_some() { self.outlived_from } else { Instant::NEVER };
+        let is_outlived = self.outlived.is_some() && self.me().state.is_present();
+        let outlived = if is_outlived { self.outlived_from } else { Instant::NEVER };
         let timers = [self.beat_at, self.relay_at, self.pull_at, suspect, outlived];
         let earliest = timers.into_iter().chain(self.news.due()).chain(confirmation).chain(help).min();
         earliest.unwrap_or(Instant::NEVER)

@@ -259,9 +259,11 @@ impl Members {
         self.outlived = self.outlived.max(is_possible.then_some(known));
     }
 
-    /// This node begins another life after the one that others know, by word of whoever routes.
+    /// This node begins another life after the one that others know, by word of whoever routes. Who is on his way to the
+    /// next life, and has left this one, ends it before he is asked again.
     pub(super) fn on_outlived_due(&mut self, cx: &Cx<'_>) {
         if cx.now.mono >= self.outlived_from
+            && self.me().state.is_present()
             && let Some(incarnation) = self.outlived.take()
         {
             self.events.push_back(Event::Outlived { incarnation });

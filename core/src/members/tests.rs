@@ -697,6 +697,18 @@ fn what_the_registry_tells_of_a_later_life_is_outlived_as_well() {
 }
 
 #[test]
+fn who_has_left_one_life_begins_the_next_before_it_is_asked_for_another() {
+    for (known, asked) in [(8, vec![]), (20, vec![20])] {
+        let mut bench = bench(3);
+        give(&mut bench, Input::Leave);
+        assert!(give(&mut bench, Input::Outlived { incarnation: Incarnation(known) }).outlived.is_empty());
+        assert!(pass(&mut bench, 10_000).outlived.is_empty());
+        give(&mut bench, Input::Join { contact: contact_in(1, 9), is_first: false });
+        assert_eq!(pass(&mut bench, 6_100).outlived, asked);
+    }
+}
+
+#[test]
 fn a_life_more_than_a_day_ahead_is_nobodys() {
     let mut bench = bench(3);
     let in_a_day = (bench.now.wall.0 + 86_400_000) << 16;
