@@ -72,6 +72,7 @@ mod record;
 mod request;
 mod rotate;
 mod services;
+mod socket;
 mod store;
 mod streams;
 pub mod testing;
