@@ -15,19 +15,19 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
 }
 
 /// Takes a socket that is open.
-#[cfg(unix)]
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 pub(crate) fn wrap(socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-    Ok(unix::Socket::new(socket)?)
+    Ok(spare::Socket::new(socket)?)
 }
 
 /// Takes a socket that is open.
-#[cfg(not(unix))]
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 pub(crate) fn wrap(socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
     quinn::Runtime::wrap_udp_socket(&quinn::TokioRuntime, socket)
 }
 
-#[cfg(unix)]
-mod unix {
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+mod spare {
     use quinn::udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
     use quinn::{AsyncUdpSocket, UdpPoller};
     use std::io::{self, IoSliceMut};
@@ -36,8 +36,13 @@ mod unix {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::task::{Context, Poll, ready};
+    use std::time::Duration;
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
+    use tokio::time::{Sleep, sleep};
+
+    /// How long to wait for room where the system cannot be asked. A guess.
+    const PAUSE: Duration = Duration::from_millis(2);
 
     #[derive(Debug)]
     pub(super) struct Socket {
@@ -68,7 +73,7 @@ mod unix {
 
     impl AsyncUdpSocket for Socket {
         fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-            Box::pin(Room { socket: self, awaited: None })
+            Box::pin(Room { socket: self, wait: None })
         }
 
         fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -116,22 +121,40 @@ mod unix {
     #[derive(Debug)]
     struct Room {
         socket: Arc<Socket>,
-        /// The same socket, asked for room alone, while this connection waits for that.
-        awaited: Option<AsyncFd<UdpSocket>>,
+        wait: Option<Wait>,
+    }
+
+    #[derive(Debug)]
+    enum Wait {
+        /// The same socket, asked for room alone.
+        Room(AsyncFd<UdpSocket>),
+        /// The process may open nothing more.
+        Pause(Pin<Box<Sleep>>),
+    }
+
+    impl Wait {
+        fn begin(socket: &Socket) -> Self {
+            let room = socket.io.get_ref().try_clone().and_then(|socket| hear(socket, Interest::WRITABLE));
+            room.map_or_else(|_| Self::Pause(Box::pin(sleep(PAUSE))), Self::Room)
+        }
+
+        fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            match self {
+                Self::Room(room) => ready!(room.poll_write_ready(cx))?.retain_ready(),
+                Self::Pause(pause) => ready!(pause.as_mut().poll(cx)),
+            }
+            Poll::Ready(Ok(()))
+        }
     }
 
     impl UdpPoller for Room {
         fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            let Self { socket, awaited } = &mut *self;
+            let Self { socket, wait } = &mut *self;
             if socket.is_full.load(Relaxed) {
-                let room = match awaited {
-                    Some(room) => room,
-                    None => awaited.insert(hear(socket.io.get_ref().try_clone()?, Interest::WRITABLE)?),
-                };
-                ready!(room.poll_write_ready(cx))?.retain_ready();
+                ready!(wait.get_or_insert_with(|| Wait::begin(socket)).poll(cx))?;
                 socket.is_full.store(false, Relaxed);
             }
-            *awaited = None;
+            *wait = None;
             Poll::Ready(Ok(()))
         }
     }
@@ -152,6 +175,20 @@ mod unix {
             socket.is_full.store(true, Relaxed);
             assert!(poll(&mut nobody).is_pending(), "the system was not asked");
             poll_fn(poll).await.expect("the socket is open");
+            assert!(!socket.is_full.load(Relaxed));
+        }
+
+        #[tokio::test]
+        async fn who_may_open_nothing_more_waits_a_moment() {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let socket = Socket::new(UdpSocket::bind(any).expect("a socket")).expect("a socket");
+            socket.is_full.store(true, Relaxed);
+            let wait = Some(Wait::Pause(Box::pin(sleep(PAUSE))));
+            let mut room = Box::pin(Room { socket: socket.clone(), wait });
+            assert!(
+                room.as_mut().poll_writable(&mut Context::from_waker(std::task::Waker::noop())).is_pending()
+            );
+            poll_fn(|cx| room.as_mut().poll_writable(cx)).await.expect("the moment is over");
             assert!(!socket.is_full.load(Relaxed));
         }
     }
