@@ -12,11 +12,10 @@ use crate::published::Published;
 use crate::record::FileRecorder;
 use crate::request::{Forgotten, Request};
 use crate::rotate::Keys;
-use crate::socket;
 use crate::store::{Store, StoreError};
 use crate::trust::{Admission, Certificate, ERRANDS, Flaw, Gossip, Own, Refusal, StatementError, Trust};
 use arc_swap::ArcSwap;
-use quinn::AsyncUdpSocket;
+use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime};
 use ring::digest::{SHA256, digest};
 use rumormill_core::{Boot, Config, ConfigError, Contact, Incarnation, MapConfig, NodeId, Schema, Token};
 use std::io;
@@ -443,7 +442,7 @@ impl Builder {
             return Ok(socket);
         }
         let addr = self.listen;
-        socket::bind(addr).map_err(|source| BuildError::Listen { addr, source })
+        bind(addr).map_err(|source| BuildError::Listen { addr, source })
     }
 
     /// A node that others cannot reach says so, loudly: they would find it dead.
@@ -463,6 +462,11 @@ impl Builder {
         self.config.validate()?;
         self.trust.check().map_err(BuildError::Allowed)
     }
+}
+
+/// Opens a socket.
+pub(crate) fn bind(addr: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    TokioRuntime.wrap_udp_socket(UdpSocket::bind(addr)?)
 }
 
 /// Finds a seed that is not on this machine, as far as its address tells.

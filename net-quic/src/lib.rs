@@ -72,7 +72,6 @@ mod record;
 mod request;
 mod rotate;
 mod services;
-mod socket;
 mod store;
 mod streams;
 pub mod testing;

@@ -1,9 +1,9 @@
 //! A node that goes on at another address, without a break.
 
+use crate::builder::bind;
 use crate::cluster::Cluster;
 use crate::driver::{Moving, challenges};
 use crate::request::Request;
-use crate::socket;
 use quinn::{AsyncUdpSocket, Connection};
 use rumormill_core::NodeId;
 use std::io;
@@ -137,9 +137,7 @@ impl Cluster {
         let Move { to, advertise } = to.into();
         let _alone = self.inner.moving.try_lock().map_err(|_| MigrateError::UnderWay)?;
         let socket = match to {
-            To::Addr(addr) => {
-                Some(socket::bind(addr).map_err(|source| MigrateError::Listen { addr, source })?)
-            }
+            To::Addr(addr) => Some(bind(addr).map_err(|source| MigrateError::Listen { addr, source })?),
             To::Socket(socket) => Some(socket),
             To::Here => None,
         };

@@ -18,9 +18,9 @@ mod weather;
 
 pub use weather::{Relay, Weather};
 
-use crate::{BuildError, Builder, Cluster, Error, Identity, socket};
+use crate::{BuildError, Builder, Cluster, Error, Identity};
 use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, UdpPoller};
+use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime, UdpPoller};
 use rumormill_core::{MemberState, News};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSliceMut};
@@ -216,7 +216,7 @@ impl TestCluster {
         let listen = |source| BuildError::Listen { addr: asked, source };
         let socket = UdpSocket::bind(asked).map_err(listen)?;
         let addr = socket.local_addr().map_err(listen)?;
-        let inner = socket::wrap(socket).map_err(listen)?;
+        let inner = TokioRuntime.wrap_udp_socket(socket).map_err(listen)?;
         let (taken, free) = oneshot::channel();
         let socket = CutSocket { inner, addr, cuts: self.cuts.clone(), _taken: taken };
         let relay = Relay::around(Arc::new(socket), number as u64);
