@@ -13,6 +13,7 @@ use crate::record::FileRecorder;
 use crate::request::{Forgotten, Request};
 use crate::rotate::Keys;
 use crate::store::{Store, StoreError};
+use crate::timers::Timers;
 use crate::trust::{Admission, Certificate, ERRANDS, Flaw, Gossip, Own, Refusal, StatementError, Trust};
 use arc_swap::ArcSwap;
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime};
@@ -329,7 +330,9 @@ impl Builder {
         self.warn_of_loopback(&addrs);
         let terms = Terms::new(self.half_open_max, self.config.probe_after_ms);
         let shown = Shown::new(&identity, &self.cluster, terms, admission.own())?;
-        let endpoint = endpoint::open(&shown, &store, socket, self.entropy)?;
+        // A run that repeats lives in the time of a simulation, which tokio keeps.
+        let timers = if self.entropy.is_some() { Timers::Tokio } else { Timers::of_system() };
+        let endpoint = endpoint::open(&shown, &store, socket, timers.clone(), self.entropy)?;
         let contact = Arc::new(Mutex::new(Contact::new(id, Incarnation(0), &addrs)));
         let cookie = Cookie::new(&secret, &self.cluster);
         let (timeout, judge, shown) = (self.handshake, admission.clone(), ArcSwap::from_pointee(shown));
@@ -346,6 +349,7 @@ impl Builder {
         let tools = Tools {
             published: published.clone(),
             gate: gate.clone(),
+            timers,
             arrivals: ways.arrivals,
             writer,
             contact,

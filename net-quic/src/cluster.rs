@@ -22,6 +22,9 @@ use tokio::time::sleep;
 /// How soon seeds that did not answer are tried again, and how rarely at last.
 const SEED_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
+/// How rarely at last a node that is in looks whether its seeds are members. A guess.
+const SEED_LOOK: Duration = Duration::from_secs(60);
+
 /// How long it is told as the reason that another process runs with the node's key, after somebody has said so: longer than
 /// seeds are let alone.
 const OTHER_PROCESS_FOR: Duration = Duration::from_secs(30);
@@ -377,7 +380,7 @@ impl Cluster {
                     Err(error) => tracing::warn!(%error, "no seed lets this node in yet"),
                 }
                 sleep(pause).await;
-                pause = (pause * 2).min(longest);
+                pause = (pause * 2).min(if is_in { SEED_LOOK } else { longest });
             }
         });
     }

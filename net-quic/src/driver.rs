@@ -17,7 +17,7 @@ use crate::hello::Purpose;
 use crate::published::{Published, Watches};
 use crate::request::{Batch, Forgotten, Hearer, Request};
 use crate::store::{Store, Write};
-use crate::timers;
+use crate::timers::{Timer, Timers};
 use crate::trust::{Gossip, Refusal, TOPIC};
 use rumormill_core::frame::BODY_LEN_MAX;
 use rumormill_core::{
@@ -31,7 +31,7 @@ use std::time::Duration;
 use std::vec::Drain;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
+use tokio::time::Instant as TokioInstant;
 
 /// Inputs that are taken in one go before anything else is looked at.
 const BATCH: usize = 256;
@@ -103,6 +103,8 @@ pub(crate) struct Tools {
     /// What users read without asking.
     pub(crate) published: Arc<Published>,
     pub(crate) gate: Arc<Gate>,
+    /// Where the node waits for its time.
+    pub(crate) timers: Timers,
     pub(crate) arrivals: Arrivals,
     pub(crate) writer: Writer,
     /// How the node introduces itself, for the HELLOs that go on beside it.
@@ -192,13 +194,12 @@ impl Driver {
     /// Runs the node until its users have all gone, or one of them ends it.
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
         let mut came = Vec::with_capacity(BATCH);
-        let sleep = sleep_until(TokioInstant::now());
-        tokio::pin!(sleep);
+        let mut sleep = self.tools.timers.timer(TokioInstant::now().into_std());
         let token = self.token();
         self.step(Input::Command { token, command: Command::Subscribe { topic: TOPIC } });
         self.watch();
         while self.ending.is_none() {
-            self.set(sleep.as_mut());
+            self.set(&mut sleep);
             tokio::select! {
                 biased;
                 Some(met) = inbox.met.recv() => self.on_met(met),
@@ -282,15 +283,16 @@ impl Driver {
         }
     }
 
-    fn set(&self, sleep: std::pin::Pin<&mut Sleep>) {
+    fn set(&self, sleep: &mut Timer) {
         let app = self.app.as_ref().and_then(AppHost::poll_timeout).unwrap_or(Instant::NEVER);
         let deadline = self.node.poll_timeout().unwrap_or(Instant::NEVER).min(app);
         let mut deadline = self.clocks.at(deadline);
         if *self.tools.hold_mail.borrow() || *self.tools.hold_topics.borrow() {
             deadline = deadline.min(TokioInstant::now() + CROWDED); // nobody tells when a reader has read
         }
+        let deadline = deadline.into_std();
         if sleep.deadline() != deadline {
-            timers::set(sleep, deadline);
+            sleep.set(deadline);
         }
     }
 

@@ -66,11 +66,12 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// A silent neighbour is probed first; a connection that nothing else goes over is looked after half as often.
+    /// Neighbours ask each other in turn; a connection that nothing goes over is looked after as rarely as five of them come to
+    /// theirs.
     pub(crate) fn new(half_open_max: usize, probe_after_ms: u64) -> Self {
         Self {
             half_open_max,
-            keep_alive: Duration::from_millis(probe_after_ms.saturating_mul(2).clamp(3_000, 15_000)),
+            keep_alive: Duration::from_millis(probe_after_ms.saturating_mul(5).clamp(7_500, 15_000)),
         }
     }
 }
@@ -139,11 +140,12 @@ pub(crate) fn open(
     shown: &Shown,
     store: &Store,
     socket: Arc<dyn AsyncUdpSocket>,
+    timers: Timers,
     rng_seed: Option<[u8; 32]>,
 ) -> Result<Endpoint, BuildError> {
     let config = endpoint_config(store, rng_seed)?;
     let server = Some((*shown.server).clone());
-    let endpoint = Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(Timers));
+    let endpoint = Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(timers));
     endpoint.map_err(BuildError::Socket)
 }
 
@@ -162,7 +164,7 @@ fn endpoint_config(store: &Store, rng_seed: Option<[u8; 32]>) -> Result<Endpoint
 }
 
 fn transport(keep_alive: Duration) -> TransportConfig {
-    let given_up = (keep_alive * 10 / 3).as_millis() as u32; // three questions unanswered
+    let given_up = (keep_alive * 7 / 3).as_millis() as u32; // two questions unanswered
     let mut transport = TransportConfig::default();
     transport
         .initial_rtt(Duration::from_millis(50))
@@ -485,7 +487,7 @@ mod tests {
     #[test]
     fn a_silent_connection_is_looked_after_less_often_than_a_neighbour_and_within_bounds() {
         let keep_alive = |probe_after_ms| Terms::new(1, probe_after_ms).keep_alive.as_millis();
-        assert_eq!([0, 1_500, 5_200, u64::MAX].map(keep_alive), [3_000, 3_000, 10_400, 15_000]);
+        assert_eq!([0, 1_500, 2_000, u64::MAX].map(keep_alive), [7_500, 7_500, 10_000, 15_000]);
     }
 
     #[test]

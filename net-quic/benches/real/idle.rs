@@ -16,6 +16,9 @@ pub(crate) const ROLE: &str = "idle";
 /// How nodes are set up: with the numbers as they come, or to be left alone while they have nothing to say.
 const TUNINGS: [&str; 2] = ["as they come", "tuned for idle"];
 
+/// How long nodes that have come in still look for others: shuffles that bring nobody new come rarely after that.
+const CALM_AFTER: Duration = Duration::from_secs(60);
+
 fn set_up(builder: Builder, tuning: &str) -> Builder {
     let tune = if tuning == TUNINGS[1] { Config::tune_for_idle } else { |_: &mut Config| {} };
     builder.map("bench").configure(tune)
@@ -45,7 +48,7 @@ async fn one_of_ten(scale: Scale, tuning: &'static str) -> [Figure; 2] {
     // Its first line is read on another thread: meanwhile the nine must answer it.
     let start = move || Other::start(ROLE, &[tuning, &seed]);
     let mut other = tokio::task::spawn_blocking(start).await.expect("the idle node is in");
-    sleep(Duration::from_secs(if scale.is_smoke() { 0 } else { 20 })).await;
+    sleep(if scale.is_smoke() { Duration::ZERO } else { CALM_AFTER }).await;
     let (before, begin) = (other.usage(), Instant::now());
     sleep(Duration::from_secs(if scale.is_smoke() { 1 } else { 60 })).await;
     let (after, took) = (other.usage(), begin.elapsed());
