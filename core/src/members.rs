@@ -1,6 +1,6 @@
 //! Members: who is in the cluster, kept by leases that compare no two clocks.
 //!
-//! One row for each life. Every node raises its own heartbeat counter every H, and hands rises of all counters on to
+//! One row for each life. Every node raises its own heartbeat counter every H, and exchanges rises of all counters with
 //! its neighbours in batches; each row says how old it is, so a receiver knows on its own monotonic clock when a member
 //! showed itself alive last. What a neighbour has already, and what a later rise has overtaken, is not sent: queues
 //! never grow, and a slow link loses nothing. Records travel only to who lacks them.
@@ -10,12 +10,18 @@
 //! ```text
 //! H(N)     = max(heartbeat_ms, 1000 N / heartbeat_rows_per_s)
 //! lease(N) = ttl_ms * H(N) / heartbeat_ms
-//! tick(N)  = max(heartbeat_ms / 4, H(N) / 8)
+//! e(N)     = min(exchange_ms, 2 ttl_ms / 5 (floor(log2 N) - 1))
 //! ```
 //!
+//! Every e a node tells one of its n neighbours what that lacks, in turn, and is answered at once with what lacks here:
+//! two frames every e, whatever n is. The last of e's terms lets a rise cross a cluster within a lease, hop by hop. Two
+//! signs tell of a neighbour that is gone, and each means no more than a doubt: it does not answer within
+//! `quiet_after_ms`, or it breaks its promise. With each question goes when the asker will ask again, n e later, so it is
+//! missed by whoever's turn is next, and not only by whoever happens to ask it: within e and `quiet_after_ms`.
+//!
 //! What it hears is that rate times those neighbours that have the same news for it, two to three of five. Idle, with
-//! the overlay below, a node sends 2.2 kB and 12 frames a second among 100, 4.7 kB and 7 among 1,000, 5.6 kB and 9 among
-//! 3,000 (130, 354 and 385 rows heard in a second; the bound is `active_size * heartbeat_rows_per_s`). Somebody's coming
+//! the overlay below, a node sends 2.2 kB and 6 frames a second among 100, 4.8 kB and 8 among 1,000, 4.6 kB and 9 among
+//! 3,000 (125, 336 and 323 rows heard in a second; the bound is `active_size * heartbeat_rows_per_s`). Somebody's coming
 //! costs every node one record from each of some three neighbours, about 0.3 kB. A row takes about 0.2 kB of the
 //! simulator's memory; there are at most `members_max` in a node.
 //!
@@ -155,6 +161,21 @@ pub enum Event {
         /// How it is reached.
         contact: Contact,
     },
+    /// A neighbour was asked for a sign of life.
+    Asked {
+        /// The neighbour.
+        peer: NodeId,
+    },
+    /// A neighbour was taken for dead.
+    Dead {
+        /// The neighbour.
+        peer: NodeId,
+    },
+    /// A node takes this one for its neighbour, and is none.
+    Strange {
+        /// The node.
+        peer: NodeId,
+    },
     /// A frame for a node that need not be a neighbour: links must reach it.
     Reach {
         /// The node.
@@ -172,6 +193,10 @@ struct Neighbor {
     bit: u32,
     /// Rises before this one were sent, or are known there.
     cursor: u64,
+    /// When it was asked for heartbeats last.
+    asked_at: Instant,
+    /// When it should have shown itself, as it has promised.
+    expected_at: Instant,
     is_lazy_full: bool,
     is_sync_full: bool,
     is_control_full: bool,
@@ -237,7 +262,9 @@ pub struct Members {
     /// Whether the node is among others, or is the first of them.
     is_running: bool,
     beat_at: Instant,
-    relay_at: Instant,
+    exchange_at: Instant,
+    /// The neighbour that was asked last, until it answers, and the time that it has for that.
+    unanswered: Option<(NodeId, Instant)>,
     /// Where the search for leases that have run out goes on.
     sweep: u32,
     /// No lease is judged before: this node was paused.
@@ -293,7 +320,8 @@ impl Members {
             pace: 1,
             is_running: false,
             beat_at: Instant::NEVER,
-            relay_at: Instant::NEVER,
+            exchange_at: Instant::NEVER,
+            unanswered: None,
             sweep: 0,
             leases_from: Instant::default(),
             paging: None,
@@ -361,13 +389,14 @@ impl Members {
         self.table.digest(into);
         for neighbor in &self.neighbors {
             into.pair(neighbor.peer.prefix(), neighbor.cursor);
+            into.pair(now.0.wrapping_sub(neighbor.asked_at.0), span(neighbor.expected_at));
         }
         let sizes = [self.log.len(), self.confirmations.len(), self.helps.len(), self.suspects.len()];
         sizes.into_iter().for_each(|size| into.word(size as u64));
         self.news.digest(span, into);
         into.word(self.rises);
         into.word(u64::from(self.health.0) | self.pace << 8);
-        let timers = [self.beat_at, self.relay_at, self.pull_at];
+        let timers = [self.beat_at, self.exchange_at, self.pull_at];
         timers.into_iter().for_each(|at| into.word(span(at)));
     }
 
@@ -477,7 +506,7 @@ impl Members {
         self.is_running = true;
         self.show_alive(cx);
         self.schedule_beat(cx);
-        self.schedule_relay(cx);
+        self.start_exchanges(cx);
         self.pull_at = cx.now.mono;
     }
 
@@ -501,8 +530,8 @@ impl Members {
             let neighbors = self.neighbors.iter().filter(|_| is_told);
             neighbors.for_each(|neighbor| news::tell_record(neighbor.peer, entry.clone(), cx));
         }
-        (self.is_running, self.outlived) = (false, None);
-        (self.beat_at, self.relay_at, self.pull_at) = (Instant::NEVER, Instant::NEVER, Instant::NEVER);
+        (self.is_running, self.outlived, self.unanswered) = (false, None, None);
+        (self.beat_at, self.exchange_at, self.pull_at) = (Instant::NEVER, Instant::NEVER, Instant::NEVER);
         self.paging = None;
         self.news = news::News::default();
         self.confirmations.clear();
@@ -525,6 +554,8 @@ impl Members {
             peer,
             bit,
             cursor,
+            asked_at: cx.now.mono,
+            expected_at: Instant::NEVER,
             is_lazy_full: false,
             is_sync_full: false,
             is_control_full: false,
@@ -532,7 +563,7 @@ impl Members {
         });
         self.news.offer(bit, cx.now.mono);
         self.start(cx);
-        self.introduce(peer, cx);
+        self.introduce(&peer, cx);
         if self.config.is_planted(Canary::EagerBooting) {
             self.take_part(cx);
         }
@@ -543,9 +574,11 @@ impl Members {
     }
 
     fn on_neighbor_down(&mut self, peer: NodeId, loss: NeighborLoss, cx: &mut Cx<'_>) {
-        let bit = self.neighbor(&peer).map_or(0, |neighbor| neighbor.bit);
-        self.news.forget_neighbor(bit);
-        self.neighbors.retain(|neighbor| neighbor.peer != peer);
+        if let Some(i) = self.neighbors.iter().position(|neighbor| neighbor.peer == peer) {
+            let gone = self.neighbors.remove(i);
+            self.news.forget_neighbor(gone.bit);
+            self.promise_sooner(gone.asked_at, cx);
+        }
         if self.paging.as_ref().is_some_and(|paging| paging.peer == peer) {
             self.paging = None;
             self.pull_at = cx.now.mono;
@@ -588,6 +621,8 @@ impl Members {
         cx.stats.late += 1;
         self.health.worsen();
         self.leases_from = now.plus_millis(self.heartbeat_ms());
+        self.unanswered = None;
+        self.put_off_promises(cx);
         self.put_off_verdicts(cx);
         self.put_off_confirmations(cx);
         if late_ms >= self.config.ttl_ms && self.me().state == MemberState::Active {
@@ -602,7 +637,9 @@ impl Members {
         let help = self.helps.iter().map(|help| help.until).min();
         let is_outlived = self.outlived.is_some() && self.me().state.is_present();
         let outlived = if is_outlived { self.outlived_from } else { Instant::NEVER };
-        let timers = [self.beat_at, self.relay_at, self.pull_at, suspect, outlived];
+        let unanswered = self.unanswered.map_or(Instant::NEVER, |(_, until)| until);
+        let expected = self.neighbors.iter().map(|it| it.expected_at).min().unwrap_or(Instant::NEVER);
+        let timers = [self.exchange_at, unanswered, expected, self.pull_at, suspect, outlived];
         let earliest = timers.into_iter().chain(self.news.due()).chain(confirmation).chain(help).min();
         earliest.unwrap_or(Instant::NEVER)
     }
@@ -643,8 +680,9 @@ impl Machine for Members {
         self.on_confirmations_due(cx);
         self.on_helps_due(cx);
         self.on_pull_due(cx);
-        self.on_beat_due(cx);
-        self.on_relay_due(cx);
+        self.on_answer_due(cx);
+        self.on_promises_due(cx);
+        self.on_exchange_due(cx);
         self.on_outlived_due(cx);
         self.on_news_due(cx);
         self.due = self.next_deadline();
@@ -692,8 +730,12 @@ impl Members {
         if !self.is_running {
             return; // it has left, and whoever writes will hear of that
         }
+        self.unanswered.take_if(|(asked, _)| *asked == from);
         match frame {
-            MembersFrame::Beats(beats) => self.on_beats(from, &beats, cx),
+            MembersFrame::Beats { asks, again_ms, beats } => {
+                self.on_promise(&from, again_ms, cx);
+                self.on_beats(from, asks, &beats, cx);
+            }
             MembersFrame::Pull(wanted) => self.on_pull(from, wanted, cx),
             MembersFrame::Push { answered, entries } => self.on_push(from, answered, &entries, cx),
             MembersFrame::PingRequest { nonce, target } => self.on_ping_request(from, nonce, target, cx),

@@ -80,6 +80,21 @@ pub enum Input {
         /// The node.
         peer: NodeId,
     },
+    /// A neighbour was asked for a sign of life, as a probe would.
+    Asked {
+        /// The neighbour.
+        peer: NodeId,
+    },
+    /// A neighbour was taken for dead.
+    Dead {
+        /// The neighbour.
+        peer: NodeId,
+    },
+    /// A node asks this one for a sign of life as its neighbour.
+    Strange {
+        /// The node.
+        peer: NodeId,
+    },
     /// A node answers for itself, and the overlay has brought no word of it for long.
     Apart {
         /// How it is reached.
@@ -292,7 +307,9 @@ impl Membership {
         };
         neighbor.last_heard = now;
         if neighbor.probed_at.take().is_some() {
-            self.due = self.due.min(now.plus_millis(self.config.probe_after_ms));
+            let due = now.plus_millis(self.probe_after_ms());
+            // Where members run everybody is asked all the time: nobody is woken by a wait that is over.
+            self.due = if self.config.members { self.next_deadline() } else { self.due.min(due) };
         }
         true
     }
@@ -357,7 +374,7 @@ impl Membership {
         let last_heard = cx.now.mono;
         self.active.push(Neighbor { contact: contact.clone(), last_heard, probed_at: None, is_quiet: false });
         if self.config.probe_after_ms > 0 {
-            self.set_due(last_heard.plus_millis(self.config.probe_after_ms));
+            self.set_due(last_heard.plus_millis(self.probe_after_ms()));
         }
         cx.stats.neighbors_accepted += 1;
         self.events.push_back(Event::NeighborUp { peer: id });
@@ -407,7 +424,7 @@ impl Membership {
         {
             return;
         }
-        self.passive.insert(aged, cx.now.mono, expendable, cx.rng);
+        self.shuffle.has_news |= self.passive.insert(aged, cx.now.mono, expendable, cx.rng);
     }
 
     // --- becoming neighbours
@@ -452,7 +469,7 @@ impl Membership {
     /// A view full of corpses is probed before a request is refused.
     fn on_request_at_full_view(&mut self, contact: &Contact, cx: &mut Cx<'_>) {
         let now = cx.now.mono;
-        let (probe_after_ms, probe_full_ms) = (self.config.probe_after_ms, self.config.probe_full_ms);
+        let (probe_after_ms, probe_full_ms) = (self.probe_after_ms(), self.config.probe_full_ms);
         let is_unheard = |n: &Neighbor| now.millis_since(n.last_heard) > probe_after_ms;
         let overdue = |n: &Neighbor| n.probed_at.is_some_and(|at| now.millis_since(at) > probe_full_ms);
         if probe_after_ms == 0 || !self.active.iter().any(is_unheard) {
@@ -562,13 +579,31 @@ impl Membership {
 
     fn probe(&mut self, i: usize, cx: &mut Cx<'_>) {
         self.probe_nonce = self.probe_nonce.wrapping_add(1);
-        let neighbor = &mut self.active[i];
-        if neighbor.probed_at.is_none() {
-            neighbor.probed_at = Some(cx.now.mono);
-            neighbor.is_quiet = false;
-        }
+        self.await_answer(i, false, cx);
         cx.stats.probes += 1;
-        cx.send(neighbor.contact.id(), Channel::Control, Frame::Probe { nonce: self.probe_nonce });
+        cx.send(self.active[i].contact.id(), Channel::Control, Frame::Probe { nonce: self.probe_nonce });
+    }
+
+    /// Tells the silence after which a neighbour is probed. Where members run they ask neighbours in turn, one at each
+    /// exchange, and probes are for whom that leaves out.
+    fn probe_after_ms(&self) -> u64 {
+        let turns = if self.config.members { self.config.active_size.max(1) as u64 } else { 1 };
+        self.config.probe_after_ms.saturating_mul(turns)
+    }
+
+    fn on_asked(&mut self, peer: &NodeId, cx: &Cx<'_>) {
+        if let Some(i) = self.position(peer) {
+            self.await_answer(i, true, cx);
+        }
+    }
+
+    /// A neighbour was asked for a sign of life. Members look themselves after whom they have asked.
+    fn await_answer(&mut self, i: usize, is_theirs: bool, cx: &Cx<'_>) {
+        if self.active[i].probed_at.is_none() {
+            let neighbor = &mut self.active[i];
+            (neighbor.probed_at, neighbor.is_quiet) = (Some(cx.now.mono), is_theirs);
+            self.set_due(self.next_probing(&self.active[i]));
+        }
     }
 
     fn on_probe(&mut self, from: NodeId, nonce: u32, cx: &mut Cx<'_>) {
@@ -618,7 +653,7 @@ impl Membership {
                 self.silent_at(at).min(at.plus_millis(self.config.quiet_after_ms))
             }
             Some(at) => self.silent_at(at),
-            None => neighbor.last_heard.plus_millis(self.config.probe_after_ms),
+            None => neighbor.last_heard.plus_millis(self.probe_after_ms()),
         }
     }
 
@@ -682,6 +717,13 @@ impl Machine for Membership {
             Input::Frame { from, frame } => self.on_frame(from, frame, cx),
             Input::LinkDown { peer } => self.on_link_down(peer, cx),
             Input::Unreached { peer } => self.on_unreached(peer, cx),
+            Input::Asked { peer } => self.on_asked(&peer, cx),
+            Input::Dead { peer } => {
+                if let Some(i) = self.position(&peer) {
+                    self.on_silent(i, cx);
+                }
+            }
+            Input::Strange { peer } => self.let_go(peer, cx),
             Input::Apart { contact } => self.on_apart(&contact, cx),
         }
     }

@@ -480,7 +480,7 @@ fn a_node_of_which_a_later_life_is_made_up_begins_one_after_it() {
         state: MemberState::Active,
         weight: 1,
         zone: 0,
-        cluster: ClusterNumbers { heartbeat_ms: 2_000, ttl_ms: 6_000, ring_size: 64 },
+        cluster: ClusterNumbers { heartbeat_ms: 2_000, ttl_ms: 7_000, ring_size: 64 },
     };
     let entry = MemberEntry { record: Arc::new(record), counter: 1, age_ms: 0 };
     let frame = Frame::Members(MembersFrame::News(vec![Rumor::Record(entry)]));

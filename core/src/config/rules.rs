@@ -103,7 +103,7 @@ impl Config {
     }
 
     /// Members and placement.
-    fn members_rules(&self) -> [Rule; 15] {
+    fn members_rules(&self) -> [Rule; 16] {
         [
             (self.members_relay_ms >= 1, "members_relay_ms", "must be at least 1"),
             (
@@ -125,6 +125,7 @@ impl Config {
                 "must be at least twice heartbeat_ms, or one late heartbeat ends a lease",
             ),
             (self.ttl_ms <= DAY_MS, "ttl_ms", "must be at most a day, or who has died is there for ever"),
+            ((1..=DAY_MS).contains(&self.exchange_ms), "exchange_ms", "must be from 1 to a day"),
             (self.heartbeat_rows_per_s >= 1, "heartbeat_rows_per_s", "must be at least 1"),
             (self.members_max >= 2, "members_max", "must be at least 2"),
             (

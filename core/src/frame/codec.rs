@@ -45,7 +45,7 @@ pub(super) mod kinds {
     pub(super) const SYNC_CHUNK: u16 = 18;
     pub(super) const SYNC_END: u16 = 19;
 
-    pub(in crate::frame) const BEATS: u16 = 20;
+    // 20 was of heartbeats that asked nothing.
     pub(in crate::frame) const MEMBERS_PULL_PAGE: u16 = 21;
     pub(in crate::frame) const MEMBERS_PULL: u16 = 22;
     pub(in crate::frame) const MEMBERS_PUSH: u16 = 23;
@@ -54,6 +54,7 @@ pub(super) mod kinds {
     pub(in crate::frame) const PONG: u16 = 26;
     pub(in crate::frame) const PING_ANSWER: u16 = 27;
     pub(in crate::frame) const MEMBERS_NEWS: u16 = 28;
+    pub(in crate::frame) const BEATS: u16 = 29;
     pub(super) const REGISTRY_HELLO: u16 = 30;
     pub(super) const REGISTRY_ROWS: u16 = 31;
     pub(super) const REGISTRY_PULL: u16 = 32;
@@ -295,7 +296,9 @@ impl Fields {
                 ops: self.tail(),
             })),
             kinds::SYNC_END => Frame::SyncEnd(self.next()?),
-            kinds::BEATS..=kinds::MEMBERS_NEWS => return Ok(MembersFrame::read(self)?.map(Frame::Members)),
+            kinds::MEMBERS_PULL_PAGE..=kinds::BEATS => {
+                return Ok(MembersFrame::read(self)?.map(Frame::Members));
+            }
             kinds::REGISTRY_HELLO => Frame::RegistryHello(Box::new(self.next()?)),
             kinds::REGISTRY_ROWS => Frame::RegistryRows(Box::new(Rows {
                 mask: self.next()?,

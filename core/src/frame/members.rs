@@ -91,7 +91,14 @@ pub enum Rumor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MembersFrame {
     /// Heartbeats that have risen since the last frame.
-    Beats(Vec<Beat>),
+    Beats {
+        /// Whether the receiver shall answer with its own, at once: it is asked for a sign of life as well.
+        asks: bool,
+        /// How soon the receiver will hear from the sender again, as long as that lives; 0 where nothing is promised.
+        again_ms: u32,
+        /// The heartbeats.
+        beats: Vec<Beat>,
+    },
     /// Asks for records.
     Pull(Wanted),
     /// Records.
@@ -151,7 +158,7 @@ impl MembersFrame {
     /// Tells the one channel that a frame of this kind travels on.
     pub(super) fn channel(&self) -> Channel {
         match self {
-            Self::Beats(_) => Channel::Lazy,
+            Self::Beats { .. } => Channel::Lazy,
             Self::Pull(_) | Self::Push { .. } => Channel::Sync,
             Self::PingRequest { .. }
             | Self::Ping { .. }
@@ -163,7 +170,7 @@ impl MembersFrame {
 
     pub(super) fn kind(&self) -> u16 {
         match self {
-            Self::Beats(_) => kinds::BEATS,
+            Self::Beats { .. } => kinds::BEATS,
             Self::Pull(Wanted::Page(_)) => kinds::MEMBERS_PULL_PAGE,
             Self::Pull(Wanted::Lives(_)) => kinds::MEMBERS_PULL,
             Self::Push { .. } => kinds::MEMBERS_PUSH,
@@ -177,7 +184,9 @@ impl MembersFrame {
 
     pub(super) fn read(fields: &mut Fields) -> Result<Option<Self>, DecodeError> {
         Ok(Some(match fields.kind() {
-            kinds::BEATS => Self::Beats(fields.list(BEATS_MAX)?),
+            kinds::BEATS => {
+                Self::Beats { asks: fields.next()?, again_ms: fields.next()?, beats: fields.list(BEATS_MAX)? }
+            }
             kinds::MEMBERS_PULL_PAGE => Self::Pull(Wanted::Page(fields.next()?)),
             kinds::MEMBERS_PULL => Self::Pull(Wanted::Lives(fields.list(LIVES_MAX)?)),
             kinds::MEMBERS_PUSH => {
@@ -194,7 +203,7 @@ impl MembersFrame {
 
     pub(super) fn encode_body(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Beats(beats) => put(beats, out),
+            Self::Beats { asks, again_ms, beats } => put(&(asks, again_ms, beats), out),
             Self::Pull(Wanted::Page(from)) => put(from, out),
             Self::Pull(Wanted::Lives(lives)) => put(lives, out),
             Self::Push { answered, entries } => put(&(answered, entries), out),
@@ -208,7 +217,7 @@ impl MembersFrame {
 
     pub(super) fn body_len(&self) -> usize {
         match self {
-            Self::Beats(beats) => list_len(beats, beat_len),
+            Self::Beats { asks: _, again_ms, beats } => 1 + varint_len(*again_ms) + list_len(beats, beat_len),
             Self::Pull(Wanted::Page(from)) => varint_len(*from),
             Self::Pull(Wanted::Lives(lives)) => list_len(lives, |_| 8),
             Self::Push { answered, entries } => answered_len(answered) + list_len(entries, entry_len),
@@ -251,7 +260,10 @@ fn entry_len(MemberEntry { record, counter, age_ms }: &MemberEntry) -> usize {
 impl Folded for MembersFrame {
     fn fold(&self, into: &mut Fold) {
         match self {
-            Self::Beats(beats) => fold_list(beats, into),
+            Self::Beats { asks, again_ms, beats } => {
+                into.word(u64::from(*asks) | u64::from(*again_ms) << 1);
+                fold_list(beats, into);
+            }
             Self::Pull(Wanted::Page(from)) => into.word(u64::from(*from)),
             Self::Pull(Wanted::Lives(lives)) => fold_list(lives, into),
             Self::Push { answered, entries } => {

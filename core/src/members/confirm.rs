@@ -88,7 +88,8 @@ impl Members {
     /// Looks through a part of the table for leases that have run out, and for those that are gone for good.
     pub(super) fn sweep_leases(&mut self, cx: &mut Cx<'_>) {
         let (now, end, lease_ms) = (cx.now.mono, self.table.end(), self.lease_ms());
-        for _ in 0..end / 4 + 1 {
+        let share = u64::from(end).saturating_mul(2 * self.exchange_ms()) / self.heartbeat_ms();
+        for _ in 0..share.clamp(1, u64::from(end)) {
             self.sweep = if self.sweep + 1 >= end { ME } else { self.sweep + 1 };
             let place = self.sweep;
             let Some(row) = self.table.try_row(place).filter(|_| place != ME) else { continue };
@@ -144,7 +145,7 @@ impl Members {
         if is_unheard {
             self.health.worsen(); // nobody answers: perhaps it is this node that is not heard
         }
-        let delay_ms = cx.rng.draw(Purpose::Confirm).jitter(self.config.confirm_ms, 25);
+        let delay_ms = cx.rng.draw(Purpose::Confirm).jitter(self.config.confirm_ms, 10);
         let target = self.table.row(self.confirmations[i].place).record.contact.clone();
         let helpers = self.choose_helpers(&target.id(), cx);
         let nonce = self.next_nonce();

@@ -1,7 +1,7 @@
 //! Heartbeats: one's own, and how rises of all counters are handed on.
 
 use super::news::Subject;
-use super::{ME, Members, Neighbor, send};
+use super::{Event, ME, Members, Neighbor, send};
 use crate::config::Canary;
 use crate::frame::{BEATS_MAX, Beat, MembersFrame};
 use crate::id::NodeId;
@@ -37,8 +37,11 @@ impl Members {
         }
     }
 
-    fn tick_ms(&self) -> u64 {
-        (self.config.heartbeat_ms / 4).max(self.heartbeat_ms() / 8)
+    /// e(N) of the module's documentation: what was promised holds as well while members come.
+    pub(super) fn exchange_ms(&self) -> u64 {
+        let doublings = u64::from(self.pace.max(4).ilog2());
+        let spread_ms = self.config.ttl_ms.saturating_mul(2) / (5 * (doublings - 1));
+        self.config.exchange_ms.min(spread_ms).max(1)
     }
 
     pub(super) fn schedule_beat(&mut self, cx: &mut Cx<'_>) {
@@ -46,9 +49,16 @@ impl Members {
         self.beat_at = cx.now.mono.plus_millis(delay_ms);
     }
 
-    pub(super) fn schedule_relay(&mut self, cx: &mut Cx<'_>) {
-        let delay_ms = cx.rng.draw(Purpose::HeartbeatJitter).jitter(self.tick_ms(), 25);
-        self.relay_at = cx.now.mono.plus_millis(delay_ms);
+    /// Begins to exchange, at a time of its own: nodes that were started together shall not ask all at once.
+    pub(super) fn start_exchanges(&mut self, cx: &mut Cx<'_>) {
+        let delay_ms = cx.rng.draw(Purpose::HeartbeatJitter).between(0, self.exchange_ms());
+        self.exchange_at = cx.now.mono.plus_millis(delay_ms);
+    }
+
+    /// The next exchange comes exactly e later: neighbours were promised it.
+    fn schedule_exchange(&mut self, cx: &Cx<'_>) {
+        let (next, now) = (self.exchange_at.plus_millis(self.exchange_ms()), cx.now.mono);
+        self.exchange_at = if next > now { next } else { now.plus_millis(self.exchange_ms()) };
     }
 
     /// Raises this node's counter: a proof of life for whoever hears of it.
@@ -63,8 +73,9 @@ impl Members {
         self.trim_log();
     }
 
-    pub(super) fn on_beat_due(&mut self, cx: &mut Cx<'_>) {
-        if cx.now.mono < self.beat_at {
+    /// Raises this node's counter with the exchange that is nearest to its time.
+    fn on_beat_due(&mut self, cx: &mut Cx<'_>) {
+        if cx.now.mono.plus_millis(self.exchange_ms()) < self.beat_at {
             return;
         }
         let present = u64::from(self.table.present());
@@ -108,12 +119,14 @@ impl Members {
         }
     }
 
-    /// Hands on what has risen, and looks after leases.
-    pub(super) fn on_relay_due(&mut self, cx: &mut Cx<'_>) {
-        if cx.now.mono < self.relay_at {
+    /// Exchanges what has risen with one neighbour, and looks after leases.
+    pub(super) fn on_exchange_due(&mut self, cx: &mut Cx<'_>) {
+        if cx.now.mono < self.exchange_at {
             return;
         }
-        self.relay(cx);
+        self.on_beat_due(cx);
+        self.schedule_exchange(cx);
+        self.exchange(cx);
         let told = self.neighbors.iter().map(|neighbor| neighbor.cursor).min().unwrap_or(self.rises);
         let first = self.log.partition_point(|(rise, _)| *rise < told);
         self.log.drain(..first);
@@ -121,49 +134,108 @@ impl Members {
             self.log.shrink_to(2 * self.log.len()); // it was long while everybody joined
         }
         self.sweep_leases(cx);
-        self.schedule_relay(cx);
     }
 
-    /// Sends each neighbour what it lacks of the rises since it was told last. One walk serves all: a row is looked at once.
-    /// A slow link takes nothing, and loses nothing by it: later rises overtake what waits.
-    fn relay(&mut self, cx: &mut Cx<'_>) {
-        let rises = self.rises;
-        let ready = self.neighbors.iter().filter(|neighbor| !neighbor.is_lazy_full);
-        let untold = ready.map(|neighbor| neighbor.cursor).min().unwrap_or(rises);
-        let first = self.log.partition_point(|(rise, _)| *rise < untold);
-        let most = self.log.len() - first;
-        let mut frames: Vec<Vec<Beat>> = self.neighbors.iter().map(|_| Vec::with_capacity(most)).collect();
-        for (rise, place) in &self.log[first..] {
-            let row = self.table.try_row(*place).filter(|row| row.rise == *rise);
-            let Some(row) = row.filter(|row| row.state != MemberState::Dead) else { continue };
-            let beat = self.beat(row, cx);
-            let lacks = |it: &Neighbor| row.known_by & it.bit == 0 && it.cursor <= *rise && !it.is_lazy_full;
-            let lacking = self.neighbors.iter().zip(&mut frames).filter(|(neighbor, _)| lacks(neighbor));
-            lacking.for_each(|(_, beats)| beats.push(beat));
+    /// Asks the neighbour whose turn it is. A slow link takes nothing, and loses nothing by it: later rises overtake what
+    /// waits.
+    fn exchange(&mut self, cx: &mut Cx<'_>) {
+        let ready = self.neighbors.iter_mut().filter(|neighbor| !neighbor.is_lazy_full);
+        if let Some(next) = ready.min_by_key(|neighbor| neighbor.asked_at) {
+            next.asked_at = cx.now.mono;
+            let peer = next.peer;
+            self.meet(&peer, true, cx);
+            self.unanswered = Some((peer, cx.now.mono.plus_millis(self.config.quiet_after_ms)));
+            self.events.push_back(Event::Asked { peer });
         }
-        for (neighbor, mut beats) in self.neighbors.iter_mut().zip(frames) {
-            while beats.len() > BEATS_MAX {
-                let rest = beats.split_off(BEATS_MAX);
-                send_beats(neighbor.peer, core::mem::replace(&mut beats, rest), cx);
-            }
-            if !beats.is_empty() {
-                send_beats(neighbor.peer, beats, cx);
-            }
-            if !neighbor.is_lazy_full {
-                neighbor.cursor = rises;
-            }
+    }
+
+    /// The neighbour that was asked has had its time: others are asked to reach it.
+    pub(super) fn on_answer_due(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        if let Some((peer, _)) = self.unanswered.take_if(|(_, until)| *until <= now)
+            && self.neighbor(&peer).is_some()
+        {
+            self.doubt_node(&peer, cx);
         }
+    }
+
+    /// Tells a neighbour what it lacks of the rises since it was told last, and at least that this node is alive.
+    fn meet(&mut self, peer: &NodeId, asks: bool, cx: &mut Cx<'_>) {
+        let Some(i) = self.neighbors.iter().position(|neighbor| neighbor.peer == *peer) else { return };
+        let Neighbor { peer, bit, cursor, is_lazy_full, .. } = self.neighbors[i];
+        if is_lazy_full {
+            return;
+        }
+        let risen = &self.log[self.log.partition_point(|(rise, _)| *rise < cursor)..];
+        // Rows first, then what is told of them: none of the look-ups waits for another one.
+        let counter = |place: &u32| self.table.try_row(*place).map_or(0, |row| row.counter);
+        black_box(risen.iter().fold(0, |sum, (_, place)| sum ^ counter(place)));
+        let mut beats = Vec::with_capacity(risen.len());
+        for (rise, place) in risen {
+            let row = self.table.try_row(*place).filter(|row| row.rise == *rise && row.known_by & bit == 0);
+            beats.extend(row.filter(|row| row.state != MemberState::Dead).map(|row| self.beat(row, cx)));
+        }
+        if beats.is_empty() {
+            beats.push(self.beat(self.me(), cx));
+        }
+        while beats.len() > BEATS_MAX {
+            let rest = beats.split_off(BEATS_MAX);
+            send_beats(peer, false, 0, core::mem::replace(&mut beats, rest), cx);
+        }
+        self.neighbors[i].cursor = self.rises;
+        let again_ms = if asks { self.turn_ms(i, cx) } else { 0 };
+        send_beats(peer, asks, again_ms, beats, cx);
+    }
+
+    /// Tells how soon it is a neighbour's turn.
+    fn turn_ms(&self, i: usize, cx: &Cx<'_>) -> u32 {
+        let is_before = |(j, it): &(usize, &Neighbor)| (it.asked_at, *j) < (self.neighbors[i].asked_at, i);
+        let before = self.neighbors.iter().enumerate().filter(is_before).count() as u64;
+        let next_ms = self.exchange_at.millis_since(cx.now.mono);
+        u32::try_from(next_ms + before.saturating_mul(self.exchange_ms())).unwrap_or(u32::MAX)
+    }
+
+    /// A neighbour has told when it will show itself again. Doubts cost more than a frame: no promise makes them come often.
+    pub(super) fn on_promise(&mut self, from: &NodeId, again_ms: u32, cx: &Cx<'_>) {
+        let (now, slack_ms) = (cx.now.mono, self.config.quiet_after_ms);
+        if let Some(neighbor) = self.neighbor(from).filter(|_| again_ms > 0) {
+            neighbor.expected_at = now.plus_millis(u64::from(again_ms).max(slack_ms) + slack_ms);
+        }
+    }
+
+    /// A neighbour has not shown itself when it should have: it is tried to be reached.
+    pub(super) fn on_promises_due(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        while let Some(late) = self.neighbors.iter_mut().find(|neighbor| neighbor.expected_at <= now) {
+            late.expected_at = Instant::NEVER;
+            let peer = late.peer;
+            self.doubt_node(&peer, cx);
+        }
+    }
+
+    /// After a pause what was promised may wait behind this deadline.
+    pub(super) fn put_off_promises(&mut self, cx: &Cx<'_>) {
+        let until = cx.now.mono.plus_millis(self.config.quiet_after_ms);
+        self.neighbors.iter_mut().for_each(|neighbor| neighbor.expected_at = neighbor.expected_at.max(until));
     }
 
     /// Shows this node to a new neighbour, who asks for its record if that is missing.
-    pub(super) fn introduce(&self, peer: NodeId, cx: &mut Cx<'_>) {
-        if self.is_running {
+    pub(super) fn introduce(&self, peer: &NodeId, cx: &mut Cx<'_>) {
+        if let Some(i) = self.neighbors.iter().position(|neighbor| neighbor.peer == *peer)
+            && self.is_running
+        {
             let beats = Vec::from([self.beat(self.me(), cx)]);
-            send_beats(peer, beats, cx);
+            send_beats(*peer, false, self.turn_ms(i, cx), beats, cx);
         }
     }
 
-    pub(super) fn on_beats(&mut self, from: NodeId, beats: &[Beat], cx: &mut Cx<'_>) {
+    /// A neighbour has gone that was last asked then: whose turn came after it will be asked sooner than was promised.
+    pub(super) fn promise_sooner(&self, gone_asked_at: Instant, cx: &mut Cx<'_>) {
+        let behind = self.neighbors.iter().filter(|it| it.asked_at >= gone_asked_at && !it.is_lazy_full);
+        behind.for_each(|neighbor| self.introduce(&neighbor.peer, cx));
+    }
+
+    pub(super) fn on_beats(&mut self, from: NodeId, asks: bool, beats: &[Beat], cx: &mut Cx<'_>) {
         cx.stats.beats_received += beats.len() as u64;
         let bit = self.neighbor(&from).map_or(0, |neighbor| neighbor.bit);
         let mut unknown = Vec::new();
@@ -176,6 +248,11 @@ impl Members {
             }
         }
         self.pull_lives(from, unknown, cx);
+        if asks && bit != 0 {
+            self.meet(&from, false, cx);
+        } else if asks {
+            self.events.push_back(Event::Strange { peer: from });
+        }
     }
 
     /// Follows a heartbeat, and tells whether the member's record, or a later one, is missing here.
@@ -239,7 +316,7 @@ impl Members {
     }
 }
 
-fn send_beats(peer: NodeId, beats: Vec<Beat>, cx: &mut Cx<'_>) {
+fn send_beats(peer: NodeId, asks: bool, again_ms: u32, beats: Vec<Beat>, cx: &mut Cx<'_>) {
     cx.stats.beats_sent += beats.len() as u64;
-    send(peer, MembersFrame::Beats(beats), cx);
+    send(peer, MembersFrame::Beats { asks, again_ms, beats }, cx);
 }

@@ -45,6 +45,7 @@ impl Members {
         self.pull_at = Instant::NEVER;
         let state = self.me().state;
         if !self.is_running || state >= MemberState::Active {
+            self.paging = None; // an island's table: who is left out shows itself
             return;
         }
         let is_alone = self.status().counts[MemberState::Active as usize] == 0;
@@ -155,9 +156,8 @@ impl Members {
         for entry in entries {
             self.asked.swap_remove(&entry.record.life());
             let news = self.on_entry(from, entry, bit, cx);
-            let is_leave = |place: &u32| self.table.row(*place).state == MemberState::Left;
-            if let Some(place) = news.filter(|place| answered == Answered::Lives && is_leave(place)) {
-                self.hand_on(place, Subject::Record, bit, cx); // who asked for one life had not heard of it
+            if let Some(place) = news.filter(|place| self.is_for_others(*place, &answered)) {
+                self.hand_on(place, Subject::Record, bit, cx);
             }
         }
         let Some(at) = self.paging.as_ref().filter(|paging| paging.peer == from).map(|it| it.from) else {
@@ -172,9 +172,20 @@ impl Members {
         }
     }
 
+    /// Whom another island's table brings, this one lacks as well; and who asked for one life had not heard of a leave.
+    fn is_for_others(&self, place: u32, answered: &Answered) -> bool {
+        if *answered == Answered::Lives {
+            return self.table.row(place).state == MemberState::Left;
+        }
+        self.paging.is_some() && self.me().state == MemberState::Active
+    }
+
     /// This node knows whomever its peer knows.
     fn on_synced(&mut self, peer: &NodeId, cx: &mut Cx<'_>) {
         self.paging = None;
+        if self.me().state >= MemberState::Active {
+            return;
+        }
         // All who live are known to have been alive of late: whoever came back need not wait for a lease to miss the others.
         self.leases_from = self.leases_from.min(cx.now.mono.plus_millis(self.heartbeat_ms()));
         let place = self.table.place(peer);
@@ -314,7 +325,18 @@ impl Members {
         let member = self.table.row(place).member();
         self.events.push_back(Event::Changed { member, was: None, loss: None });
         self.prove_entry(place, entry, bit, cx);
+        self.ask_island(place, cx);
         Some(place)
+    }
+
+    /// A neighbour that takes part and was unheard of stands on another island: it is asked whom it knows there.
+    fn ask_island(&mut self, place: u32, cx: &mut Cx<'_>) {
+        let row = self.table.row(place);
+        let (peer, state) = (row.record.contact.id(), row.state);
+        let take_part = state == MemberState::Active && self.me().state == MemberState::Active;
+        if take_part && self.paging.is_none() && self.neighbor(&peer).is_some() {
+            self.ask_page(peer, 0, cx);
+        }
     }
 
     /// Tells whether the record is news.

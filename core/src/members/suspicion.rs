@@ -2,7 +2,7 @@
 
 use super::news::{Subject, tell_record};
 use super::table::Row;
-use super::{ME, Members};
+use super::{Event, ME, Members};
 use crate::config::Canary;
 use crate::id::NodeId;
 use crate::machine::Cx;
@@ -59,7 +59,6 @@ impl Members {
         self.rise_above(told);
         self.show_alive(cx);
         self.hand_on(ME, Subject::Life, 0, cx);
-        self.relay_at = self.relay_at.min(cx.now.mono);
     }
 
     pub(super) fn clear_suspicion(&mut self, place: u32) {
@@ -94,6 +93,10 @@ impl Members {
         self.drop_confirmation(place);
         cx.stats.verdicts += 1;
         self.change(place, |row| row.go(MemberState::Dead, now));
+        let peer = self.table.row(place).record.contact.id();
+        if self.neighbor(&peer).is_some() {
+            self.events.push_back(Event::Dead { peer });
+        }
     }
 
     /// After a pause every suspicion gets its time again: a refutation may wait behind this deadline.

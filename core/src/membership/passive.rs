@@ -55,9 +55,9 @@ impl PassiveView {
         self.entries.iter().position(|entry| entry.contact.id() == *id)
     }
 
-    /// Adds a contact, or refreshes it. A full view forgets one of `expendable` first, else one at random
-    /// (HyParView, section 4.5: first those that were sent to the peer).
-    pub(super) fn insert(&mut self, aged: Aged, now: Instant, expendable: &[NodeId], rng: &mut Rng) {
+    /// Adds a contact, or refreshes it; tells whether it is new. A full view forgets one of `expendable` first, else one
+    /// at random (HyParView, section 4.5: first those that were sent to the peer).
+    pub(super) fn insert(&mut self, aged: Aged, now: Instant, expendable: &[NodeId], rng: &mut Rng) -> bool {
         let Aged { contact, age_ms } = aged;
         if let Some(i) = self.position(&contact.id()) {
             let entry = &mut self.entries[i];
@@ -67,7 +67,7 @@ impl PassiveView {
             if contact.incarnation() > entry.contact.incarnation() {
                 entry.contact = contact;
             }
-            return;
+            return false;
         }
         if self.entries.len() >= self.max {
             let known = |id: &NodeId| self.position(id);
@@ -78,6 +78,7 @@ impl PassiveView {
             }
         }
         self.entries.push(Passive { contact, age_ms, told_at: now, retry_at: Instant(0) });
+        true
     }
 
     pub(super) fn remove(&mut self, id: &NodeId) -> Option<Passive> {

@@ -6,7 +6,8 @@
 //! is looked for often and nothing is exchanged without need; in a large one islands are rare, and so are promotions.
 //!
 //! Promotion needs half a minute to notice. Leases notice sooner: where members run, whoever lives and answers although
-//! the overlay has brought no word of it for a whole lease stands on another island, and is asked to be a bridge.
+//! the overlay has brought no word of it for a whole lease stands on another island, and is asked to be a bridge. Where
+//! shuffles have become rare ([`super::shuffle`]) everybody is unheard of for long, and leases alone tell.
 
 use super::{Membership, Phase, Why};
 use crate::frame::NeighborPriority;
@@ -19,10 +20,9 @@ use alloc::vec::Vec;
 impl Membership {
     /// Plans the next look at whom to promote.
     pub(super) fn schedule_promotion(&mut self, cx: &mut Cx<'_>) {
-        let is_whole = self.passive.len() < self.config.passive_size;
         let (whole_ms, large_ms) = (self.config.promotion_whole_ms, self.config.promotion_interval_ms);
         if large_ms > 0 {
-            let delay_ms = if is_whole { whole_ms.min(large_ms) } else { large_ms };
+            let delay_ms = if self.holds_cluster() { whole_ms.min(large_ms) } else { large_ms };
             self.promote_at = cx.now.mono.plus_millis(cx.rng.draw(Purpose::Promotion).jitter(delay_ms, 50));
             self.set_due(self.promote_at);
         }
@@ -60,12 +60,17 @@ impl Membership {
         self.ask(contact, NeighborPriority::High, Why::Insist, cx);
     }
 
+    /// Tells whether the passive view has room: then it and the neighbours are the whole cluster.
+    pub(super) fn holds_cluster(&self) -> bool {
+        self.passive.len() < self.config.passive_size
+    }
+
     /// Asks one of the passive contacts heard of longest ago to take the place of a neighbour.
     fn promote(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now.mono;
         let ready = || self.passive.iter().filter(|entry| entry.retry_at <= now);
         let oldest_ms = ready().map(|entry| entry.age_ms(now)).max().unwrap_or(0);
-        if oldest_ms < self.config.promotion_age_ms {
+        if self.shuffle.is_calm() || oldest_ms < self.config.promotion_age_ms {
             return;
         }
         let oldest: Vec<&Contact> =

@@ -1,4 +1,7 @@
 //! Shuffles: how passive views stay fresh (HyParView, section 4.5).
+//!
+//! A departure: where members run and the passive view has room, so that it and the neighbours are the whole cluster,
+//! shuffles that bring nobody new come more rarely, as rarely as keeps entries from being forgotten.
 
 use super::{Membership, Phase};
 use crate::frame::{Aged, Channel, Frame};
@@ -8,24 +11,43 @@ use crate::rng::Purpose;
 use crate::time::Instant;
 use alloc::vec::Vec;
 
+/// Shuffles in a row that brought nobody new before they come more rarely. A guess: by then whoever stands on another
+/// island was promoted ([`super::promotion`]).
+const QUIET_MAX: u32 = 8;
+
+/// Rare shuffles in the time after which an entry is forgotten that nobody has told of. A guess.
+const RARE_IN_AGE: u64 = 5;
+
 /// The periodic shuffle and what the last one told.
 #[derive(Clone, Debug)]
 pub(super) struct Shuffling {
     pub(super) at: Instant,
     /// The ids that the last shuffle told: the first to be forgotten for what comes back.
     told: Vec<NodeId>,
+    /// Whether anybody was heard of for the first time since the last one.
+    pub(super) has_news: bool,
+    /// Shuffles in a row that brought nobody new, [`QUIET_MAX`] at most.
+    quiet: u32,
 }
 
 impl Default for Shuffling {
     fn default() -> Self {
-        Self { at: Instant::NEVER, told: Vec::new() }
+        Self { at: Instant::NEVER, told: Vec::new(), has_news: false, quiet: 0 }
+    }
+}
+
+impl Shuffling {
+    /// Tells whether shuffles have brought nobody new for long, and come rarely.
+    pub(super) fn is_calm(&self) -> bool {
+        self.quiet >= QUIET_MAX
     }
 }
 
 impl Membership {
     pub(super) fn schedule_shuffle(&mut self, cx: &mut Cx<'_>) {
-        let interval_ms = self.config.shuffle_interval_ms;
-        if interval_ms > 0 {
+        let (often_ms, age_ms) = (self.config.shuffle_interval_ms, u64::from(self.config.passive_age_ms_max));
+        let interval_ms = if self.shuffle.is_calm() { often_ms.max(age_ms / RARE_IN_AGE) } else { often_ms };
+        if often_ms > 0 {
             let delay_ms = cx.rng.draw(Purpose::ShuffleJitter).jitter(interval_ms, 20);
             self.shuffle.at = cx.now.mono.plus_millis(delay_ms);
             self.set_due(self.shuffle.at);
@@ -38,6 +60,9 @@ impl Membership {
         }
         self.shuffle.at = Instant::NEVER;
         if self.phase == Phase::Member {
+            let has_news = core::mem::take(&mut self.shuffle.has_news);
+            let is_quiet = !has_news && self.holds_cluster() && self.config.members;
+            self.shuffle.quiet = if is_quiet { QUIET_MAX.min(self.shuffle.quiet + 1) } else { 0 };
             self.start_shuffle(cx);
             self.schedule_shuffle(cx);
         }

@@ -633,6 +633,54 @@ fn a_probe_is_answered_to_a_neighbour_and_refused_to_others() {
     assert_eq!(said(bench.input(probe(3))), ["n3 Control: Disconnect(NotNeighbor)"]);
 }
 
+/// Members run, and ask neighbours themselves.
+fn among_members() -> Config {
+    Config { members: true, ..probing() }
+}
+
+#[test]
+fn where_members_run_only_those_are_probed_whom_they_leave_out() {
+    let mut bench = bench(among_members(), 2);
+    assert_eq!(bench.run_to(7_499), ["due at 7500 ms"]);
+    assert_eq!(said(bench.run_to(7_500)), ["n2 Control: Probe { nonce: 1 }"]);
+}
+
+#[test]
+fn a_neighbour_that_members_have_asked_is_given_up_like_one_that_was_probed() {
+    for is_heard in [false, true] {
+        let mut bench = bench(among_members(), 2);
+        bench.run_to(1_000);
+        assert_eq!(
+            bench.input(Input::Asked { peer: node(2) }),
+            ["due at 3500 ms"],
+            "members doubt it themselves"
+        );
+        bench.input(Input::Asked { peer: node(9) });
+        bench.run_to(1_100);
+        if is_heard {
+            bench.call(|membership, cx| assert!(membership.heard(&node(2), cx.now.mono)));
+            assert_eq!(bench.run_to(8_599), ["due at 8600 ms"], "somebody is woken by a wait that is over");
+        } else {
+            assert_eq!(said(bench.run_to(3_500))[0], is_down(2, "Silent"));
+        }
+    }
+}
+
+#[test]
+fn a_neighbour_that_is_taken_for_dead_is_given_up_at_once() {
+    let mut bench = bench(among_members(), 3);
+    let closed = String::from("Close { peer: n2, reason: Silent }");
+    assert_eq!(said(bench.input(Input::Dead { peer: node(2) })), [is_down(2, "Silent"), closed]);
+    assert_eq!(said(bench.input(Input::Dead { peer: node(9) })), [""; 0]);
+}
+
+#[test]
+fn who_takes_this_node_for_its_neighbour_hears_that_it_is_none() {
+    let mut bench = bench(among_members(), 2);
+    let lines = said(bench.input(Input::Strange { peer: node(9) }));
+    assert_eq!(lines, ["n9 Control: Disconnect(NotNeighbor)"]);
+}
+
 #[test]
 fn a_full_view_of_corpses_is_probed_before_a_request_is_refused() {
     let mut bench = bench(probing(), 6);
@@ -808,6 +856,60 @@ fn an_answer_to_a_shuffle_is_no_longer_than_the_shuffle() {
     assert_eq!((lines.len(), lines[0].matches("Aged").count()), (1, 1), "{lines:?}");
 }
 
+/// Seconds at which the node begins a shuffle, of the next `seconds`.
+fn shuffles(bench: &mut Bench<Membership>, seconds: u64) -> Vec<u64> {
+    let begin = bench.now.mono.0 / 1_000_000_000;
+    let is_shuffle = |line: &String| line.contains("Shuffle { origin: n1@1");
+    (1..=seconds).filter(|second| bench.run_to((begin + second) * 1_000).iter().any(is_shuffle)).collect()
+}
+
+/// Members run, and the passive view has room.
+fn shuffling() -> Config {
+    Config { shuffle_interval_ms: 5_000, members: true, ..calm() }
+}
+
+#[test]
+fn shuffles_come_rarely_while_they_bring_nobody_new_and_often_again_when_they_do() {
+    let mut bench = bench(shuffling(), 3);
+    given(&mut bench, [told(2, &[10], 0)]);
+    let calming = shuffles(&mut bench, 60);
+    assert!((9..=11).contains(&calming.len()), "{calming:?}");
+    for _ in 0..4 {
+        given(&mut bench, [told(2, &[10], 0)]); // nobody new
+        assert!((2..=4).contains(&shuffles(&mut bench, 180).len()), "five while an entry is remembered");
+    }
+    given(&mut bench, [told(2, &[11], 0)]);
+    assert!(shuffles(&mut bench, 130).len() >= 9, "news waits");
+}
+
+#[test]
+fn shuffles_keep_their_pace_where_the_cluster_may_be_larger_than_the_passive_view() {
+    let full = Config { passive_size: 2, passive_age_ms_max: u32::MAX, ..shuffling() };
+    for config in [full, Config { members: false, ..shuffling() }] {
+        let mut bench = bench(config, 3);
+        given(&mut bench, [told(2, &[10, 11], 0)]);
+        assert!((110..=130).contains(&shuffles(&mut bench, 600).len()));
+    }
+}
+
+#[test]
+fn where_shuffles_come_rarely_nobody_is_promoted_for_what_they_do_not_tell() {
+    for (members, within) in [(true, None), (false, Some(30..=70))] {
+        let Config { promotion_age_ms, promotion_whole_ms, promotion_interval_ms, .. } = promoting();
+        let config =
+            Config { promotion_age_ms, promotion_whole_ms, promotion_interval_ms, members, ..shuffling() };
+        let mut bench = bench(config, 6);
+        given(&mut bench, [told(2, &[10], 0)]);
+        bench.run_to(20_000);
+        given(&mut bench, [told(2, &[10], 0)]);
+        let mut seconds = 1..299_u64; // then it is forgotten
+        let after = seconds.find(|second| bench.run_to(20_000 + second * 1_000).contains(&asked(10, "High")));
+        let is_right =
+            within.map_or(after.is_none(), |within| after.is_some_and(|after| within.contains(&after)));
+        assert!(is_right, "members {members}: after {after:?} s");
+    }
+}
+
 fn promoting() -> Config {
     Config { promotion_age_ms: 30_000, promotion_whole_ms: 10_000, promotion_interval_ms: 60_000, ..calm() }
 }
@@ -920,6 +1022,9 @@ fn arbitrary_input() -> impl Strategy<Value = Input> {
         1 => Just(leave(0)),
         1 => Just(Input::Cycle),
         1 => number().prop_map(apart),
+        1 => number().prop_map(|number| Input::Asked { peer: node(number) }),
+        1 => number().prop_map(|number| Input::Dead { peer: node(number) }),
+        1 => number().prop_map(|number| Input::Strange { peer: node(number) }),
     ]
 }
 

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 /// What members tell goes to whoever depends on who is there.
 impl Machines {
     pub(super) fn on_members(&mut self, event: members::Event, cx: &mut Cx<'_>, up: &mut Vec<Event>) {
-        use members::Event::{Apart, Changed, Outlived, Reach, Refused};
+        use members::Event::{Apart, Asked, Changed, Dead, Outlived, Reach, Refused, Strange};
         match event {
             Changed { member, was, loss } => {
                 if was.is_some() && member.state.is_present() {
@@ -42,6 +42,9 @@ impl Machines {
             }
             Refused { peer, key, ours, theirs } => up.push(Event::MemberRefused { peer, key, ours, theirs }),
             Outlived { incarnation } => self.outlive(incarnation, cx, up),
+            Asked { peer } => self.membership.handle(membership::Input::Asked { peer }, cx),
+            Dead { peer } => self.membership.handle(membership::Input::Dead { peer }, cx),
+            Strange { peer } => self.membership.handle(membership::Input::Strange { peer }, cx),
             Apart { contact } => self.membership.handle(membership::Input::Apart { contact }, cx),
             Reach { contact, frame } => {
                 let frame = Frame::Members(frame);

@@ -185,7 +185,8 @@ fn members_frame() -> impl Strategy<Value = Frame> {
         beat().prop_map(Rumor::Alive),
     ];
     let frame = prop_oneof![
-        vec(beat(), 0..5).prop_map(MembersFrame::Beats),
+        (any::<bool>(), number32(), vec(beat(), 0..5))
+            .prop_map(|(asks, again_ms, beats)| MembersFrame::Beats { asks, again_ms, beats }),
         number32().prop_map(|from| MembersFrame::Pull(Wanted::Page(from))),
         lives.prop_map(|lives| MembersFrame::Pull(Wanted::Lives(lives))),
         (answered, vec(member_entry(), 0..4))

@@ -54,11 +54,9 @@ fn who_is_back_and_has_learned_misses_the_dead_before_another_lease_is_over() {
 #[test]
 fn after_a_pause_no_lease_is_judged_before_others_had_time_to_be_heard() {
     let mut bench = bench(5);
-    bench.set_time(bench.now.mono.plus_millis(4_500));
-    bench.call(|machine, cx| machine.handle_timeout(cx));
-    let woken = seen(&mut bench);
+    bench.set_time(bench.now.mono.plus_millis(5_500));
     let seen = pass(&mut bench, 1_900); // everybody's lease has run out by now
-    assert_eq!((woken.pings(), seen.pings()), (0, 0), "their heartbeats may lie in the inbox");
+    assert_eq!((seen.pings(), bench.stats.late), (0, 1), "their heartbeats may lie in the inbox");
     assert!(pass(&mut bench, 3_000).pings() > 0, "nobody is looked after any more");
 }
 
@@ -210,11 +208,11 @@ fn a_member_that_is_back_leaves_no_epitaph() {
 
 #[test]
 fn a_rise_older_than_a_lease_is_believed_and_not_handed_on() {
-    for (age_ms, told) in [(6_100, 0), (5_000, 1)] {
+    for (age_ms, told) in [(7_100, 0), (6_900, 1)] {
         let mut bench = bench(4);
         pass(&mut bench, 1_000);
         give(&mut bench, beats(3, vec![beat(2, 7, age_ms)]));
-        let handed = pass(&mut bench, 700).beats_to(4);
+        let handed = pass(&mut bench, ROUND_MS).beats_to(4);
         assert_eq!(handed.iter().filter(|it| it.life == life(2)).count(), told, "{age_ms} ms");
         let row = bench.machine.table.row(bench.machine.table.place(&node(2)).expect("a member"));
         assert_eq!(row.counter, 7);
@@ -244,7 +242,7 @@ fn rises_beyond_what_a_frame_holds_go_out_in_several() {
     let seen = pass(&mut bench, 3_000);
     let lens = |to: u8| {
         let lens = seen.to(to).into_iter().filter_map(|frame| match frame {
-            MembersFrame::Beats(beats) => Some(beats.iter().filter(|beat| beat.counter == 7).count()),
+            MembersFrame::Beats { beats, .. } => Some(beats.iter().filter(|beat| beat.counter == 7).count()),
             _ => None,
         });
         lens.filter(|len| *len > 0).collect::<Vec<_>>()

@@ -237,7 +237,7 @@ fn no_false_suspicion_fails_on_a_node_that_others_reach_and_forgives_hardships()
     judged(&|case| case.trouble(&FaultEffect::Pause { nodes: vec![1] }, 19, 21)).fails(0, "suspects node 1");
     judged(&|case| case.cut(&[0, 1, 0], 10, 19)).holds();
     judged(&|case| case.cut(&[0, 0, 1], 10, 19)).holds(); // what the third node says of it comes after the cut
-    judged(&|case| case.cut(&[0, 0, 1], 1, 5)).fails(0, "suspects node 1");
+    judged(&|case| case.cut(&[0, 0, 1], 1, 3)).fails(0, "suspects node 1");
     judged(&|case| {
         let blocked = vec![(0, 1), (1, 0)]; // the third node reaches both
         case.trouble(&FaultEffect::Cut { group: vec![0, 1, 2], blocked }, 10, 19);
@@ -745,9 +745,9 @@ fn who_leaves_may_lose_sight_of_the_mailboxes_of_others_and_nobody_else() {
     let monitor = case.monitor(0, there);
     case.at_ms(60_000).leave_and_return(0, 2);
     let mut late = case.clone();
-    late.at_ms(74_001).fire(0, monitor, there);
+    late.at_ms(76_001).fire(0, monitor, there);
     late.fails(0, "for a mailbox that is open");
-    case.at_ms(74_000).fire(0, monitor, there);
+    case.at_ms(76_000).fire(0, monitor, there);
     case.holds();
 }
 
