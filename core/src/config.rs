@@ -60,8 +60,8 @@ pub struct Config {
     /// Silence of a neighbour after which it is probed, times `active_size` where members run, which ask neighbours in turn;
     /// zero for never (paper mode). A guess.
     pub probe_after_ms: u64,
-    /// Silence of a neighbour after which it is given up. A guess; above pauses of 2 s, which do not mean a
-    /// dead node.
+    /// Silence of a neighbour after which it is given up; counted from the question where it was asked later than
+    /// `probe_after_ms`. A guess; above pauses of 2 s, which do not mean a dead node.
     pub silent_after_ms: u64,
     /// How long a full view's unheard neighbours may take to answer before a requester gets a place. A guess.
     pub probe_full_ms: u64,

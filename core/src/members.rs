@@ -1,8 +1,8 @@
 //! Members: who is in the cluster, kept by leases that compare no two clocks.
 //!
-//! One row for each life. Every node raises its own heartbeat counter every H, and exchanges rises of all counters with
-//! its neighbours in batches; each row says how old it is, so a receiver knows on its own monotonic clock when a member
-//! showed itself alive last. What a neighbour has already, and what a later rise has overtaken, is not sent: queues
+//! One row for each life. Every node raises its own heartbeat counter with the last exchange before H is over, and
+//! exchanges rises of all counters with its neighbours in batches; each row says how old it is, so a receiver knows on
+//! its own monotonic clock when a member showed itself alive last. What a neighbour has already, and what a later rise has overtaken, is not sent: queues
 //! never grow, and a slow link loses nothing. Records travel only to who lacks them.
 //!
 //! What a node hears is bounded in the number of members N, by slowing down, and leases grow alike:
@@ -195,12 +195,21 @@ struct Neighbor {
     cursor: u64,
     /// When it was asked for heartbeats last.
     asked_at: Instant,
+    /// When it should have answered the question that is open.
+    answer_by: Instant,
     /// When it should have shown itself, as it has promised.
     expected_at: Instant,
     is_lazy_full: bool,
     is_sync_full: bool,
     is_control_full: bool,
     allowance: Allowance,
+}
+
+impl Neighbor {
+    /// Tells when its silence is a reason to doubt it.
+    fn silent_at(&self) -> Instant {
+        self.answer_by.min(self.expected_at)
+    }
 }
 
 /// How many records somebody may still ask for.
@@ -263,8 +272,6 @@ pub struct Members {
     is_running: bool,
     beat_at: Instant,
     exchange_at: Instant,
-    /// The neighbour that was asked last, until it answers, and the time that it has for that.
-    unanswered: Option<(NodeId, Instant)>,
     /// Where the search for leases that have run out goes on.
     sweep: u32,
     /// No lease is judged before: this node was paused.
@@ -321,7 +328,6 @@ impl Members {
             is_running: false,
             beat_at: Instant::NEVER,
             exchange_at: Instant::NEVER,
-            unanswered: None,
             sweep: 0,
             leases_from: Instant::default(),
             paging: None,
@@ -530,7 +536,7 @@ impl Members {
             let neighbors = self.neighbors.iter().filter(|_| is_told);
             neighbors.for_each(|neighbor| news::tell_record(neighbor.peer, entry.clone(), cx));
         }
-        (self.is_running, self.outlived, self.unanswered) = (false, None, None);
+        (self.is_running, self.outlived) = (false, None);
         (self.beat_at, self.exchange_at, self.pull_at) = (Instant::NEVER, Instant::NEVER, Instant::NEVER);
         self.paging = None;
         self.news = news::News::default();
@@ -555,6 +561,7 @@ impl Members {
             bit,
             cursor,
             asked_at: cx.now.mono,
+            answer_by: Instant::NEVER,
             expected_at: Instant::NEVER,
             is_lazy_full: false,
             is_sync_full: false,
@@ -577,7 +584,7 @@ impl Members {
         if let Some(i) = self.neighbors.iter().position(|neighbor| neighbor.peer == peer) {
             let gone = self.neighbors.remove(i);
             self.news.forget_neighbor(gone.bit);
-            self.promise_sooner(gone.asked_at, cx);
+            self.promise_anew(gone.asked_at, cx); // whoever is behind it, sooner
         }
         if self.paging.as_ref().is_some_and(|paging| paging.peer == peer) {
             self.paging = None;
@@ -621,8 +628,6 @@ impl Members {
         cx.stats.late += 1;
         self.health.worsen();
         self.leases_from = now.plus_millis(self.heartbeat_ms());
-        self.unanswered = None;
-        self.put_off_promises(cx);
         self.put_off_verdicts(cx);
         self.put_off_confirmations(cx);
         if late_ms >= self.config.ttl_ms && self.me().state == MemberState::Active {
@@ -637,9 +642,8 @@ impl Members {
         let help = self.helps.iter().map(|help| help.until).min();
         let is_outlived = self.outlived.is_some() && self.me().state.is_present();
         let outlived = if is_outlived { self.outlived_from } else { Instant::NEVER };
-        let unanswered = self.unanswered.map_or(Instant::NEVER, |(_, until)| until);
-        let expected = self.neighbors.iter().map(|it| it.expected_at).min().unwrap_or(Instant::NEVER);
-        let timers = [self.exchange_at, unanswered, expected, self.pull_at, suspect, outlived];
+        let silence = self.neighbors.iter().map(Neighbor::silent_at).min().unwrap_or(Instant::NEVER);
+        let timers = [self.exchange_at, silence, self.pull_at, suspect, outlived];
         let earliest = timers.into_iter().chain(self.news.due()).chain(confirmation).chain(help).min();
         earliest.unwrap_or(Instant::NEVER)
     }
@@ -676,12 +680,14 @@ impl Machine for Members {
         if late_ms >= self.config.heartbeat_ms / 4 {
             self.on_late(late_ms, cx);
         }
+        if late_ms >= self.config.quiet_after_ms {
+            self.put_off_silence(cx);
+        }
         self.on_suspicions_due(cx);
         self.on_confirmations_due(cx);
         self.on_helps_due(cx);
         self.on_pull_due(cx);
-        self.on_answer_due(cx);
-        self.on_promises_due(cx);
+        self.on_silence_due(cx);
         self.on_exchange_due(cx);
         self.on_outlived_due(cx);
         self.on_news_due(cx);
@@ -730,7 +736,9 @@ impl Members {
         if !self.is_running {
             return; // it has left, and whoever writes will hear of that
         }
-        self.unanswered.take_if(|(asked, _)| *asked == from);
+        if let Some(neighbor) = self.neighbor(&from) {
+            neighbor.answer_by = Instant::NEVER;
+        }
         match frame {
             MembersFrame::Beats { asks, again_ms, beats } => {
                 self.on_promise(&from, again_ms, cx);

@@ -597,6 +597,22 @@ impl Membership {
         }
     }
 
+    /// Members take a neighbour for dead. That may be hearsay: one that was heard since others began to say so stays.
+    fn on_dead(&mut self, peer: &NodeId, cx: &mut Cx<'_>) {
+        let (now, suspicion_ms) = (cx.now.mono, self.config.suspicion_ms);
+        let is_unheard = |i: &usize| now.millis_since(self.active[*i].last_heard) >= suspicion_ms;
+        if let Some(i) = self.position(peer).filter(is_unheard) {
+            self.on_silent(i, cx);
+        }
+    }
+
+    /// A node takes this one for its neighbour. Its answer to a request may have been overtaken.
+    fn on_strange(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
+        if !self.is_asked(&peer) && self.entry.asked != Some(peer) {
+            self.let_go(peer, cx);
+        }
+    }
+
     /// A neighbour was asked for a sign of life. Members look themselves after whom they have asked.
     fn await_answer(&mut self, i: usize, is_theirs: bool, cx: &Cx<'_>) {
         if self.active[i].probed_at.is_none() {
@@ -718,12 +734,8 @@ impl Machine for Membership {
             Input::LinkDown { peer } => self.on_link_down(peer, cx),
             Input::Unreached { peer } => self.on_unreached(peer, cx),
             Input::Asked { peer } => self.on_asked(&peer, cx),
-            Input::Dead { peer } => {
-                if let Some(i) = self.position(&peer) {
-                    self.on_silent(i, cx);
-                }
-            }
-            Input::Strange { peer } => self.let_go(peer, cx),
+            Input::Dead { peer } => self.on_dead(&peer, cx),
+            Input::Strange { peer } => self.on_strange(peer, cx),
             Input::Apart { contact } => self.on_apart(&contact, cx),
         }
     }

@@ -1,4 +1,4 @@
-//! Timers that wake nobody but for their time.
+//! Timers that wake nobody at a time that they were put off from.
 //!
 //! Tokio keeps timers in a wheel: it wakes its thread wherever a slot of the wheel begins, to move what is in there on, and
 //! at the old time of a timer that was put off. So the timers of a node and of its connections wait for one alarm of the
@@ -154,7 +154,9 @@ mod tests {
     async fn many_timers_ring_each_at_its_time() {
         for timers in [Timers::Tokio, Timers::of_system()] {
             let begin = Instant::now();
-            let waits = (0..200_u64).map(|number| ms(number * 37 % 200)).map(|wait| {
+            let far = (0..200_u64).map(|number| ms(number * 37 % 200));
+            let close = (0..50_u64).map(|number| Duration::from_micros(50_000 + number * 300));
+            let waits = far.chain(close).map(|wait| {
                 let timer = timers.timer(begin + wait);
                 tokio::spawn(async move {
                     timer.await;

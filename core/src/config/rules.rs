@@ -103,7 +103,7 @@ impl Config {
     }
 
     /// Members and placement.
-    fn members_rules(&self) -> [Rule; 16] {
+    fn members_rules(&self) -> [Rule; 17] {
         [
             (self.members_relay_ms >= 1, "members_relay_ms", "must be at least 1"),
             (
@@ -125,7 +125,8 @@ impl Config {
                 "must be at least twice heartbeat_ms, or one late heartbeat ends a lease",
             ),
             (self.ttl_ms <= DAY_MS, "ttl_ms", "must be at most a day, or who has died is there for ever"),
-            ((1..=DAY_MS).contains(&self.exchange_ms), "exchange_ms", "must be from 1 to a day"),
+            ((1..=DAY_MS).contains(&self.exchange_ms), "exchange_ms", "must be from 1 ms to a day"),
+            ((1..=DAY_MS).contains(&self.quiet_after_ms), "quiet_after_ms", "must be from 1 ms to a day"),
             (self.heartbeat_rows_per_s >= 1, "heartbeat_rows_per_s", "must be at least 1"),
             (self.members_max >= 2, "members_max", "must be at least 2"),
             (
@@ -249,6 +250,8 @@ mod tests {
         assert_eq!(key_at_fault(|it| it.join_timeout_ms = u64::MAX), Some("join_timeout_ms"));
         assert_eq!(key_at_fault(|it| it.ttl_ms = it.heartbeat_ms), Some("ttl_ms"));
         assert_eq!(key_at_fault(|it| it.ttl_ms = u64::MAX), Some("ttl_ms"));
+        assert_eq!(key_at_fault(|it| it.exchange_ms = 0), Some("exchange_ms"));
+        assert_eq!(key_at_fault(|it| it.quiet_after_ms = u64::MAX), Some("quiet_after_ms"));
         assert_eq!(key_at_fault(|it| it.registry = true), Some("registry"));
         assert_eq!(key_at_fault(|it| it.ring_size = 0), Some("ring_size"));
     }

@@ -37,7 +37,7 @@ impl Members {
         }
     }
 
-    /// e(N) of the module's documentation: what was promised holds as well while members come.
+    /// e(N) of the module's documentation.
     pub(super) fn exchange_ms(&self) -> u64 {
         let doublings = u64::from(self.pace.max(4).ilog2());
         let spread_ms = self.config.ttl_ms.saturating_mul(2) / (5 * (doublings - 1));
@@ -55,7 +55,7 @@ impl Members {
         self.exchange_at = cx.now.mono.plus_millis(delay_ms);
     }
 
-    /// The next exchange comes exactly e later: neighbours were promised it.
+    /// The next exchange comes exactly e later, without jitter: neighbours are promised when it is their turn.
     fn schedule_exchange(&mut self, cx: &Cx<'_>) {
         let (next, now) = (self.exchange_at.plus_millis(self.exchange_ms()), cx.now.mono);
         self.exchange_at = if next > now { next } else { now.plus_millis(self.exchange_ms()) };
@@ -73,7 +73,7 @@ impl Members {
         self.trim_log();
     }
 
-    /// Raises this node's counter with the exchange that is nearest to its time.
+    /// Raises this node's counter with the last exchange before its time: it costs no wake of its own.
     fn on_beat_due(&mut self, cx: &mut Cx<'_>) {
         if cx.now.mono.plus_millis(self.exchange_ms()) < self.beat_at {
             return;
@@ -124,9 +124,13 @@ impl Members {
         if cx.now.mono < self.exchange_at {
             return;
         }
+        let before_ms = self.exchange_ms();
         self.on_beat_due(cx);
         self.schedule_exchange(cx);
         self.exchange(cx);
+        if self.exchange_ms() > before_ms {
+            self.promise_anew(Instant::default(), cx); // members have gone
+        }
         let told = self.neighbors.iter().map(|neighbor| neighbor.cursor).min().unwrap_or(self.rises);
         let first = self.log.partition_point(|(rise, _)| *rise < told);
         self.log.drain(..first);
@@ -142,20 +146,10 @@ impl Members {
         let ready = self.neighbors.iter_mut().filter(|neighbor| !neighbor.is_lazy_full);
         if let Some(next) = ready.min_by_key(|neighbor| neighbor.asked_at) {
             next.asked_at = cx.now.mono;
+            next.answer_by = next.answer_by.min(cx.now.mono.plus_millis(self.config.quiet_after_ms));
             let peer = next.peer;
             self.meet(&peer, true, cx);
-            self.unanswered = Some((peer, cx.now.mono.plus_millis(self.config.quiet_after_ms)));
             self.events.push_back(Event::Asked { peer });
-        }
-    }
-
-    /// The neighbour that was asked has had its time: others are asked to reach it.
-    pub(super) fn on_answer_due(&mut self, cx: &mut Cx<'_>) {
-        let now = cx.now.mono;
-        if let Some((peer, _)) = self.unanswered.take_if(|(_, until)| *until <= now)
-            && self.neighbor(&peer).is_some()
-        {
-            self.doubt_node(&peer, cx);
         }
     }
 
@@ -183,8 +177,7 @@ impl Members {
             send_beats(peer, false, 0, core::mem::replace(&mut beats, rest), cx);
         }
         self.neighbors[i].cursor = self.rises;
-        let again_ms = if asks { self.turn_ms(i, cx) } else { 0 };
-        send_beats(peer, asks, again_ms, beats, cx);
+        send_beats(peer, asks, self.turn_ms(i, cx), beats, cx);
     }
 
     /// Tells how soon it is a neighbour's turn.
@@ -199,24 +192,28 @@ impl Members {
     pub(super) fn on_promise(&mut self, from: &NodeId, again_ms: u32, cx: &Cx<'_>) {
         let (now, slack_ms) = (cx.now.mono, self.config.quiet_after_ms);
         if let Some(neighbor) = self.neighbor(from).filter(|_| again_ms > 0) {
-            neighbor.expected_at = now.plus_millis(u64::from(again_ms).max(slack_ms) + slack_ms);
+            neighbor.expected_at =
+                now.plus_millis(u64::from(again_ms).max(slack_ms).saturating_add(slack_ms));
         }
     }
 
-    /// A neighbour has not shown itself when it should have: it is tried to be reached.
-    pub(super) fn on_promises_due(&mut self, cx: &mut Cx<'_>) {
+    /// A neighbour has not answered, or not shown itself when it should have: others are asked to reach it.
+    pub(super) fn on_silence_due(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now.mono;
-        while let Some(late) = self.neighbors.iter_mut().find(|neighbor| neighbor.expected_at <= now) {
-            late.expected_at = Instant::NEVER;
+        while let Some(late) = self.neighbors.iter_mut().find(|neighbor| neighbor.silent_at() <= now) {
+            (late.answer_by, late.expected_at) = (Instant::NEVER, Instant::NEVER);
             let peer = late.peer;
             self.doubt_node(&peer, cx);
         }
     }
 
-    /// After a pause what was promised may wait behind this deadline.
-    pub(super) fn put_off_promises(&mut self, cx: &Cx<'_>) {
+    /// After a pause what neighbours have said may wait behind this deadline.
+    pub(super) fn put_off_silence(&mut self, cx: &Cx<'_>) {
         let until = cx.now.mono.plus_millis(self.config.quiet_after_ms);
-        self.neighbors.iter_mut().for_each(|neighbor| neighbor.expected_at = neighbor.expected_at.max(until));
+        for neighbor in &mut self.neighbors {
+            neighbor.answer_by = neighbor.answer_by.max(until);
+            neighbor.expected_at = neighbor.expected_at.max(until);
+        }
     }
 
     /// Shows this node to a new neighbour, who asks for its record if that is missing.
@@ -229,9 +226,9 @@ impl Members {
         }
     }
 
-    /// A neighbour has gone that was last asked then: whose turn came after it will be asked sooner than was promised.
-    pub(super) fn promise_sooner(&self, gone_asked_at: Instant, cx: &mut Cx<'_>) {
-        let behind = self.neighbors.iter().filter(|it| it.asked_at >= gone_asked_at && !it.is_lazy_full);
+    /// Turns come at other times than were promised: tells so to whoever was asked after an instant.
+    pub(super) fn promise_anew(&self, after: Instant, cx: &mut Cx<'_>) {
+        let behind = self.neighbors.iter().filter(|it| it.asked_at >= after && !it.is_lazy_full);
         behind.for_each(|neighbor| self.introduce(&neighbor.peer, cx));
     }
 

@@ -77,7 +77,8 @@ impl Members {
 
     /// Asks for the records of some lives, unless they were asked for a moment ago.
     pub(super) fn pull_lives(&mut self, from: NodeId, mut lives: Vec<Life>, cx: &mut Cx<'_>) {
-        if lives.is_empty() || self.paging.is_some() {
+        let will_know_all = self.paging.is_some() && self.me().state < MemberState::Active;
+        if lives.is_empty() || will_know_all {
             return;
         }
         let (now, again_ms) = (cx.now.mono, self.config.confirm_ms);

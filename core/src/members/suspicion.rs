@@ -1,5 +1,6 @@
 //! Suspicion: told to everybody, refuted by a higher counter, and a verdict when its time is over (SWIM, section 4.2).
 
+use super::heartbeat::LEAP_MAX;
 use super::news::{Subject, tell_record};
 use super::table::Row;
 use super::{Event, ME, Members};
@@ -35,6 +36,9 @@ impl Members {
         }
         if row.counter > counter || !row.state.is_present() {
             return; // it has shown itself alive since
+        }
+        if counter - row.counter > LEAP_MAX {
+            return; // nobody could refute it
         }
         let suspected_with = row.suspected_with();
         self.drop_confirmation(place);

@@ -18,7 +18,7 @@ pub(super) struct Entry {
     /// The command that waits for the outcome.
     token: Option<Token>,
     /// The seed that was asked and has not answered.
-    asked: Option<NodeId>,
+    pub(super) asked: Option<NodeId>,
     tries: u32,
     delay_ms: u64,
     /// When the next seed is asked.

@@ -1,7 +1,8 @@
 //! Shuffles: how passive views stay fresh (HyParView, section 4.5).
 //!
 //! A departure: where members run and the passive view has room, so that it and the neighbours are the whole cluster,
-//! shuffles that bring nobody new come more rarely, as rarely as keeps entries from being forgotten.
+//! shuffles that bring nobody new come more rarely, five while an entry is remembered: one that is forgotten and told
+//! again is new.
 
 use super::{Membership, Phase};
 use crate::frame::{Aged, Channel, Frame};

@@ -657,6 +657,7 @@ fn a_neighbour_that_members_have_asked_is_given_up_like_one_that_was_probed() {
         );
         bench.input(Input::Asked { peer: node(9) });
         bench.run_to(1_100);
+        bench.input(Input::Asked { peer: node(2) }); // its time counts from the first question
         if is_heard {
             bench.call(|membership, cx| assert!(membership.heard(&node(2), cx.now.mono)));
             assert_eq!(bench.run_to(8_599), ["due at 8600 ms"], "somebody is woken by a wait that is over");
@@ -669,6 +670,9 @@ fn a_neighbour_that_members_have_asked_is_given_up_like_one_that_was_probed() {
 #[test]
 fn a_neighbour_that_is_taken_for_dead_is_given_up_at_once() {
     let mut bench = bench(among_members(), 3);
+    bench.run_to(1_699);
+    assert_eq!(said(bench.input(Input::Dead { peer: node(2) })), [""; 0], "it was heard after all");
+    bench.run_to(1_700);
     let closed = String::from("Close { peer: n2, reason: Silent }");
     assert_eq!(said(bench.input(Input::Dead { peer: node(2) })), [is_down(2, "Silent"), closed]);
     assert_eq!(said(bench.input(Input::Dead { peer: node(9) })), [""; 0]);
@@ -679,6 +683,15 @@ fn who_takes_this_node_for_its_neighbour_hears_that_it_is_none() {
     let mut bench = bench(among_members(), 2);
     let lines = said(bench.input(Input::Strange { peer: node(9) }));
     assert_eq!(lines, ["n9 Control: Disconnect(NotNeighbor)"]);
+    bench.input(apart(8));
+    assert_eq!(said(bench.input(Input::Strange { peer: node(8) })), [""; 0], "its answer is on the way");
+}
+
+#[test]
+fn a_join_whose_answer_was_overtaken_is_not_taken_back() {
+    let mut bench = fresh(among_members());
+    bench.input(join(0, &[8]));
+    assert_eq!(said(bench.input(Input::Strange { peer: node(8) })), [""; 0]);
 }
 
 #[test]
@@ -880,6 +893,12 @@ fn shuffles_come_rarely_while_they_bring_nobody_new_and_often_again_when_they_do
     }
     given(&mut bench, [told(2, &[11], 0)]);
     assert!(shuffles(&mut bench, 130).len() >= 9, "news waits");
+}
+
+#[test]
+fn shuffles_of_a_view_that_forgets_nobody_keep_their_pace() {
+    let mut bench = bench(Config { passive_age_ms_max: 0, ..shuffling() }, 3);
+    assert!((110..=130).contains(&shuffles(&mut bench, 600).len()));
 }
 
 #[test]
