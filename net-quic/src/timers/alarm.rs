@@ -156,3 +156,27 @@ impl Drop for Waiter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::task::yield_now;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn an_alarm_that_nobody_holds_is_given_back_to_the_system() {
+        let alarm = Alarm::start().expect("an alarm");
+        let clock = Arc::downgrade(&alarm.clock);
+        let waiter = alarm.waiter(Instant::now() + Duration::from_secs(3_600));
+        drop(alarm);
+        yield_now().await;
+        assert!(clock.upgrade().is_some(), "a timer waits for it");
+        drop(waiter);
+        let is_gone = async {
+            while clock.upgrade().is_some() {
+                yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), is_gone).await.expect("it stays open");
+    }
+}
