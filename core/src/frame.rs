@@ -317,6 +317,22 @@ pub enum Frame {
 }
 
 impl Frame {
+    /// Copies a payload that is shorter than `shared_len_min`, so that it does not keep alive the buffer it came in.
+    ///
+    /// [`decode`] lets a payload share that buffer. Where a buffer holds more than one frame, a payload that stays
+    /// (in a cache, in a map) costs as much memory as all of it.
+    pub fn detach(&mut self, shared_len_min: usize) {
+        let payload = match self {
+            Frame::Gossip(gossip) => &mut gossip.payload,
+            Frame::SyncChunk(chunk) => &mut chunk.ops,
+            Frame::Mail(mail) => &mut mail.payload,
+            _ => return,
+        };
+        if payload.len() < shared_len_min {
+            *payload = Bytes::copy_from_slice(payload);
+        }
+    }
+
     /// Tells the one channel that a frame of this kind travels on.
     pub fn channel(&self) -> Channel {
         match self {

@@ -168,6 +168,19 @@ fn a_payload_is_a_slice_of_what_came_in() {
 }
 
 #[test]
+fn a_short_payload_lets_go_of_what_it_came_in() {
+    for (len, is_shared) in [(99, false), (100, true)] {
+        let mut input = encoded(&gossip(vec![7; len]));
+        let range = input.as_ptr_range();
+        let mut frame = decode(&mut input).expect("good").expect("known");
+        frame.detach(100);
+        let Frame::Gossip(gossip) = frame else { panic!("another frame") };
+        assert_eq!(range.contains(&gossip.payload.as_ptr()), is_shared);
+        assert_eq!(gossip.payload, vec![7; len]);
+    }
+}
+
+#[test]
 fn frames_without_lists_take_no_memory() {
     for frame in
         [gossip(vec![7; 100]), Frame::Prune, Frame::Graft { id: Some(id()) }, Frame::Probe { nonce: 9 }]

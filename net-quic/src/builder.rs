@@ -86,6 +86,16 @@ pub enum BuildError {
         /// What the system says.
         source: io::Error,
     },
+    /// Nobody can be reached at the address of a seed, or at one that others are to be told.
+    #[error(
+        "{what} {addr}: nobody can be reached there; the address of one machine and a port are expected, for example 192.0.2.7:7400"
+    )]
+    Nowhere {
+        /// `the seed` or `the advertised address`.
+        what: &'static str,
+        /// The address.
+        addr: SocketAddr,
+    },
     /// The recording cannot be written.
     #[error("cannot record to {}: {source}", path.display())]
     Record {
@@ -464,6 +474,11 @@ impl Builder {
     /// Looks for mistakes that would show only later.
     fn check(&self) -> Result<(), BuildError> {
         self.config.validate()?;
+        for (what, addrs) in [("the seed", &self.seeds), ("the advertised address", &self.advertise)] {
+            if let Some(addr) = addrs.iter().copied().find(is_nowhere) {
+                return Err(BuildError::Nowhere { what, addr });
+            }
+        }
         self.trust.check().map_err(BuildError::Allowed)
     }
 }
@@ -471,6 +486,13 @@ impl Builder {
 /// Opens a socket.
 pub(crate) fn bind(addr: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
     TokioRuntime.wrap_udp_socket(UdpSocket::bind(addr)?)
+}
+
+/// Tells an address at which there is nobody, or not one node.
+fn is_nowhere(addr: &SocketAddr) -> bool {
+    let ip = addr.ip().to_canonical();
+    let is_broadcast = ip == Ipv4Addr::BROADCAST;
+    addr.port() == 0 || ip.is_unspecified() || ip.is_multicast() || is_broadcast
 }
 
 /// Finds a seed that is not on this machine, as far as its address tells.
@@ -517,6 +539,19 @@ mod tests {
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().expect("an address")
+    }
+
+    #[test]
+    fn nobody_is_at_an_address_that_is_not_one_nodes() {
+        let nowhere =
+            ["127.0.0.1:0", "0.0.0.0:1", "[::]:1", "224.0.0.1:1", "[ff02::1]:1", "255.255.255.255:1"];
+        let nowhere = [&nowhere[..], &["[::ffff:0.0.0.0]:1"]].concat();
+        for text in nowhere {
+            assert!(is_nowhere(&addr(text)), "{text}");
+        }
+        for text in ["127.0.0.1:1", "192.0.2.255:1", "[::1]:1", "[fe80::1]:65535"] {
+            assert!(!is_nowhere(&addr(text)), "{text}");
+        }
     }
 
     #[test]

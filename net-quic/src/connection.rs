@@ -32,6 +32,9 @@ const BATCH: usize = 16 << 10;
 const TOGETHER: usize = 64;
 /// The longest body on the control channel.
 const CONTROL_BODY_LEN_MAX: usize = 64 << 10;
+/// Payloads shorter than this are copied out of the block they came in, which may be many times as long: whoever keeps
+/// one (a cache, a map) must not keep the block. A guess: a sixteenth of the longest frame.
+const SHARED_LEN_MIN: usize = BODY_LEN_MAX / 16;
 /// How long what was sent before a close may take.
 const LINGER: Duration = Duration::from_secs(1);
 /// The code of a connection that ends in good order.
@@ -486,7 +489,7 @@ impl Parser {
             self.missing -= chunk.len();
             return Bytes::new();
         }
-        self.pending.split().freeze()
+        std::mem::take(&mut self.pending).freeze()
     }
 
     fn next(&mut self, bytes: &mut Bytes) -> Parsed {
@@ -494,7 +497,10 @@ impl Parser {
             return Parsed::NeedsMore;
         }
         match decode_within(bytes, self.body_len_max) {
-            Ok(Some(frame)) => Parsed::Frame(frame),
+            Ok(Some(mut frame)) => {
+                frame.detach(SHARED_LEN_MIN);
+                Parsed::Frame(frame)
+            }
             Ok(None) => Parsed::Unknown,
             Err(DecodeError::Incomplete { missing }) => {
                 self.missing = missing;
@@ -510,6 +516,8 @@ impl Parser {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rumormill_core::MapId;
+    use rumormill_core::frame::SyncChunk;
 
     fn frames() -> Vec<Frame> {
         let frame = Frame::Prune;
@@ -530,6 +538,36 @@ mod tests {
             }
             assert_eq!(found, frames(), "in pieces of {size}");
         }
+    }
+
+    fn chunk(len: usize) -> Frame {
+        let ops = Bytes::from(vec![7; len]);
+        Frame::SyncChunk(Box::new(SyncChunk { map: MapId(1), generation: 1, session: 1, count: 0, ops }))
+    }
+
+    #[test]
+    fn a_short_payload_keeps_no_block() {
+        let sent = [chunk(SHARED_LEN_MIN), chunk(1), chunk(SHARED_LEN_MIN - 1)];
+        let mut parser = Parser { pending: BytesMut::new(), missing: 0, body_len_max: BODY_LEN_MAX };
+        let mut block = parser.extend(encoded(&sent));
+        let _kept = block.clone();
+        let mut is_alone = || {
+            let Parsed::Frame(Frame::SyncChunk(chunk)) = parser.next(&mut block) else { panic!("no frame") };
+            chunk.ops.is_unique()
+        };
+        assert_eq!([is_alone(), is_alone(), is_alone()], [false, true, true]);
+    }
+
+    #[test]
+    fn a_block_is_no_longer_than_the_frames_that_it_was_put_together_for() {
+        let long = encoded(&[chunk(BODY_LEN_MAX / 2)]);
+        let mut parser = Parser { pending: BytesMut::new(), missing: 0, body_len_max: BODY_LEN_MAX };
+        let middle = long.len() * 2 / 3;
+        for part in [long.slice(..10), long.slice(10..middle), long.slice(middle..)] {
+            let mut block = parser.extend(part);
+            while let Parsed::Frame(_) = parser.next(&mut block) {}
+        }
+        assert_eq!(parser.pending.capacity(), 0, "the next frame would begin in the last one's block");
     }
 
     #[test]

@@ -203,6 +203,12 @@ fn a_node_that_cannot_start_says_what_would_be_right() {
     let mut command = desk.command(&["start", "--name", "no spaces"]);
     let message = "the name \"no spaces\" cannot be used: 1 to 63 letters, digits, -, _, . and @";
     assert_refused(&ran(command.env("RUMOR_SECRET", "words")), 2, message);
+    let right = "the address of one machine and a port are expected, for example 192.0.2.7:7400";
+    for (option, what) in [("--seed", "the seed"), ("--advertise", "the advertised address")] {
+        let mut command = desk.command(&["start", option, "0.0.0.0:7400"]);
+        let message = format!("{what} 0.0.0.0:7400: nobody can be reached there; {right}");
+        assert_refused(&ran(command.env("RUMOR_SECRET", "words")), 2, &message);
+    }
     let example = "expected an address or a name, and a port, for example 127.0.0.1:7400";
     for (option, value, why) in [
         ("--listen", "here", example),

@@ -200,18 +200,13 @@ fn check_allowed(allowed: &Path, folder: &Path) -> Result<(), Failure> {
     )))
 }
 
-/// Finds what no node of a cluster could be called or reached by.
+/// Finds what would do nothing, and what no cluster could be called.
 fn check(options: &Options) -> Result<(), Failure> {
     check_trust(options)?;
     if options.cluster.is_empty() {
         return Err(Failure::Input("--cluster: the cluster has no name; leave it out for \"rumor\"".into()));
     }
-    match options.advertise.iter().find(|addr| addr.ip().is_unspecified() || addr.port() == 0) {
-        Some(addr) => Err(Failure::Input(format!(
-            "--advertise {addr}: nobody reaches a node there; an address of this machine and a port, as 192.0.2.7:7400"
-        ))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 async fn build(options: &Options) -> Result<Cluster, Failure> {
@@ -251,6 +246,7 @@ async fn build(options: &Options) -> Result<Cluster, Failure> {
         BuildError::Name(_)
         | BuildError::Config(_)
         | BuildError::Allowed(_)
+        | BuildError::Nowhere { .. }
         | BuildError::Certificate(_)
         | BuildError::Statement(_) => Failure::Input(error.to_string()),
         _ => Failure::Failed(error.to_string()),
