@@ -551,5 +551,9 @@ impl Machine for Registrar {
         assert_eq!(buckets, self.registry.buckets, "a bucket's hash is not its rows'");
         let waiting = self.registry.owners.iter().filter(|owner| owner.purge_at.is_some()).count();
         assert_eq!(waiting, self.purges.len(), "a set to be forgotten is not on the list");
+        let links = self.relay.everybody();
+        let of_tree = |owner: &owner::Owner| owner.lazy | owner.pruned | owner.parent;
+        let is_whole = self.registry.owners.iter().all(|owner| of_tree(owner) & !links == 0);
+        assert!(is_whole, "a tree has a link to nobody");
     }
 }

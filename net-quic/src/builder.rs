@@ -489,7 +489,7 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
 }
 
 /// Tells an address at which there is nobody, or not one node.
-fn is_nowhere(addr: &SocketAddr) -> bool {
+pub(crate) fn is_nowhere(addr: &SocketAddr) -> bool {
     let ip = addr.ip().to_canonical();
     let is_broadcast = ip == Ipv4Addr::BROADCAST;
     addr.port() == 0 || ip.is_unspecified() || ip.is_multicast() || is_broadcast

@@ -1,6 +1,6 @@
 //! A node that goes on at another address, without a break.
 
-use crate::builder::bind;
+use crate::builder::{bind, is_nowhere};
 use crate::cluster::Cluster;
 use crate::driver::{Moving, challenges};
 use crate::request::Request;
@@ -87,6 +87,14 @@ pub enum MigrateError {
         /// What the system says.
         source: io::Error,
     },
+    /// Nobody could be reached at the address that others were to be told; the node is where it was.
+    #[error(
+        "the advertised address {addr}: nobody can be reached there; the address of one machine and a port are expected, for example 192.0.2.7:7400"
+    )]
+    Nowhere {
+        /// The address.
+        addr: SocketAddr,
+    },
     /// The socket cannot be used; the node is where it was.
     #[error("the socket cannot be used: {0}")]
     Socket(io::Error),
@@ -135,6 +143,9 @@ impl Cluster {
     /// [`MigrateError`] says whether the node is where it was.
     pub async fn migrate(&self, to: impl Into<Move>) -> Result<Moved, MigrateError> {
         let Move { to, advertise } = to.into();
+        if let Some(addr) = advertise.iter().copied().find(is_nowhere) {
+            return Err(MigrateError::Nowhere { addr });
+        }
         let _alone = self.inner.moving.try_lock().map_err(|_| MigrateError::UnderWay)?;
         let socket = match to {
             To::Addr(addr) => Some(bind(addr).map_err(|source| MigrateError::Listen { addr, source })?),

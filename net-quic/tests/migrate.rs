@@ -176,7 +176,9 @@ async fn a_move_that_fails_says_where_the_node_is() {
     let before = a.local_addr();
     let error = a.migrate(b.local_addr()).await.expect_err("taken");
     assert!(matches!(&error, MigrateError::Listen { addr, .. } if *addr == b.local_addr()), "{error}");
-    assert_eq!(a.local_addr(), before);
+    let error = a.migrate(Move::to(at(4)).advertise(at(4))).await.expect_err("port 0 is nobody's");
+    assert!(matches!(error, MigrateError::Nowhere { addr } if addr == at(4)), "{error}");
+    assert_eq!((a.local_addr(), a.addrs()), (before, vec![before]));
     let soon = |_, builder: Builder| builder.handshake_timeout(Duration::from_millis(500));
     let mut cluster = TestCluster::start_with(2, soon).await.expect("settled");
     let peer = cluster.node(1).id();

@@ -87,7 +87,7 @@ pub(super) struct News {
     seq: u64,
     at: Instant,
     /// The neighbours that were neither told nor have told it.
-    lacking: u32,
+    pub(super) lacking: u32,
 }
 
 /// What is to be handed on, and to whom.
@@ -118,7 +118,7 @@ impl Relay {
         self.links.iter().find(|link| link.peer == *peer).map_or(0, |link| link.bit)
     }
 
-    fn everybody(&self) -> u32 {
+    pub(super) fn everybody(&self) -> u32 {
         self.links.iter().fold(0, |all, link| all | link.bit)
     }
 
@@ -175,6 +175,8 @@ impl Relay {
         assert!(self.news.len() <= config.registry_relay_max, "more news than registry_relay_max");
         assert!(self.asked.len() <= config.registry_relay_max, "more is asked for than registry_relay_max");
         assert!(self.links.iter().all(|link| link.rows.is_empty()), "rows were not sent");
+        let links = self.everybody();
+        assert!(self.news.iter().all(|news| news.lacking & !links == 0), "news for nobody");
         let told_max = config.registry_relay_max;
         assert!(self.links.iter().all(|link| link.told.len() <= told_max), "words pile up");
     }

@@ -174,6 +174,7 @@ impl Net {
             self.settle();
         }
         self.nodes.iter_mut().for_each(|bench| bench.set_time(end));
+        self.nodes.iter().for_each(|bench| bench.machine.audit());
     }
 
     fn told(&mut self, number: u8) -> Vec<String> {

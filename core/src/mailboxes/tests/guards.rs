@@ -41,3 +41,25 @@ fn a_node_that_has_left_takes_nothing_and_is_bound_to_nobody_when_it_comes_back(
     assert_eq!(given(&mut bench, first).len(), 1);
     assert_eq!(bench.stats.mail_delivered, 1);
 }
+
+#[test]
+fn a_node_asks_itself_no_more_than_it_may_have_to_answer() {
+    let mut bench = bench(Config { questions_max: 1, questions_peer_max: 1, ..config() });
+    assert_eq!(given(&mut bench, call(3, address(1, 7, 2), 1_000)).len(), 1);
+    assert_eq!(given(&mut bench, call(4, address(1, 7, 2), 1_000)), [err(4, Full { max: 1 })]);
+}
+
+#[test]
+fn whoever_was_silent_longest_is_forgotten_for_somebody_new() {
+    let mut bench = bench(Config { mail_peers_max: 2, ..config() });
+    for (i, number) in [3, 2, 4].into_iter().enumerate() {
+        run_to(&mut bench, 1_000 * i as u64);
+        given(&mut bench, up(number, 5));
+        let Input::Frame { mail, .. } = message(1, 1) else { panic!("a frame") };
+        given(&mut bench, Input::Frame { from: node(number), mail });
+    }
+    assert_eq!(bench.stats.mail_delivered, 3);
+    let mut known: Vec<_> = bench.machine.peers.keys().map(|peer| peer.0[0]).collect();
+    known.sort_unstable();
+    assert_eq!(known, [2, 4]);
+}

@@ -36,6 +36,31 @@ fn after_a_pause_a_change_goes_all_the_way_at_once() {
 }
 
 #[test]
+fn a_link_that_is_gone_is_in_no_tree_and_lacks_nothing() {
+    let mut net = linked(3, &TRIANGLE, &Config::default());
+    net.register(1, "a", "x").unwrap();
+    net.run_for(3_000);
+    let tree = |net: &Net, number: usize| {
+        let owners = net.nodes[number - 1].machine.registry.owners.iter();
+        owners.map(|owner| owner.lazy | owner.pruned).fold(0, |all, bits| all | bits)
+    };
+    assert!(tree(&net, 2) != 0 && tree(&net, 3) != 0, "2 and 3 know a shorter way");
+    let down = |net: &mut Net, number: u8, other: u8| {
+        net.input(number, Input::NeighborDown { peer: node(other) });
+        net.nodes[usize::from(number) - 1].machine.audit();
+    };
+    down(&mut net, 1, 3);
+    down(&mut net, 3, 1);
+    let now = net.at(2).now.mono;
+    net.at(2).machine.relay.set_full(&node(3), true, now);
+    net.register(2, "b", "x").unwrap();
+    net.run_for(1_000);
+    assert!(net.nodes[1].machine.relay.news.iter().any(|news| news.lacking != 0), "3 lacks it");
+    down(&mut net, 2, 3);
+    down(&mut net, 3, 2);
+}
+
+#[test]
 fn frames_do_not_grow_in_number_with_changes() {
     let mut net = linked(3, &[(1, 2), (2, 3)], &Config::default());
     for at in 0..100 {
