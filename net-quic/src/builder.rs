@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime};
 use ring::digest::{SHA256, digest};
 use rumormill_core::{Boot, Config, ConfigError, Contact, Incarnation, MapConfig, NodeId, Schema, Token};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU32;
@@ -63,6 +64,34 @@ pub enum BuildError {
     /// The name cannot be used.
     #[error("the name {0:?} cannot be used: 1 to {NAME_LEN_MAX} letters, digits, -, _, . and @")]
     Name(String),
+    /// The folder is another node's, by its name: others know its key under that one.
+    #[error("the node in {} is called {first:?}, and others know it so: start it under that name, or give {name:?} a folder of its own", folder.display())]
+    Renamed {
+        /// The folder.
+        folder: PathBuf,
+        /// What the node was called when it was started first.
+        first: String,
+        /// What it was to be called.
+        name: String,
+    },
+    /// Something that nothing could be called.
+    #[error("{0} has no name")]
+    Unnamed(&'static str),
+    /// A map was declared twice.
+    #[error("the map {0:?} is declared twice")]
+    MapTwice(String),
+    /// Nobody could ever come in.
+    #[error("{0} is zero: nobody could ever come in; leave it out, or give more")]
+    Zero(&'static str),
+    /// More addresses are to be told to others than they take.
+    #[error(
+        "{count} addresses are advertised, and others take {} of them at most",
+        rumormill_core::ADDRS_MAX
+    )]
+    ManyAddrs {
+        /// How many.
+        count: usize,
+    },
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -343,6 +372,7 @@ impl Builder {
         // A run that repeats lives in the time of a simulation, which tokio keeps.
         let timers = if self.entropy.is_some() { Timers::Tokio } else { Timers::of_system() };
         let endpoint = endpoint::open(&shown, &store, socket, timers.clone(), self.entropy)?;
+        self.check_first_name(&store, id, &name)?;
         let contact = Arc::new(Mutex::new(Contact::new(id, Incarnation(0), &addrs)));
         let cookie = Cookie::new(&secret, &self.cluster);
         let (timeout, judge, shown) = (self.handshake, admission.clone(), ArcSwap::from_pointee(shown));
@@ -419,6 +449,17 @@ impl Builder {
         if is_name(&name) { Ok(name) } else { Err(BuildError::Name(name)) }
     }
 
+    /// Whoever starts in a folder is who started there first: others have pinned its key and its name.
+    fn check_first_name(&self, store: &Store, id: NodeId, name: &str) -> Result<(), BuildError> {
+        let first = store.first_name(&id, name)?;
+        match &self.folder {
+            Some(folder) if first != name => {
+                Err(BuildError::Renamed { folder: folder.clone(), first, name: name.into() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes the identity, and its file where it has one.
     fn take_identity(&mut self) -> Result<(Identity, Option<PathBuf>), IdentityError> {
         match (self.identity.take(), &self.folder) {
@@ -471,9 +512,38 @@ impl Builder {
         }
     }
 
+    /// Looks for a cluster or a map that is called nothing, and for maps that are called alike.
+    fn check_names(&self) -> Result<(), BuildError> {
+        if self.cluster.is_empty() {
+            return Err(BuildError::Unnamed("the cluster"));
+        }
+        let mut names = BTreeSet::new();
+        for map in &self.config.maps {
+            if map.name.is_empty() {
+                return Err(BuildError::Unnamed("a map"));
+            }
+            if !names.insert(&map.name) {
+                return Err(BuildError::MapTwice(map.name.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// Looks for mistakes that would show only later.
     fn check(&self) -> Result<(), BuildError> {
         self.config.validate()?;
+        self.check_names()?;
+        for (what, is_zero) in [
+            ("the time for a handshake", self.handshake.is_zero()),
+            ("the number of handshakes under way", self.half_open_max == 0),
+        ] {
+            if is_zero {
+                return Err(BuildError::Zero(what));
+            }
+        }
+        if self.advertise.len() > rumormill_core::ADDRS_MAX {
+            return Err(BuildError::ManyAddrs { count: self.advertise.len() });
+        }
         for (what, addrs) in [("the seed", &self.seeds), ("the advertised address", &self.advertise)] {
             if let Some(addr) = addrs.iter().copied().find(is_nowhere) {
                 return Err(BuildError::Nowhere { what, addr });
@@ -539,6 +609,25 @@ mod tests {
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().expect("an address")
+    }
+
+    #[tokio::test]
+    async fn what_would_show_only_later_is_refused() {
+        let builder = || Cluster::builder("test").secret("words").listen(addr("127.0.0.1:0"));
+        let why = async |builder: Builder| builder.start().await.err().expect("refused").to_string();
+        let many = (1..6).fold(builder(), |builder, port| builder.advertise(([127, 0, 0, 1], port).into()));
+        for (builder, expected) in [
+            (Cluster::builder("").secret("words"), "the cluster has no name"),
+            (builder().map(""), "a map has no name"),
+            (builder().map("flags").map("flags"), "the map \"flags\" is declared twice"),
+            (builder().handshake_timeout(Duration::ZERO), "the time for a handshake is zero"),
+            (builder().half_open_max(0), "the number of handshakes under way is zero"),
+            (many, "5 addresses are advertised, and others take 4 of them at most"),
+            (builder().seeds([addr("127.0.0.1:0")]), "the seed 127.0.0.1:0: nobody can be reached there"),
+        ] {
+            let why = why(builder).await;
+            assert!(why.starts_with(expected), "{why}");
+        }
     }
 
     #[test]

@@ -121,7 +121,8 @@ async fn identify(gate: &Gate, addrs: Vec<SocketAddr>, told: Told) -> Result<Vec
     Ok(contacts)
 }
 
-/// A running node of a cluster. Clones are the same node; it ends with the last of them.
+/// A running node of a cluster. Clones are the same node; it ends with the last of them, a moment later: its address and its
+/// folder are free for another one when [`Cluster::shutdown`] has returned.
 ///
 /// What is read *at once* (maps, services, the ring) takes no lock and waits for nobody; everything else is asked of the task
 /// that owns the node, and is a future.
@@ -320,8 +321,8 @@ impl Cluster {
 
     /// Tells why the node is by itself: no seed has let it in yet, with what came of each of them when they were tried last;
     /// or it has lost everybody; or another process runs with its key, which is why. None while others are there, of a node
-    /// whose seeds are still being tried for the first time, and of one that is alone because it is the first, or because all
-    /// others have left.
+    /// whose seeds are still being tried for the first time, and of one that is alone because it is the first, because all
+    /// others have left, or because it has left itself.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -420,6 +421,9 @@ impl Cluster {
     }
 
     /// Leaves the cluster: everybody is told, and the node stays out until it joins again.
+    ///
+    /// Until then it goes on by itself: what is put and published is heard on this node alone, and what was put is told to the
+    /// others when it is back.
     ///
     /// # Errors
     /// [`Error::Ended`].

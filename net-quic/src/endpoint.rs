@@ -187,6 +187,9 @@ fn open_up(connection: &Connection) {
     connection.set_max_concurrent_bi_streams((BEFORE_HELLO + USER_STREAMS).into());
 }
 
+/// What a node says of an address from which nothing comes.
+const SILENCE: &str = "nothing came back in time: no node listens there, or UDP does not get through (a firewall, another port)";
+
 impl Gate {
     pub(crate) fn new(
         endpoint: Endpoint,
@@ -275,6 +278,7 @@ impl Gate {
     pub(crate) fn why(broken: &Broken) -> String {
         match broken {
             Broken::Refused(refusal) => refusal.to_string(),
+            Broken::Lost(ConnectionError::TimedOut) => SILENCE.into(),
             Broken::Lost(error) => error.to_string(),
             Broken::NoWay(why) => why.clone(),
         }

@@ -22,7 +22,7 @@ const ROTATION: &str = "rotation ";
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file of the key, or its folder, cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("the key {}: {source}; the node's folder must be one that this user may read and write", path.display())]
     File {
         /// Which one.
         path: PathBuf,

@@ -287,8 +287,9 @@ impl<M> Mailbox<M> {
     /// Asks a mailbox, and waits for the answer.
     ///
     /// # Errors
-    /// [`Error::Refused`] with `Timeout`, `Gone`, `Unreachable`, or `NotUnderstood` when the mailbox takes another type;
-    /// [`Error::Decode`] when the answer is of another type.
+    /// [`Error::Refused`]: `Gone` when the mailbox is closed or its node lives another life, `Unreachable` when its node is dead,
+    /// has left or cannot be reached, `Timeout` when nothing is known (the question may have arrived), `NotUnderstood` when the
+    /// mailbox takes another type; [`Error::Decode`] when the answer is of another type.
     pub async fn call<T: Serialize, A: DeserializeOwned>(
         &self,
         to: Address<T>,
@@ -301,7 +302,7 @@ impl<M> Mailbox<M> {
     /// Asks a mailbox in bytes, and waits for the answer in bytes: for tools that know no types.
     ///
     /// # Errors
-    /// [`Error::Refused`] with `Timeout`, `Gone`, `Unreachable` or `NotUnderstood`.
+    /// [`Error::Refused`] as of [`Mailbox::call`].
     pub async fn call_bytes(
         &self,
         to: rumormill_core::Address,

@@ -10,13 +10,17 @@ pub(crate) use trust::Kept;
 use crate::identity::{create_private_file, create_private_folder};
 use redb::backends::InMemoryBackend;
 use redb::{
-    Database, DatabaseError, Durability as Flush, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    Database, DatabaseError, Durability as Flush, ReadableDatabase as _, ReadableTable as _, StorageError,
+    TableDefinition,
 };
-use rumormill_core::{Durability, Row, Space, Token};
+use rumormill_core::{Durability, NodeId, Row, Space, Token};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+/// Names by which nodes know themselves: a folder has one, unless its key was changed.
+const NAMES: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("names");
 const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
 
 /// The name of the file in a node's folder.
@@ -52,6 +56,13 @@ impl Store {
             error(match source {
                 DatabaseError::DatabaseAlreadyOpen => {
                     "another node has it open; each needs a folder of its own".into()
+                }
+                DatabaseError::Storage(StorageError::Io(source))
+                    if source.kind() == ErrorKind::InvalidData =>
+                {
+                    format!(
+                        "{source}; restore a backup of the folder, or start in an empty one as a new node"
+                    )
                 }
                 source => source.to_string(),
             })
@@ -123,6 +134,28 @@ impl Store {
         Ok(())
     }
 
+    /// Finds the name that a node of this store was started under first; keeps the one given where there is none.
+    pub(crate) fn first_name(&self, node: &NodeId, name: &str) -> Result<String, StoreError> {
+        self.read_or_write_name(node, name).map_err(|source| self.error(&source))
+    }
+
+    fn read_or_write_name(&self, node: &NodeId, name: &str) -> Result<String, redb::Error> {
+        let writing = self.database.begin_write()?;
+        let first = {
+            let mut table = writing.open_table(NAMES)?;
+            let known = table.get(&node.0)?.map(|known| known.value().to_string());
+            if known.is_none() {
+                table.insert(&node.0, name)?;
+            }
+            known
+        };
+        match &first {
+            Some(_) => writing.abort()?,
+            None => writing.commit()?,
+        }
+        Ok(first.unwrap_or_else(|| name.to_string()))
+    }
+
     /// Finds a key of the node's own by name; asks for 32 random bytes and keeps them where there is none.
     pub(crate) fn key(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
         self.read_or_write_key(name, fresh).map_err(|source| self.error(&source))
@@ -170,6 +203,8 @@ mod tests {
         let store = Store::open(&folder).expect("opened again");
         assert_eq!(store.rows().expect("rows"), [row(b"b", Some(b"2"))]);
         assert_eq!(store.key("reset", [6; 32]).expect("the same"), key, "a key is made once");
+        let first = |number, name| store.first_name(&NodeId([number; 32]), name).expect("kept");
+        assert_eq!([first(1, "ann"), first(1, "bob"), first(2, "bob")], ["ann", "ann", "bob"]);
     }
 
     #[test]

@@ -198,6 +198,55 @@ async fn a_monitor_hears_of_the_end_of_a_node() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_the_dead_and_the_next_word_finds_who_lives_after_all() {
+    let cluster = TestCluster::start(3).await.expect("settled");
+    let mut theirs = cluster.node(2).mailbox::<u32>().await.expect("a mailbox");
+    let to = theirs.address();
+    let ours = cluster.node(0).mailbox::<()>().await.expect("a mailbox");
+    let dead = cluster.node(2).id();
+    let mut members = cluster.node(0).watch_members().await.expect("watching");
+    cluster.isolate(2);
+    let verdict = async {
+        loop {
+            if let Some(News::Member { member, .. }) = members.recv().await
+                && member.id() == dead
+                && member.state == MemberState::Dead
+            {
+                return;
+            }
+        }
+    };
+    timeout(SOON, verdict).await.expect("found dead");
+    // Much less than a dial takes to fail.
+    let brief = Duration::from_secs(1);
+    for _ in 0..2 {
+        let called = ours.call::<_, u32>(to, &1, brief).await;
+        assert_eq!(called, Err(Error::Refused(CommandError::Unreachable)));
+    }
+    cluster.heal();
+    let answering = async {
+        while let Some(Incoming::Question { asked, .. }) = theirs.recv().await {
+            let _ = asked.answer(&7_u32).await; // it may have gone on without one
+        }
+    };
+    let calling = async {
+        loop {
+            match ours.call::<_, u32>(to, &1, brief).await {
+                Ok(answer) => return answer,
+                Err(Error::Refused(CommandError::Unreachable | CommandError::Timeout)) => {
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let answer = timeout(SOON, async {
+        tokio::select! { biased; answer = calling => answer, () = answering => 0 }
+    });
+    assert_eq!(answer.await.expect("found again"), 7);
+}
+
+#[tokio::test]
 async fn topics_reach_everybody() {
     let nodes = start(4).await;
     let mut feeds = Vec::new();

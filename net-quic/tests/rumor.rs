@@ -283,8 +283,19 @@ fn a_node_that_does_not_come_in_logs_one_line_for_each_try() {
         let is_told = |line: &String| line.contains("no seed lets this node in yet") && line.contains(why);
         assert!(lines.iter().all(is_told), "{lines:#?}");
     };
-    tries("eve", &ann.addr.to_string(), "it refused this node: the log there has the reason");
+    tries("eve", &ann.addr.to_string(), "it refused this node, and tells only its own user why");
     tries("bob", "[::1]:7400", "which takes both, or give an IPv4 address");
+}
+
+#[test]
+fn a_folder_has_one_name() {
+    let desk = Desk::new();
+    drop(desk.start("ann", None));
+    let mut command = desk.command(&["start", "--listen", "127.0.0.1:0", "--name", "eve", "--data", "ann"]);
+    let known = "the node in ann is called \"ann\", and others know it so";
+    let message = format!("{known}: start it under that name, or give \"eve\" a folder of its own");
+    assert_refused(&ran(command.env("RUMOR_SECRET", "words")), 2, &message);
+    desk.start("ann", None);
 }
 
 #[test]
@@ -425,7 +436,7 @@ fn status_tells_why_a_node_does_not_come_in() {
     };
     let _eve = start("eve", "test", "other words");
     let eve = outside("eve");
-    let refusal = "it refused this node: the log there has the reason, often another secret, or a name that another key has";
+    let refusal = "it refused this node, and tells only its own user why (its log, `rumor status`): often another secret, a name that another key has, or a key that has another name";
     assert_eq!(eve["outside"], format!("no address let this node in: {}: {refusal}", ann.addr));
     assert_eq!(
         (&eve["refusals"][0]["kind"], &eve["refusals"][0]["addr"]),

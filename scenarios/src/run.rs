@@ -75,7 +75,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, String> {
 /// One message about bad usage or input.
 pub(crate) fn load(args: &RunArgs) -> Result<Scenario, String> {
     if args.driver != Driver::Sim {
-        return Err("--driver: only sim is built yet; turmoil and quic come with the real runtime".to_owned());
+        return Err("--driver: only sim is built yet; turmoil and quic come in a later step".to_owned());
     }
     library::load(&args.world)
 }

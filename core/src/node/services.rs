@@ -2,6 +2,7 @@
 
 use super::{Machines, hand};
 use crate::frame::{Channel, Frame};
+use crate::id::{Incarnation, NodeId};
 use crate::machine::{Cx, Event, Machine, MailLoss, News, ServiceLoss};
 use crate::member::MemberState;
 use crate::{links, mailboxes, members, membership, placement, registry};
@@ -65,16 +66,28 @@ impl Machines {
             Frame { to: peer, frame } => {
                 self.links.handle(links::Input::Send { peer, channel, frame }, cx);
             }
-            Reach { node, incarnation: _ } => {
+            Reach { node, incarnation } => {
+                let is_over = self.is_over(&node, incarnation);
                 let known = self.members.as_ref().and_then(|members| members.contact(&node)).cloned();
                 let contact = known.or_else(|| self.membership.contact_of(&node));
                 let contact = contact.filter(|_| !self.membership.has_left());
-                let is_reaching = contact.is_some_and(|contact| self.links.connect(&contact, cx));
+                // Whoever was found dead is dialled all the same, as it may live in the other half of a cut; but nobody
+                // waits until that fails.
+                let is_reaching = contact.is_some_and(|contact| self.links.connect(&contact, cx)) && !is_over;
                 let reaching = mailboxes::Input::Reaching { node };
                 let unreached = mailboxes::Input::Unreached { node };
                 hand(&mut self.mailboxes, if is_reaching { reaching } else { unreached }, cx);
             }
         }
+    }
+}
+
+/// What members know, for mailboxes.
+impl Machines {
+    /// Tells whether a life of a node is over as far as members know, or earlier than one that is.
+    fn is_over(&self, node: &NodeId, incarnation: Incarnation) -> bool {
+        let member = self.members.as_ref().and_then(|members| members.get(node));
+        member.is_some_and(|it| !it.state.is_present() && incarnation <= it.contact.incarnation())
     }
 }
 

@@ -247,6 +247,8 @@ async fn build(options: &Options) -> Result<Cluster, Failure> {
         | BuildError::Config(_)
         | BuildError::Allowed(_)
         | BuildError::Nowhere { .. }
+        | BuildError::ManyAddrs { .. }
+        | BuildError::Renamed { .. }
         | BuildError::Certificate(_)
         | BuildError::Statement(_) => Failure::Input(error.to_string()),
         _ => Failure::Failed(error.to_string()),

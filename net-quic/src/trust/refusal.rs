@@ -108,7 +108,7 @@ pub enum Refusal {
     Copied,
     /// It refused us, and does not say why.
     #[error(
-        "it refused this node: the log there has the reason, often another secret, or a name that another key has"
+        "it refused this node, and tells only its own user why (its log, `rumor status`): often another secret, a name that another key has, or a key that has another name"
     )]
     ByPeer,
     /// The pin cannot be written.
