@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -466,6 +466,7 @@ impl Builder {
             (Some(identity), _) => Ok((identity, None)),
             (None, Some(folder)) => {
                 let file = folder.join(KEY_FILE);
+                warn_of_lost_store(folder, &file);
                 Ok((Identity::load_or_create(&file)?, Some(file)))
             }
             (None, None) => Ok((Identity::generate()?, None)),
@@ -550,6 +551,16 @@ impl Builder {
             }
         }
         self.trust.check().map_err(BuildError::Allowed)
+    }
+}
+
+/// A key whose store is gone says so: whom the node trusted and revoked is forgotten.
+fn warn_of_lost_store(folder: &Path, key: &Path) {
+    if key.exists() && Store::is_missing(folder) {
+        tracing::warn!(
+            folder = %folder.display(),
+            "there is a key and no store beside it: pins, rotations and revocations that this node had are forgotten; restore a backup of the whole folder if there is one"
+        );
     }
 }
 

@@ -296,7 +296,8 @@ impl Cluster {
         finding.await.map_err(|_| Error::Ended)
     }
 
-    /// Ends the node without leaving: the others take it for one that comes back, or find it dead.
+    /// Ends the node without leaving: the others take it for one that comes back, or find it dead. What was put, published or
+    /// sent just before has a second to get out; what peers that are behind have not taken by then is lost, as in a crash.
     pub async fn shutdown(&self) {
         let (end, ended) = oneshot::channel();
         if self.request(Request::End(end)).await.is_ok() {

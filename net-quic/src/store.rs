@@ -70,6 +70,11 @@ impl Store {
         Ok(Self { database: Arc::new(database), path, is_on_disk: true })
     }
 
+    /// Tells whether a folder has no store, or one in which nothing was ever written.
+    pub(crate) fn is_missing(folder: &Path) -> bool {
+        std::fs::metadata(folder.join(FILE)).map_or(true, |file| file.len() == 0)
+    }
+
     /// Opens a store that ends with the node.
     pub(crate) fn in_memory() -> Result<Self, StoreError> {
         let path: Arc<Path> = Path::new("in memory").into();
@@ -195,7 +200,9 @@ mod tests {
     fn what_was_written_is_found_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path().join("node");
+        assert!(Store::is_missing(&folder));
         let store = Store::open(&folder).expect("opened");
+        assert!(!Store::is_missing(&folder));
         store.write(Durability::Sync, &[row(b"a", Some(b"1")), row(b"b", Some(b"2"))]).expect("written");
         store.write(Durability::Sync, &[row(b"a", None)]).expect("removed");
         let key = store.key("reset", [5; 32]).expect("kept");

@@ -151,6 +151,8 @@ pub(crate) struct Hub {
 
 #[derive(Default)]
 struct State {
+    /// Held while a peer is dialled: whoever else wants a connection to it waits for that one.
+    dials: BTreeMap<NodeId, Arc<tokio::sync::Mutex<()>>>,
     acceptors: BTreeMap<Arc<[u8]>, mpsc::Sender<Stream>>,
     connections: BTreeMap<NodeId, Arc<Connection>>,
     /// Those that peers have dialled.
@@ -179,6 +181,21 @@ impl Hub {
         }
         state.connections.remove(peer);
         None
+    }
+
+    /// Waits until nobody else dials a peer for streams.
+    async fn dial_alone(&self, peer: NodeId) -> tokio::sync::OwnedMutexGuard<()> {
+        let dial = self.state().dials.entry(peer).or_default().clone();
+        dial.lock_owned().await
+    }
+
+    /// Lets the next one dial a peer, if anybody waits.
+    fn end_dial(&self, peer: &NodeId, alone: tokio::sync::OwnedMutexGuard<()>) {
+        drop(alone);
+        let mut state = self.state();
+        if state.dials.get(peer).is_some_and(|dial| Arc::strong_count(dial) == 1) {
+            state.dials.remove(peer);
+        }
     }
 
     /// Takes over a connection that this node has dialled for streams, and closes it when it is idle.
@@ -295,13 +312,26 @@ async fn close_when_idle(hub: std::sync::Weak<Hub>, peer: NodeId, connection: st
     loop {
         sleep(IDLE / 4).await;
         let (Some(hub), Some(connection)) = (hub.upgrade(), connection.upgrade()) else { return };
-        let is_used = Arc::strong_count(&connection) > 2; // the hub's and this one
+        let mut state = hub.state(); // nobody begins to use it meanwhile
+        let is_used = is_used(&state.connections, &peer, &connection);
         idle_since = if is_used { None } else { idle_since.or_else(|| Some(tokio::time::Instant::now())) };
         if connection.close_reason().is_some() || idle_since.is_some_and(|since| since.elapsed() >= IDLE) {
-            hub.state().connections.remove(&peer);
+            if is_kept(&state.connections, &peer, &connection) {
+                state.connections.remove(&peer);
+            }
             return connection.close(VarInt::from_u32(0), b"");
         }
     }
+}
+
+/// Tells whether a connection is the one over which streams to a peer are opened.
+fn is_kept<T>(connections: &BTreeMap<NodeId, Arc<T>>, peer: &NodeId, connection: &Arc<T>) -> bool {
+    connections.get(peer).is_some_and(|kept| Arc::ptr_eq(kept, connection))
+}
+
+/// Tells whether anybody holds a connection but whoever asks and, where it is kept, the hub.
+fn is_used<T>(connections: &BTreeMap<NodeId, Arc<T>>, peer: &NodeId, connection: &Arc<T>) -> bool {
+    Arc::strong_count(connection) > 1 + usize::from(is_kept(connections, peer, connection))
 }
 
 impl Cluster {
@@ -342,14 +372,10 @@ impl Cluster {
         let connection = match hub.connection(&node) {
             Some(connection) => connection,
             None => {
-                let contact = self.contact(node).await?.ok_or(Error::UnknownNode(node))?;
-                let dialled = self.inner.gate.dial_for(&contact, Purpose::Streams).await;
-                let dialled = dialled.map_err(|broken| unreachable_because(&broken))?;
-                let kept = hub.keep(node, dialled);
-                if let Some(refusal) = self.inner.gate.is_barred(node, &kept) {
-                    self.inner.gate.expel(&kept, &refusal); // since it was let in
-                }
-                kept
+                let alone = hub.dial_alone(node).await;
+                let connected = self.connect_for_streams(node, &hub).await;
+                hub.end_dial(&node, alone);
+                connected?
             }
         };
         let broken = |error: &dyn std::fmt::Display| Error::Unreachable(error.to_string());
@@ -357,6 +383,23 @@ impl Cluster {
         let head = [&[VERSION, tag.len() as u8], &tag[..]].concat();
         send.write_all(&head).await.map_err(|error| broken(&error))?;
         Ok(Stream { peer: node, tag, send, receive, is_finished: false, _connection: connection })
+    }
+}
+
+impl Cluster {
+    /// Finds the connection that somebody else has made meanwhile, or makes one.
+    async fn connect_for_streams(&self, node: NodeId, hub: &Arc<Hub>) -> Result<Arc<Connection>, Error> {
+        if let Some(connection) = hub.connection(&node) {
+            return Ok(connection);
+        }
+        let contact = self.contact(node).await?.ok_or(Error::UnknownNode(node))?;
+        let dialled = self.inner.gate.dial_for(&contact, Purpose::Streams).await;
+        let dialled = dialled.map_err(|broken| unreachable_because(&broken))?;
+        let kept = hub.keep(node, dialled);
+        if let Some(refusal) = self.inner.gate.is_barred(node, &kept) {
+            self.inner.gate.expel(&kept, &refusal); // since it was let in
+        }
+        Ok(kept)
     }
 }
 
@@ -370,4 +413,23 @@ fn check_len(tag: &[u8]) -> Result<(), Error> {
 
 fn unreachable_because(broken: &Broken) -> Error {
     Error::Unreachable(Gate::why(broken))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_used_while_a_stream_holds_it_kept_or_not() {
+        let (peer, connection) = (NodeId([1; 32]), Arc::new("one"));
+        let mut kept = BTreeMap::from([(peer, connection.clone())]);
+        assert!(!is_used(&kept, &peer, &connection), "the hub holds it, and who asks");
+        let stream = connection.clone();
+        assert!(is_used(&kept, &peer, &connection));
+        kept.insert(peer, Arc::new("one")); // of a later dial
+        assert!(is_used(&kept, &peer, &connection), "a stream holds it that the hub has forgotten");
+        drop(stream);
+        assert!(!is_used(&kept, &peer, &connection));
+        assert!(!is_kept(&kept, &peer, &connection), "it would take the later one along");
+    }
 }

@@ -4,7 +4,7 @@ use rumormill_net_quic::core::log::{LogHeader, Reader};
 use rumormill_net_quic::core::{Boot, CommandError, MailLoss, MemberState, News, Node, Output};
 use rumormill_net_quic::testing::{TestCluster, Weather};
 use rumormill_net_quic::{
-    Builder, Cluster, Error, Found, Identity, Incoming, Mailbox, Offer, SentSome, ServiceExt as _,
+    Builder, Cluster, Error, Found, Identity, Incoming, Mailbox, Offer, SentSome, ServiceExt as _, Use,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -258,6 +258,22 @@ async fn topics_reach_everybody() {
         let message = timeout(SOON, feed.recv()).await.expect("soon").expect("running");
         assert_eq!(&message.payload[..], b"hello");
     }
+}
+
+#[tokio::test]
+async fn streams_that_are_opened_at_once_share_a_connection() {
+    let nodes = start(2).await;
+    let _acceptor = nodes[1].accept_streams("dump").expect("nobody takes it yet");
+    let mut opening = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        // More than a node takes connections from one peer.
+        let (here, there) = (nodes[0].clone(), nodes[1].id());
+        opening.spawn(async move { here.open_stream(there, "dump").await });
+    }
+    let streams = opening.join_all().await;
+    let _streams: Vec<_> = streams.into_iter().map(|opened| opened.expect("opened")).collect();
+    let paths = nodes[0].paths().await.expect("running");
+    assert_eq!(paths.iter().filter(|path| path.carries == Use::Streams).count(), 1, "{paths:?}");
 }
 
 #[tokio::test]

@@ -485,6 +485,33 @@ async fn a_member_opens_so_many_connections_for_streams_and_no_more() {
     talk.send.write_all(&[peer::ACK]).await.expect("open");
     victim.refused(&session, Refusal::NoRoom("another connection for streams")).await;
     assert!(sessions.iter().all(|session| session.connection.close_reason().is_none()));
+    // One that ends makes room for another, as soon as the victim has heard of it.
+    sessions[0].connection.close(0_u32.into(), b"");
+    let coming = async {
+        loop {
+            let session = peer.dial(victim.addr()).await;
+            let mut talk = session.say(&hello.sealed(SECRET, &session, Role::Dialler)).await;
+            talk.hear().await;
+            talk.send.write_all(&[peer::ACK]).await.expect("open");
+            if talk.receive.read_exact(&mut [0]).await.is_ok() {
+                return;
+            }
+        }
+    };
+    timeout(SOON, coming).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn a_connection_of_an_older_life_that_comes_late_ends() {
+    let victim = Victim::start().await;
+    let peer = Peer::new(face(2));
+    let [later, earlier] = [2, 1].map(|life| Hello { life, ..Hello::of("mallory") });
+    let session = peer.dial(victim.addr()).await;
+    session.come_in(&later).await;
+    let late = peer.dial(victim.addr()).await;
+    late.come_in(&earlier).await;
+    assert_eq!(late.closed().await.0, u64::from(OUTLIVED));
+    assert!(session.connection.close_reason().is_none());
 }
 
 #[tokio::test]

@@ -29,11 +29,17 @@ impl Members {
         self.config.ttl_ms.saturating_mul(self.heartbeat_ms()) / self.config.heartbeat_ms
     }
 
-    /// Somebody knows of a counter of this node that it has never shown: only a greater one is believed.
-    pub(super) fn rise_above(&mut self, told: u32) {
+    /// Somebody knows of a counter of this node that it has never shown: only a greater one is believed. Where numbers would run
+    /// out, as lies drive them up, only another life is.
+    pub(super) fn rise_above(&mut self, told: u32, cx: &Cx<'_>) {
         let counter = self.me().counter;
-        if told > counter && told - counter <= LEAP_MAX {
+        if told <= counter {
+            return;
+        }
+        if told - counter <= LEAP_MAX && told <= u32::MAX - LEAP_MAX {
             self.table.raise(ME, |row| row.counter = told);
+        } else {
+            self.note_outlived(self.me().record.contact.incarnation(), cx);
         }
     }
 
@@ -261,7 +267,7 @@ impl Members {
         let Beat { life: _, counter, revision, age_ms } = *beat;
         let row = self.table.row(place);
         if place == ME {
-            self.rise_above(counter);
+            self.rise_above(counter, cx);
             return false;
         }
         if counter < row.counter || counter - row.counter > LEAP_MAX {

@@ -207,7 +207,7 @@ impl Members {
             return self.pull_lives(from, Vec::from([beat.life]), cx);
         };
         if place == ME {
-            self.rise_above(beat.counter);
+            self.rise_above(beat.counter, cx);
             return self.spare(beat.life, Subject::Life, bit); // this node's own word has come round
         }
         if beat.counter <= self.table.row(place).counter {

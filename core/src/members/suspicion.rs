@@ -60,7 +60,7 @@ impl Members {
     fn refute(&mut self, told: u32, cx: &mut Cx<'_>) {
         cx.stats.refutations += 1;
         self.health.worsen();
-        self.rise_above(told);
+        self.rise_above(told, cx);
         self.show_alive(cx);
         self.hand_on(ME, Subject::Life, 0, cx);
     }

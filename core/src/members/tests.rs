@@ -2,6 +2,7 @@
 
 mod guards;
 
+use super::heartbeat::LEAP_MAX;
 use super::*;
 use crate::bench::{Bench, contact, contact_in, node};
 use crate::frame::{Answered, ENTRIES_MAX, Rumor, Wanted};
@@ -1091,6 +1092,36 @@ fn a_lie_about_this_node_is_outdone() {
     let seen = give(&mut bench, push(2, Answered::Lives, vec![entry_of(mine, 1, 0)]));
     let [Rumor::Record(told)] = &seen.told(2)[..] else { panic!("{seen:?}") };
     assert_eq!((told.record.revision, told.record.weight), (revision + 1, 1));
+}
+
+#[test]
+fn lies_that_use_up_the_counter_end_in_another_life_and_not_in_death() {
+    let mut bench = bench(3);
+    let mut lives = 0;
+    for _ in 0..256 {
+        let counter = bench.machine.me().counter.saturating_add(LEAP_MAX);
+        lives += give(&mut bench, news(2, &Rumor::Suspect { life: life(1), counter })).outlived.len();
+    }
+    assert!(bench.machine.me().counter < u32::MAX - LEAP_MAX, "no number is left to show that it is alive");
+    lives += pass(&mut bench, 100).outlived.len();
+    assert_ne!(lives, 0, "others believe that it is dead, and it lives on");
+    let counter = bench.machine.me().counter;
+    give(&mut bench, news(2, &Rumor::Suspect { life: life(1), counter: u32::MAX }));
+    assert!(bench.machine.me().counter <= counter + 1);
+}
+
+#[test]
+fn whoever_has_missed_a_refutation_is_told_again() {
+    let mut bench = bench(3);
+    pass(&mut bench, 300);
+    let counter = bench.machine.me().counter;
+    give(&mut bench, news(2, &Rumor::Suspect { life: life(1), counter }));
+    let shown = bench.machine.me().counter;
+    assert!(shown > counter);
+    pass(&mut bench, 1_000);
+    let seen = give(&mut bench, news(2, &Rumor::Suspect { life: life(1), counter }));
+    let later = pass(&mut bench, 300);
+    assert!(seen.told(2).len() + later.told(2).len() > 0, "it would take this node for dead");
 }
 
 #[test]

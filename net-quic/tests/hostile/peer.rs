@@ -51,11 +51,12 @@ pub(crate) struct Hello {
     pub(crate) purpose: Purpose,
     pub(crate) is_auth_on: bool,
     pub(crate) versions: (u8, u8),
+    pub(crate) life: u8,
 }
 
 impl Hello {
     pub(crate) fn of(name: &'static str) -> Self {
-        Self { name, purpose: Purpose::Link, is_auth_on: true, versions: (1, 1) }
+        Self { name, purpose: Purpose::Link, is_auth_on: true, versions: (1, 1), life: 1 }
     }
 
     /// Writes the body. All numbers here are below 128, where a varint is its byte.
@@ -63,7 +64,7 @@ impl Hello {
         let mut body = vec![self.versions.0, self.versions.1, u8::from(self.is_auth_on), self.purpose as u8];
         body.push(self.name.len() as u8);
         body.extend_from_slice(self.name.as_bytes());
-        body.push(1); // incarnation
+        body.push(self.life); // incarnation
         body.extend_from_slice(&[0, 0, 0]); // no addresses, no rotations, no certificate
         body.extend_from_slice(&digest::digest(&digest::SHA256, b"").as_ref()[..8]); // nothing revoked
         body.push(0); // features
