@@ -18,7 +18,7 @@ const ROUNDS_MAX: u8 = 3;
 
 /// Milliseconds for each member over which nodes spread their doubts when a lease runs out everywhere at once: about
 /// fifty of them ask in each second until one has told the others. A guess.
-const SPREAD_MS: u64 = 20;
+pub(super) const SPREAD_MS: u64 = 20;
 
 /// A member that this node doubts.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Confirmation {
     life: Life,
     /// Its counter when the doubt arose, and when that was.
     counter: u32,
-    since: Instant,
+    pub(super) since: Instant,
     /// What the pings of this round are numbered with; zero before the first round.
     nonce: u32,
     /// Who was asked to help in this round.
@@ -107,7 +107,7 @@ impl Members {
         now.millis_since(row.alive_at) > lease_ms && now >= self.leases_from
     }
 
-    fn on_lease_out(&mut self, place: u32, cx: &mut Cx<'_>) {
+    pub(super) fn on_lease_out(&mut self, place: u32, cx: &mut Cx<'_>) {
         if self.config.is_planted(Canary::VerdictByWallClock) {
             return self.judge(place, cx);
         }

@@ -24,7 +24,7 @@ const RARE_IN_AGE: u64 = 5;
 pub(super) struct Shuffling {
     pub(super) at: Instant,
     /// The ids that the last shuffle told: the first to be forgotten for what comes back.
-    told: Vec<NodeId>,
+    pub(super) told: Vec<NodeId>,
     /// Whether anybody was heard of for the first time since the last one.
     pub(super) has_news: bool,
     /// Shuffles in a row that brought nobody new, [`QUIET_MAX`] at most.

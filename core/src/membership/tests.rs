@@ -869,6 +869,19 @@ fn an_answer_to_a_shuffle_is_no_longer_than_the_shuffle() {
     assert_eq!((lines.len(), lines[0].matches("Aged").count()), (1, 1), "{lines:?}");
 }
 
+#[test]
+fn what_was_told_in_a_shuffle_makes_room_for_the_answer() {
+    let config = Config { shuffle_interval_ms: 1_000, passive_size: 8, shuffle_passive: 4, ..calm() };
+    let mut bench = bench(config, 2);
+    given(&mut bench, [told(2, &[20, 21, 22, 23, 24, 25, 26, 27], 0)]);
+    drop(bench.run_to(1_500));
+    let sent: Vec<u8> = bench.machine.shuffle.told.iter().map(|id| id.0[0]).collect();
+    assert_eq!(sent.len(), 4, "of the passive view: {sent:?}");
+    given(&mut bench, [told(2, &[30, 31, 32, 33], 0)]);
+    let stays = (20..=27).filter(|number| !sent.contains(number));
+    assert_eq!(passive(&bench), stays.chain([30, 31, 32, 33]).collect::<Vec<_>>());
+}
+
 /// Seconds at which the node begins a shuffle, of the next `seconds`.
 fn shuffles(bench: &mut Bench<Membership>, seconds: u64) -> Vec<u64> {
     let begin = bench.now.mono.0 / 1_000_000_000;

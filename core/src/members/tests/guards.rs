@@ -250,3 +250,20 @@ fn rises_beyond_what_a_frame_holds_go_out_in_several() {
     assert_eq!((lens(2), lens(3).iter().sum()), (vec![], MANY));
     assert!(lens(3).iter().all(|len| *len <= BEATS_MAX), "{:?}", lens(3));
 }
+
+#[test]
+fn the_more_leases_run_out_at_once_the_sooner_each_is_asked_about() {
+    let mut bench = bench(40);
+    let present = u64::from(bench.machine.table.present());
+    for number in 2..=40 {
+        let place = bench.machine.table.place(&node(number)).expect("a member");
+        bench.call(|machine, cx| {
+            machine.on_lease_out(place, cx);
+            machine.due = machine.next_deadline();
+        });
+    }
+    let waits = bench.machine.confirmations.iter().map(|it| it.at.0 - it.since.0);
+    let most = (1..).map(|earlier| confirm::SPREAD_MS * present * 1_000_000 / earlier);
+    let late = waits.zip(most).filter(|(wait, most)| wait > most).count();
+    assert_eq!((bench.machine.confirmations.len(), late), (39, 0));
+}
