@@ -237,8 +237,8 @@ impl<M> Mailbox<M> {
     /// opened where there is none.
     ///
     /// # Errors
-    /// [`Error::Refused`]: `Gone` when that life of the node is known to be over, `Busy` or `Full` while its node takes
-    /// no more, `TooLarge`.
+    /// [`Error::Refused`]: `Gone` when the node is known to live another life, `Unreachable` when it is dead, has left or nobody
+    /// knows the way there, `Busy` or `Full` while it takes no more, `TooLarge`.
     pub async fn send<T: Serialize>(&self, to: Address<T>, message: &T) -> Result<(), Error> {
         let payload = encode(message)?;
         self.cluster.ask(Command::Send { from: self.id(), to: to.raw, payload }).await.map(drop)

@@ -185,17 +185,12 @@ impl Hub {
 
     /// Waits until nobody else dials a peer for streams.
     async fn dial_alone(&self, peer: NodeId) -> tokio::sync::OwnedMutexGuard<()> {
-        let dial = self.state().dials.entry(peer).or_default().clone();
+        let dial = {
+            let mut state = self.state();
+            state.dials.retain(|_, dial| Arc::strong_count(dial) > 1); // those that ended, or were given up
+            state.dials.entry(peer).or_default().clone()
+        };
         dial.lock_owned().await
-    }
-
-    /// Lets the next one dial a peer, if anybody waits.
-    fn end_dial(&self, peer: &NodeId, alone: tokio::sync::OwnedMutexGuard<()>) {
-        drop(alone);
-        let mut state = self.state();
-        if state.dials.get(peer).is_some_and(|dial| Arc::strong_count(dial) == 1) {
-            state.dials.remove(peer);
-        }
     }
 
     /// Takes over a connection that this node has dialled for streams, and closes it when it is idle.
@@ -372,10 +367,8 @@ impl Cluster {
         let connection = match hub.connection(&node) {
             Some(connection) => connection,
             None => {
-                let alone = hub.dial_alone(node).await;
-                let connected = self.connect_for_streams(node, &hub).await;
-                hub.end_dial(&node, alone);
-                connected?
+                let _alone = hub.dial_alone(node).await;
+                self.connect_for_streams(node, &hub).await?
             }
         };
         let broken = |error: &dyn std::fmt::Display| Error::Unreachable(error.to_string());
@@ -384,9 +377,7 @@ impl Cluster {
         send.write_all(&head).await.map_err(|error| broken(&error))?;
         Ok(Stream { peer: node, tag, send, receive, is_finished: false, _connection: connection })
     }
-}
 
-impl Cluster {
     /// Finds the connection that somebody else has made meanwhile, or makes one.
     async fn connect_for_streams(&self, node: NodeId, hub: &Arc<Hub>) -> Result<Arc<Connection>, Error> {
         if let Some(connection) = hub.connection(&node) {
